@@ -1,0 +1,1 @@
+"""The domain: what this platform calls stale, and what is done about it."""

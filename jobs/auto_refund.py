@@ -1,0 +1,76 @@
+"""ORDER_AUTO_REFUND: reject orders that the jastiper never answered, and owe the buyer the DP."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Index, Select, and_
+
+from jobs.notices import ORDER_MISSED, ORDER_REJECTED, announce
+from jobs.orders import OrderPayload, claim, odd, rows
+from jobs.refunds import owe
+from jobs.stock import give_back
+from jobs.tables import ORDER
+from sweeper import Batch, JobType, Rule
+
+REASON = "Pesanan ditolak otomatis: jastiper tidak merespons dalam 24 jam."
+
+waiting: ColumnElement[bool] = ORDER.c.status == "awaiting_validation"
+
+
+def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
+    """Return what makes an order unanswered at *cutoff*, part by part.
+
+    One that was answered before, and came back, has had its 24 hours long ago.
+    """
+    return {
+        "it waits for the jastiper (status awaiting_validation)": waiting,
+        f"it was paid by {cutoff:%Y-%m-%d %H:%M:%S} UTC": ORDER.c.dpPaidAt <= cutoff,
+        "it was never answered (validatedAt)": ORDER.c.validatedAt.is_(None),
+    }
+
+
+def unanswered(cutoff: datetime) -> ColumnElement[bool]:
+    """Return the whole condition: the scan asks it, the handler asks it again under the lock."""
+    return and_(*terms(cutoff).values())
+
+
+def due(cutoff: datetime) -> Select[Any]:
+    """Return the unanswered orders, the one paid first before the others."""
+    return rows(unanswered(cutoff), ORDER.c.dpPaidAt)
+
+
+def anomalies(cutoff: datetime) -> Select[Any]:
+    """Return orders that are stuck, through nobody's fault."""
+    return odd(
+        (
+            "awaiting_validation without dpPaidAt",
+            and_(waiting, ORDER.c.dpPaidAt.is_(None), ORDER.c.createdAt <= cutoff),
+        ),
+        (
+            "awaiting_validation after an earlier acceptance",
+            and_(waiting, ORDER.c.dpPaidAt <= cutoff, ORDER.c.validatedAt.is_not(None)),
+        ),
+    )
+
+
+def refund(batch: Batch[OrderPayload]) -> None:
+    """Reject the batch in one statement; orders answered meanwhile fall out of it."""
+    rejected = claim(batch, unanswered(batch.cutoff), "rejected", REASON)
+    give_back(batch, rejected)
+    owe(batch, rejected)
+    announce(batch, rejected, ORDER_REJECTED, ORDER_MISSED)
+
+
+JOB = JobType(
+    "ORDER_AUTO_REFUND", payload=OrderPayload, key="order_id", handler=refund, many="orderIds"
+)
+RULE = Rule(
+    "auto_refund",
+    job=JOB,
+    due=due,
+    every=timedelta(minutes=1),
+    older_than=timedelta(hours=24),
+    anomalies=anomalies,
+    index=Index("sweeper_auto_refund", ORDER.c.dpPaidAt, postgresql_where=waiting),
+    terms=terms,
+)

@@ -1,0 +1,102 @@
+"""What the story sees in the database: orders, stock, notices and refunds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select, text
+
+from jobs.refunds import REFUND
+from jobs.tables import NOTIFICATION_LOG, ORDER
+from sweeper import clock
+from sweeper.app import App
+
+_STOCK = text("""
+    SELECT id, title, stock,
+           CASE WHEN type <> 'goods' THEN 'a task' WHEN "isUnlimitedStock" THEN 'unlimited'
+                WHEN stock IS NULL THEN 'not counted' END AS note
+    FROM "Product" ORDER BY "createdAt", title
+""")
+_NOTED = text('SELECT id FROM "Order" WHERE notes = :notes')
+
+
+class Product(NamedTuple):
+    """A product's stock, and why it may stay as it is."""
+
+    id: str
+    title: str
+    stock: int | None
+    note: str | None
+
+
+class Notice(NamedTuple):
+    """One row of NotificationLog."""
+
+    event_type: str
+    phone: str
+    status: str
+    error: str | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Reads the shop through the app's own database."""
+
+    app: App
+
+    def orders(self) -> dict[str, tuple[str, str | None]]:
+        """Return every order's status and code by its id."""
+        rows = self._rows(select(ORDER.c.id, ORDER.c.status, ORDER.c.orderCode))
+        return {row.id: (row.status, row.orderCode) for row in rows}
+
+    def youngest(self) -> str:
+        """Return the order that was placed last and waits for its down payment."""
+        waiting = select(ORDER.c.id).where(ORDER.c.status == "pending_dp")
+        return str(self._rows(waiting.order_by(ORDER.c.createdAt.desc()).limit(1))[0].id)
+
+    def noted(self, notes: str) -> str:
+        """Return the order with these notes."""
+        return str(self._rows(_NOTED.bindparams(notes=notes))[0].id)
+
+    def verdicts(self) -> dict[str, str]:
+        """Return what a dry run says of orders, by id; what it leaves alone is missing."""
+        rules = self.app.rules.values()
+        limit = self.app.settings.safety.max_per_sweep
+        report = self.app.sweep().run(rules, limit=limit, dry_run=True)
+        due = {key: f"due: {name}" for name, one in report.rules.items() for key in one.keys}
+        now = clock.now()
+        odd = {
+            row.key: f"anomaly: {row.reason}"
+            for rule in rules
+            if rule.anomalies
+            for row in self._rows(rule.anomalies(self.app.scanner.cutoff(rule, now)))
+        }
+        return due | odd
+
+    def stock(self) -> list[Product]:
+        """Return every product."""
+        return [Product(*row) for row in self._rows(_STOCK)]
+
+    def notices(self, order_ids: Iterable[str]) -> list[Notice]:
+        """Return what these orders' people were told, in the orders' order."""
+        order_id = NOTIFICATION_LOG.c.metadata["orderId"].astext
+        log = NOTIFICATION_LOG.c
+        columns = (log.eventType, log.recipientId, log.status, log.errorMessage, log.metadata)
+        wanted = list(order_ids)
+        rows = self._rows(
+            select(*columns)
+            .where(order_id.in_(wanted))
+            .order_by(func.array_position(wanted, order_id), log.eventType.desc())
+        )
+        return [Notice(*row) for row in rows]
+
+    def owed(self) -> tuple[int, int]:
+        """Return how many refunds are due, and their sum in whole rupiah."""
+        due = select(func.count(), func.sum(REFUND.c.amount)).where(REFUND.c.state == "due")
+        ((count, amount),) = self._rows(due)
+        return count, amount
+
+    def _rows(self, query: Any) -> Any:
+        with self.app.database.transaction() as tx:
+            return tx.execute(query).all()

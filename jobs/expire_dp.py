@@ -1,0 +1,66 @@
+"""ORDER_EXPIRE_DP: cancel orders whose down payment never came."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Index, Select, and_, or_
+
+from jobs.notices import ORDER_CANCELLED, announce
+from jobs.orders import OrderPayload, claim, odd, rows
+from jobs.stock import give_back
+from jobs.tables import ORDER
+from sweeper import Batch, JobType, Rule
+
+REASON = "Pesanan dibatalkan otomatis: DP tidak dibayar dalam 30 menit."
+
+pending: ColumnElement[bool] = ORDER.c.status == "pending_dp"
+paid: ColumnElement[bool] = or_(
+    ORDER.c.dpPaidAt.is_not(None), ORDER.c.dpProofUrl.is_not(None), ORDER.c.dpPaymentId.is_not(None)
+)
+
+
+def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
+    """Return what makes an order unpaid at *cutoff*, part by part."""
+    return {
+        "it waits for its down payment (status pending_dp)": pending,
+        f"it was placed by {cutoff:%Y-%m-%d %H:%M:%S} UTC": ORDER.c.createdAt <= cutoff,
+        "nothing says that it was paid (dpPaidAt, dpProofUrl, dpPaymentId)": ~paid,
+    }
+
+
+def unpaid(cutoff: datetime) -> ColumnElement[bool]:
+    """Return the whole condition: the scan asks it, the handler asks it again under the lock."""
+    return and_(*terms(cutoff).values())
+
+
+def due(cutoff: datetime) -> Select[Any]:
+    """Return the unpaid orders, the oldest first."""
+    return rows(unpaid(cutoff), ORDER.c.createdAt)
+
+
+def anomalies(cutoff: datetime) -> Select[Any]:
+    """Return orders in which money may be, although they wait for it."""
+    *waiting, _ = terms(cutoff).values()
+    return odd(("pending_dp with evidence of payment", and_(*waiting, paid)))
+
+
+def expire(batch: Batch[OrderPayload]) -> None:
+    """Cancel the batch in one statement; orders paid meanwhile fall out of it."""
+    cancelled = claim(batch, unpaid(batch.cutoff), "cancelled", REASON)
+    give_back(batch, cancelled)
+    announce(batch, cancelled, ORDER_CANCELLED)
+
+
+JOB = JobType(
+    "ORDER_EXPIRE_DP", payload=OrderPayload, key="order_id", handler=expire, many="orderIds"
+)
+RULE = Rule(
+    "expire_dp",
+    job=JOB,
+    due=due,
+    every=timedelta(minutes=1),
+    older_than=timedelta(minutes=30),
+    anomalies=anomalies,
+    index=Index("sweeper_expire_dp", ORDER.c.createdAt, postgresql_where=pending),
+    terms=terms,
+)

@@ -1,0 +1,121 @@
+"""Notices about orders: each has its row in NotificationLog from the moment it is queued.
+
+A notice's id follows from its order and event, so that there is one of each, ever.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    any_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from jobs.send_whatsapp import JOB as SEND_WHATSAPP
+from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
+from sweeper import Batch, UtcTimestamp
+
+ORDER_CANCELLED = "ORDER_CANCELLED"
+ORDER_REJECTED = "ORDER_REJECTED"
+ORDER_MISSED = "ORDER_MISSED"
+
+EVENTS = (ORDER_CANCELLED, ORDER_REJECTED, ORDER_MISSED)
+
+_TO_JASTIPER = frozenset({ORDER_MISSED})
+
+
+def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
+    """Write down one notice for each order and event, and queue it, in one statement.
+
+    What a buyer does not want to be told is written down as suppressed. Returns how many were
+    queued.
+    """
+    if not order_ids:
+        return 0
+    notices = union_all(*(_notice(order_ids, event_type) for event_type in event_types)).cte(
+        "notices"
+    )
+    columns = [
+        *(column for column in notices.c),
+        literal(batch.now, UtcTimestamp).label("createdAt"),
+    ]
+    queued = (
+        insert(NOTIFICATION_LOG)
+        .from_select([column.name for column in columns], select(*columns))
+        .on_conflict_do_nothing()
+        .returning(
+            NOTIFICATION_LOG.c.id.label("message_id"),
+            NOTIFICATION_LOG.c.metadata,
+            NOTIFICATION_LOG.c.status,
+        )
+        .cte("written")
+    )
+    return batch.enqueue(SEND_WHATSAPP, select(queued).where(queued.c.status == "queued"))
+
+
+def notice_id(order_id: ColumnElement[str], event_type: str) -> ColumnElement[str]:
+    """Return the id of an order's notice, in the shape of the platform's own ids."""
+    digest = func.sha256(func.convert_to(order_id + literal(f" {event_type}"), "UTF8"))
+    return literal("c", Text) + func.left(func.encode(digest, "hex"), 24)
+
+
+def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
+    to_jastiper = event_type in _TO_JASTIPER
+    phone = USER.c.whatsappNumber if to_jastiper else PARTICIPANT.c.phone
+    name = USER.c.profileName if to_jastiper else PARTICIPANT.c.name
+    unwanted = literal(to_jastiper).is_(False) & GUEST.c.notifyWhatsapp.is_(False)
+    code = func.coalesce(
+        ORDER.c.orderCode, literal("#", Text) + func.upper(func.left(ORDER.c.id, 8))
+    )
+    return (
+        select(
+            notice_id(ORDER.c.id, event_type).label("id"),
+            literal("PHONE", Text).label("recipientType"),
+            func.coalesce(phone, "").label("recipientId"),
+            GUEST.c.id.label("guestId"),
+            literal("WHATSAPP", Text).label("channel"),
+            literal(event_type, Text).label("eventType"),
+            case((unwanted, "suppressed"), else_="queued").label("status"),
+            func.jsonb_build_object(
+                "orderId",
+                ORDER.c.id,
+                "eventType",
+                literal(event_type, Text),
+                "orderCode",
+                code,
+                "name",
+                name,
+                "dpAmount",
+                ORDER.c.dpAmount,
+            ).label("metadata"),
+        )
+        .select_from(ORDER)
+        .outerjoin(PARTICIPANT, PARTICIPANT.c.id == ORDER.c.participantId)
+        .outerjoin(GUEST, GUEST.c.id == ORDER.c.guestId)
+        .outerjoin(PRODUCT, PRODUCT.c.id == ORDER.c.productId)
+        .outerjoin(
+            TRIP, TRIP.c.id == func.coalesce(ORDER.c.tripId, PRODUCT.c.tripId, PARTICIPANT.c.tripId)
+        )
+        .outerjoin(USER, USER.c.id == TRIP.c.jastiperId)
+        .where(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))))
+    )
+
+
+def told(order_id: str) -> Select[Any]:
+    """Return an order's notices, for `explain`; their ids lead to them."""
+    ids = [notice_id(literal(order_id, Text), event) for event in EVENTS]
+    what = func.concat("notice ", NOTIFICATION_LOG.c.eventType, " is ", NOTIFICATION_LOG.c.status)
+    at = func.timezone("UTC", NOTIFICATION_LOG.c.createdAt)
+    return select(at, what).where(NOTIFICATION_LOG.c.id.in_(ids))
+
+
+FACTS = told

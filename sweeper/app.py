@@ -1,0 +1,160 @@
+"""The parts put together: settings become a database, queues, a scanner, workers and a reader."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sweeper import indexes
+from sweeper import settings as settings_file
+from sweeper.audit import Auditor
+from sweeper.catalog import Catalog
+from sweeper.database import Database
+from sweeper.dead import Graveyard
+from sweeper.drain import Drain
+from sweeper.explain import Explainer
+from sweeper.job import JobType
+from sweeper.migrate import migrate
+from sweeper.outbound import Outbound
+from sweeper.preflight import check
+from sweeper.queue import Queues
+from sweeper.retry import Backoff
+from sweeper.rule import Rule
+from sweeper.scan import Scanner
+from sweeper.settings import Settings
+from sweeper.settle import Desk
+from sweeper.status import Reader
+from sweeper.sweep import Sweep
+
+
+class App:
+    """One set of settings and everything that is made from them, each part when it is wanted."""
+
+    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+        self.catalog = catalog
+        self.settings = settings
+
+    @classmethod
+    def load(
+        cls, catalog: Catalog, *, file: Path | None = None, flags: Mapping[str, Any] | None = None
+    ) -> "App":
+        """Read the settings; raises SettingsError that names all that is wrong with them."""
+        return cls(catalog, settings_file.load(catalog, file=file, flags=flags))
+
+    @cached_property
+    def database(self) -> Database:
+        """The platform's database, as the service reaches it."""
+        return self._connect(self.settings.database_url)
+
+    @cached_property
+    def queues(self) -> Queues:
+        """Our queues in it."""
+        return Queues(self.settings.queue.name)
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """The rules that are on."""
+        return {
+            name: rule
+            for name, rule in self.catalog.rules.items()
+            if self.settings.rules[name].enabled
+        }
+
+    @property
+    def older_than(self) -> dict[str, timedelta]:
+        """How old is overdue, by rule."""
+        return {name: rule.older_than for name, rule in self.settings.rules.items()}
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """Finds what is due."""
+        return Scanner(
+            self.database,
+            self.queues,
+            self.older_than,
+            self.settings.retry.max_retries,
+            self.settings.safety.max_clock_skew,
+        )
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Sorts messages, and carries out verdicts."""
+        retry = self.settings.retry
+        return Desk(
+            self.database,
+            self.queues,
+            self.catalog.jobs,
+            self.settings.sections,
+            self._cutoff,
+            Backoff(retry.delays, retry.jitter),
+            retry.max_retries,
+            retry.crash_limit,
+            self.settings.safety.max_clock_skew,
+        )
+
+    @property
+    def graveyard(self) -> Graveyard:
+        """The dead letters."""
+        return Graveyard(self.database, self.queues, self.catalog.jobs)
+
+    @property
+    def reader(self) -> Reader:
+        """Reads the status."""
+        return Reader(self.database, self.queues, self.catalog, self.older_than)
+
+    @property
+    def explainer(self) -> Explainer:
+        """Tells the story of one order."""
+        return Explainer(self.database, self.queues, self.catalog, self.older_than)
+
+    @property
+    def auditor(self) -> Auditor:
+        """Balances the books."""
+        return Auditor(self.database, self.queues, self.catalog)
+
+    def drain(self) -> Drain:
+        """Return a worker for the database's lane."""
+        return Drain(self.desk, self.settings.queue.visibility, self.settings.queue.batch)
+
+    def outbound(self) -> Outbound:
+        """Return a worker for the outside world."""
+        return Outbound(self.desk, self.settings.queue.visibility, self.settings.queue.batch)
+
+    def sweep(self) -> Sweep:
+        """Return the full pass, ready to run; raises where orders could not be worked."""
+        self.settings.demand()
+        self.check()
+        return Sweep(self.scanner, (self.drain(), self.outbound()))
+
+    def check(self) -> None:
+        """Raise DatabaseUnusableError where the database is not what the commands need."""
+        check(self.database, self.queues, self.catalog)
+
+    def migrate(self, *, install_pgmq: bool = False, with_indexes: bool = False) -> list[str]:
+        """Create or upgrade schema and queues, past any pooler; return what was done."""
+        direct = self._connect(self.settings.direct_url)
+        try:
+            done = migrate(direct, self.queues, self.catalog.package, install=install_pgmq)
+            if with_indexes:
+                made = indexes.create(direct, self.rules.values())
+                done += [f"index {name}" for name in made]
+        finally:
+            direct.close()
+        return done
+
+    def _connect(self, url: str) -> Database:
+        database = self.settings.database
+        return Database(
+            url,
+            statement_timeout=database.statement_timeout,
+            lock_timeout=database.lock_timeout,
+            connect_timeout=database.connect_timeout,
+            pool_size=database.pool_size,
+        )
+
+    def _cutoff(self, job: JobType[Any], now: datetime) -> datetime:
+        for name, rule in self.catalog.rules.items():
+            if rule.job.name == job.name:
+                return now - self.settings.rules[name].older_than
+        return now

@@ -1,0 +1,124 @@
+"""What the job package exports: jobs, rules, settings, commands; duplicates are refused."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar
+
+from sqlalchemy import Select
+
+from sweeper.errors import CatalogError, UsageError
+from sweeper.grants import Grant
+from sweeper.job import JobType, Section
+from sweeper.rule import Rule
+
+T = TypeVar("T")
+
+RESERVED = frozenset(
+    {"database", "queue", "retry", "rules", "safety", "web", "history", "service", "log"}
+)
+"""The engine's own sections of the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Every job type, rule and settings section by name, and the commands of the job files.
+
+    facts  -- key -> statement of (at, what): a job file's part in the story of an order
+    grants -- what the job files' statements need of tables
+    """
+
+    package: str
+    jobs: Mapping[str, JobType[Any]]
+    rules: Mapping[str, Rule]
+    sections: Mapping[str, type[Section]]
+    commands: Mapping[str, Any]
+    facts: tuple[Callable[[str], Select[Any]], ...]
+    grants: tuple[Grant, ...]
+
+    def job(self, name: str) -> JobType[Any]:
+        """Return a job type by its name on the wire; raises UsageError for an unknown one."""
+        return _named("job type", name, self.jobs)
+
+    def rule(self, name: str) -> Rule:
+        """Return a rule by its name; raises UsageError for an unknown one."""
+        return _named("rule", name, self.rules)
+
+
+def load(package: str) -> Catalog:
+    """Import *package* and every module directly in it, and collect what they export.
+
+    Raises CatalogError where two exports share a name, or a rule sends a job that is not there.
+    """
+    modules = list(_modules(package))
+    jobs = _collected(modules, "JOB", JobType)
+    rules = _collected(modules, "RULE", Rule)
+    sections = _sections(modules)
+    commands = {
+        module.__name__.rpartition(".")[2]: module.COMMANDS
+        for module in modules
+        if hasattr(module, "COMMANDS")
+    }
+    for rule in rules.values():
+        if jobs.get(rule.job.name) is not rule.job:
+            message = f"rule {rule.name} sends {rule.job.name}, which no job file exports"
+            raise CatalogError(message)
+    facts = tuple(module.FACTS for module in modules if hasattr(module, "FACTS"))
+    grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
+    return Catalog(package, jobs, rules, sections, commands, facts, grants)
+
+
+def _modules(package: str) -> Iterable[ModuleType]:
+    try:
+        root = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        message = f"there is no job package {package!r}"
+        raise CatalogError(message) from error
+    yield root
+    for found in pkgutil.iter_modules(root.__path__):
+        yield importlib.import_module(f"{package}.{found.name}")
+
+
+def _collected(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for module in modules:
+        value = getattr(module, export, None)
+        if value is None:
+            continue
+        if not isinstance(value, kind):
+            message = f"{module.__name__}.{export} is no {kind.__name__}"
+            raise CatalogError(message)
+        name: str = value.name  # type: ignore[attr-defined]
+        if found.setdefault(name, value) is not value:
+            message = (
+                f"two job files export a {export} named {name}; the second is {module.__name__}"
+            )
+            raise CatalogError(message)
+    return found
+
+
+def _sections(modules: Iterable[ModuleType]) -> dict[str, type[Section]]:
+    found: dict[str, type[Section]] = {}
+    for module in modules:
+        value = getattr(module, "SETTINGS", None)
+        if value is None:
+            continue
+        if not (isinstance(value, type) and issubclass(value, Section) and hasattr(value, "name")):
+            message = f"{module.__name__}.SETTINGS is no Section"
+            raise CatalogError(message)
+        if value.name in RESERVED:
+            message = f"{module.__name__}.SETTINGS cannot be called {value.name}: the engine's is"
+            raise CatalogError(message)
+        if found.setdefault(value.name, value) is not value:
+            message = f"two job files export SETTINGS named {value.name}; one is {module.__name__}"
+            raise CatalogError(message)
+    return found
+
+
+def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
+    if name not in known:
+        message = f"there is no {kind} {name!r}; there are {', '.join(sorted(known))}"
+        raise UsageError(message)
+    return known[name]

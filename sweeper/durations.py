@@ -1,0 +1,51 @@
+"""Lengths of time as people write them: 100ms, 30s, 5m, 24h, 90d, 1h30m."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_UNITS = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+
+
+def parse(text: object) -> timedelta:
+    """Return the length of time that *text* spells.
+
+    Raises ValueError for anything else, a bare number among it: 30 could be seconds or minutes.
+    """
+    if isinstance(text, timedelta):
+        return text
+    if not isinstance(text, str) or not _WHOLE.fullmatch(text.strip()):
+        message = f'{text!r} is no duration; write it like "30s", "5m" or "24h"'
+        raise ValueError(message)
+    try:
+        return sum(
+            (float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta()
+        )
+    except OverflowError as error:
+        message = f"{text!r} is longer than time itself"
+        raise ValueError(message) from error
+
+
+def spell(length: timedelta) -> str:
+    """Return *length* as `parse` reads it, in the largest unit that fits: 30m, not 1800s."""
+    if not length:
+        return "0s"
+    for unit, size in _UNITS.items():
+        if not length % size:
+            return f"{length // size}{unit}"
+    return f"{length / _UNITS['ms']:g}ms"
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(parse), PlainSerializer(spell, return_type=str, when_used="json")
+]

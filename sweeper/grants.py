@@ -1,0 +1,90 @@
+"""What a login needs, table by table: printed as SQL, and checked before anything fails."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg.sql import SQL, Composable, Identifier
+from sqlalchemy import Connection, text
+
+from sweeper.ledger import SCHEMA
+from sweeper.queue import Queues
+
+_THERE = text("select to_regclass(:name) is not null")
+_ON_TABLE = text("select has_table_privilege(:table, :privilege)")
+_ON_COLUMN = text("select has_column_privilege(:table, :column, :privilege)")
+_QUEUE = ("select", "insert", "update", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One privilege on one table.
+
+    schema  -- None for the platform's own, wherever the search path finds it
+    columns -- the only ones that it is for; empty for the whole table
+    """
+
+    schema: str | None
+    table: str
+    privilege: str
+    columns: tuple[str, ...] = ()
+
+
+ENGINE = (
+    *(Grant(SCHEMA, "sweep", privilege) for privilege in ("select", "insert", "delete")),
+    *(Grant(SCHEMA, "job_log", privilege) for privilege in ("select", "insert", "delete")),
+    Grant(SCHEMA, "alembic_version", "select"),
+    Grant("pgmq", "meta", "select"),
+)
+
+
+def needed(queues: Queues, domain: Iterable[Grant]) -> list[Grant]:
+    """Return every grant that the service's statements need: ours, the queues', the job files'."""
+    tables = [Grant("pgmq", f"q_{queue}", privilege) for queue in queues for privilege in _QUEUE]
+    return [*ENGINE, *tables, *domain]
+
+
+def statements(role: str, grants: Sequence[Grant]) -> list[str]:
+    """Return the SQL that gives *role* what it needs, and nothing more."""
+    to = Identifier(role)
+    schemas = dict.fromkeys(grant.schema for grant in grants if grant.schema)
+    by_table: dict[str, list[Grant]] = {}
+    made = [
+        SQL("grant usage on schema {} to {};").format(Identifier(schema), to) for schema in schemas
+    ]
+    for grant in grants:
+        by_table.setdefault(_name(grant), []).append(grant)
+    for table, ours in by_table.items():
+        privileges = SQL(", ").join(map(_privilege, ours))
+        made.append(SQL("grant {} on {} to {};").format(privileges, SQL(table), to))
+    return [statement.as_string() for statement in made]
+
+
+def lacking(tx: Connection, grants: Sequence[Grant]) -> tuple[list[str], list[Grant]]:
+    """Return the tables that do not exist, and the grants that the current login does not have."""
+    absent = [
+        table
+        for table in dict.fromkeys(map(_name, grants))
+        if not tx.execute(_THERE, {"name": table}).scalar()
+    ]
+    there = (grant for grant in grants if _name(grant) not in absent)
+    return absent, [grant for grant in there if not _has(tx, grant)]
+
+
+def _has(tx: Connection, grant: Grant) -> bool:
+    parameters = {"table": _name(grant), "privilege": grant.privilege}
+    if not grant.columns:
+        return bool(tx.execute(_ON_TABLE, parameters).scalar())
+    return all(
+        tx.execute(_ON_COLUMN, parameters | {"column": column}).scalar() for column in grant.columns
+    )
+
+
+def _privilege(grant: Grant) -> Composable:
+    if not grant.columns:
+        return SQL(grant.privilege)
+    columns = SQL(", ").join(map(Identifier, grant.columns))
+    return SQL("{} ({})").format(SQL(grant.privilege), columns)
+
+
+def _name(grant: Grant) -> str:
+    return Identifier(*filter(None, (grant.schema, grant.table))).as_string()

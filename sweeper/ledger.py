@@ -1,0 +1,127 @@
+"""The books: one row for every scan of a rule, one for every job that ended."""
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    cast,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID, distinct_on
+
+SCHEMA = "sweeper"
+METADATA = MetaData(schema=SCHEMA)
+INSTANCE = f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Trigger(StrEnum):
+    """Who asked for a sweep."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    SIGNAL = "signal"
+
+
+class Outcome(StrEnum):
+    """How a job ended; a dead one may be revived or dropped by a person later."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    DEAD = "dead"
+    REVIVED = "revived"
+    DROPPED = "dropped"
+
+
+SWEEP = Table(
+    "sweep",
+    METADATA,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("job_type", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("actor", Text),
+    Column("reason", Text),
+    Column("host", Text, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+    Column("cutoff", TIMESTAMP(timezone=True), nullable=False),
+    Column("found", Integer, nullable=False),
+    Column("enqueued", Integer, nullable=False),
+    Column("already_queued", Integer, nullable=False),
+    Column("dead", Integer, nullable=False),
+    Column("braked", Integer, nullable=False),
+    Column("anomalies", Integer, nullable=False),
+    Column("ok", Boolean, nullable=False),
+    Column("keys", ARRAY(Text), nullable=False),
+)
+
+JOB_LOG = Table(
+    "job_log",
+    METADATA,
+    Column("id", BigInteger, primary_key=True),
+    Column("job_type", Text, nullable=False),
+    Column("key", Text),
+    Column("msg_id", BigInteger, nullable=False),
+    Column("sweep_id", Text),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one job ended.
+
+    msg_id  -- its message, in the queue that it was read from
+    attempt -- how often it was executed
+    """
+
+    job_type: str
+    key: str | None
+    msg_id: int
+    sweep_id: str | None
+    outcome: Outcome
+    reason: str | None
+    attempt: int
+
+
+_ENDING = {name: JOB_LOG.c[name].type for name in Ending.__dataclass_fields__}
+
+
+def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
+    """Write down how jobs ended; it commits with what they did."""
+    if not endings:
+        return
+    columns = [
+        func.unnest(cast([getattr(ending, name) for ending in endings], ARRAY(kind))).label(name)
+        for name, kind in _ENDING.items()
+    ]
+    rows = select(*columns).subquery("endings")
+    values = select(rows, cast(at, TIMESTAMP(timezone=True)))
+    tx.execute(insert(JOB_LOG).from_select([*_ENDING, "at"], values))
+
+
+def last_sweeps(tx: Connection, rules: Iterable[str]) -> dict[str, tuple[datetime, bool]]:
+    """Return when each rule was last looked at, and whether that went well."""
+    query = (
+        select(SWEEP.c.rule, SWEEP.c.at, SWEEP.c.ok)
+        .where(SWEEP.c.rule == func.any(cast(list(rules), ARRAY(Text))))
+        .ext(distinct_on(SWEEP.c.rule))
+        .order_by(SWEEP.c.rule, SWEEP.c.at.desc())
+    )
+    return {row.rule: (row.at, row.ok) for row in tx.execute(query)}

@@ -1,0 +1,183 @@
+"""What commands show to people: tables, and a progress bar where there is a terminal."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sweeper.audit import Balance
+from sweeper.clock import iso
+from sweeper.explain import Story
+from sweeper.queue import DeadLetter
+from sweeper.settle import Tally
+from sweeper.status import Status
+from sweeper.sweep import Report
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
+
+
+def document(value: Any) -> None:
+    """Print *value* as the one JSON document of a command."""
+    print(json.dumps(value, indent=2, default=str))  # noqa: T201 -- stdout is the contract
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under headings."""
+    made = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+    out.print(made)
+
+
+@contextmanager
+def progress(left: Callable[[], int]) -> Iterator[Callable[[Tally], None]]:
+    """Show how far a drain has come, on a terminal only.
+
+    left -- tells how many messages are still visible; asked once, after the first step
+    """
+    if not err.is_terminal:
+        yield lambda _tally: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task("jobs", total=None)
+
+        def advance(tally: Tally) -> None:
+            worked = tally.done + tally.skipped + tally.failed + tally.postponed
+            if bar.tasks[0].total is None:
+                bar.update(task, total=worked + left())
+            bar.advance(task, worked)
+
+        yield advance
+
+
+def sweep(report: Report, limit: int) -> None:
+    """Tell what a sweep did."""
+    columns = ("rule", "found", "enqueued", "already queued", "dead", "braked", "anomalies")
+    rows = [
+        (name, f.found, f.enqueued, f.already_queued, f.dead, f.braked, f.anomalies)
+        for name, f in report.rules.items()
+    ]
+    table("dry run: nothing was changed" if report.request.dry_run else "sweep", columns, rows)
+    if report.request.dry_run:
+        for name, found in report.rules.items():
+            for key in found.keys:
+                out.print(f"{name}  {key}", markup=False)
+        return
+    tally(report.jobs, report.seconds)
+    if report.braked:
+        err.print(
+            f"The brake held: more than {limit} rows are due, and none of them was enqueued.\n"
+            "Look with --dry-run --max N; if it is right, sweep again with --max N.",
+            style="bold red",
+        )
+
+
+def tally(jobs: Tally, seconds: float) -> None:
+    """Tell how jobs fared."""
+    out.print(
+        f"jobs: {jobs.done} done, {jobs.skipped} skipped, {jobs.retried} retried, "
+        f"{jobs.postponed} postponed, {jobs.dead} dead, in {seconds:.2f} s"
+    )
+
+
+def story(told: Story) -> None:
+    """Tell the story of one order."""
+    for name, verdict in told.rules.items():
+        out.print(f"{name}: {'due' if verdict.due else 'not due'} at {told.at}", style="bold")
+        for term, holds in verdict.terms.items():
+            out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
+    if not told.rules:
+        out.print(f"no rule knows {told.key}: the row is gone", markup=False)
+    for fact in told.facts:
+        out.print(f"{iso(fact.at)}  {fact.what}", markup=False)
+
+
+def balance(found: Balance) -> None:
+    """Tell whether the books balance."""
+    out.print(f"{found.sweeps} scans sent {found.jobs} jobs; {found.waiting} of them still wait")
+    if found.gaps:
+        rows = [(gap.sweep_id, gap.rule, gap.key, gap.problem) for gap in found.gaps]
+        table("the books do not balance", ("sweep", "rule", "key", "problem"), rows)
+    else:
+        out.print("the books balance: every job that does not wait ended exactly once")
+
+
+def findings(found: Sequence[Any]) -> None:
+    """Tell what the doctor found, the worst last, where eyes are."""
+    marks = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "error": "[red]error  [/]"}
+    for one in sorted(found, key=lambda finding: list(marks).index(finding.level)):
+        out.print(f"{marks[one.level]}  {escape(one.about)}: {escape(one.what)}")
+        if one.remedy:
+            out.print(f"         {one.remedy}", markup=False)
+
+
+def status(now: Status) -> None:
+    """Tell the status."""
+    table(
+        f"queues at {now.at}",
+        ("queue", "ready", "in flight", "delayed", "oldest ready"),
+        [
+            (name, d.ready, d.in_flight, d.delayed, f"{d.oldest_ready_seconds:.0f} s")
+            for name, d in now.queues.items()
+        ],
+    )
+    table(
+        "rules",
+        ("rule", "overdue", "oldest beyond its limit", "anomalies", "last sweep", "ok"),
+        [
+            (
+                name,
+                rule.overdue,
+                f"{rule.oldest_overdue_seconds:.0f} s",
+                rule.anomalies,
+                rule.last_sweep_at or "never",
+                {True: "yes", False: "brake held", None: ""}[rule.last_sweep_ok],
+            )
+            for name, rule in now.rules.items()
+        ],
+    )
+    server = now.database
+    out.print(f"dead letters: {now.dead.count}, the oldest for {now.dead.oldest_seconds:.0f} s")
+    out.print(
+        f"database: Postgres {server.server}, pgmq {server.pgmq}, "
+        f"this host's clock {server.skew_ms:+.0f} ms ahead"
+    )
+
+
+def letters(found: Sequence[DeadLetter]) -> None:
+    """List dead letters."""
+    columns = ("id", "type", "key", "reason", "attempts", "died at", "fingerprint", "error")
+    rows = [
+        (m.msg_id, m.type, m.key, m.reason, m.attempts, m.died_at, m.fingerprint, m.error)
+        for m in found
+    ]
+    table(f"{len(found)} dead letters", columns, rows)
+
+
+def letter_json(letter: DeadLetter) -> dict[str, Any]:
+    """Return one dead letter as `dead list --json` tells it."""
+    return {
+        "msg_id": letter.msg_id,
+        "type": letter.type,
+        "key": letter.key,
+        "reason": letter.reason,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "died_at": letter.died_at.isoformat(),
+        "body": json.loads(letter.body or "null"),
+        "fingerprint": letter.fingerprint,
+        "queue": letter.queue,
+        "sweep_id": letter.sweep_id,
+    }

@@ -1,0 +1,59 @@
+"""The fate of a job that raised: a pure function of the attempt and the error."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from sweeper.errors import RejectedError
+
+
+class Reason(StrEnum):
+    """Why a message was dead-lettered."""
+
+    EXHAUSTED = "exhausted"
+    INVALID = "invalid"
+    UNKNOWN_TYPE = "unknown_type"
+    CRASHED = "crashed"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Run the job again once *delay* has passed."""
+
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Bury the job for *reason*; only a person brings it back."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to rest between attempts.
+
+    delays -- the rest after the first failure, the second, ...; the last one holds from there on
+    jitter -- up to this share of a delay is added at random: 0 adds none, 0.5 up to a half
+    """
+
+    delays: tuple[timedelta, ...]
+    jitter: float = 0.0
+
+    def after(self, failures: int, *, chance: Callable[[], float] = random.random) -> timedelta:
+        """Return the rest after the *failures*-th failure, counted from 1."""
+        delay = self.delays[min(failures, len(self.delays)) - 1]
+        return delay * (1 + self.jitter * chance())
+
+
+def judge(attempt: int, error: Exception, *, max_retries: int, backoff: Backoff) -> Retry | Dead:
+    """Return what becomes of a job whose *attempt*-th execution, counted from 1, raised *error*."""
+    if isinstance(error, RejectedError):
+        return Dead(Reason.REJECTED)
+    if attempt > max_retries:
+        return Dead(Reason.EXHAUSTED)
+    return Retry(backoff.after(attempt))

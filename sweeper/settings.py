@@ -1,0 +1,347 @@
+"""The only file that knows the environment and the TOML file: settings, checked once and whole."""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import SettingsConfigDict as Config
+
+from sweeper.catalog import Catalog
+from sweeper.durations import Duration
+from sweeper.errors import SettingsError
+from sweeper.job import Section
+
+SYSTEM_FILE = Path("/etc/sweeper/sweeper.toml")
+_PREFIX = "SWEEPER_"
+_PLATFORM = {"DATABASE_URL": "url", "DIRECT_URL": "direct_url"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _listed(value: object) -> object:
+    """Read a list from the environment: 5s, 30s, 5m."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class DatabaseSettings(_Section):
+    """Where the platform's database is, and how long anything may take."""
+
+    url: SecretStr | None = None
+    direct_url: SecretStr | None = None
+    statement_timeout: Duration = timedelta(seconds=30)
+    lock_timeout: Duration = timedelta(seconds=1)
+    connect_timeout: Duration = timedelta(seconds=10)
+    pool_size: Count = 5
+
+
+class QueueSettings(_Section):
+    """The queues, and how they are worked off."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,37}$")] = "jastipin_jobs"
+    visibility: Duration = timedelta(seconds=30)
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    drainers: Count = 2
+    poll_min: Duration = timedelta(milliseconds=100)
+    poll_max: Duration = timedelta(seconds=2)
+
+
+class RetrySettings(_Section):
+    """What becomes of jobs that raise."""
+
+    delays: Annotated[
+        tuple[Duration, ...], BeforeValidator(_listed), Field(min_length=1)
+    ] = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))  # fmt: skip
+    max_retries: Annotated[int, Field(ge=0)] = 3
+    crash_limit: Count = 5
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class RuleSettings(_Section):
+    """One rule."""
+
+    enabled: bool = True
+    every: Duration
+    older_than: Duration
+
+
+class SafetySettings(_Section):
+    """The brake and the clock."""
+
+    max_per_sweep: Count = 1000
+    max_clock_skew: Duration = timedelta(seconds=5)
+
+
+class WebSettings(_Section):
+    """The status page."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 4010
+    token: SecretStr | None = None
+
+
+class HistorySettings(_Section):
+    """The books."""
+
+    keep: Duration = timedelta(days=90)
+
+
+class ServiceSettings(_Section):
+    """The process."""
+
+    shutdown_grace: Duration = timedelta(seconds=30)
+    heartbeat_every: Duration = timedelta(seconds=30)
+    heartbeat_url: SecretStr | None = None
+
+
+class LogSettings(_Section):
+    """What is logged, and how it looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class _Model(BaseSettings):
+    model_config = Config(
+        extra="forbid",
+        frozen=True,
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        enable_decoding=False,
+    )
+
+    database: DatabaseSettings = DatabaseSettings()
+    queue: QueueSettings = QueueSettings()
+    retry: RetrySettings = RetrySettings()
+    safety: SafetySettings = SafetySettings()
+    web: WebSettings = WebSettings()
+    history: HistorySettings = HistorySettings()
+    service: ServiceSettings = ServiceSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `load` has merged, whose every value knows where it came from."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The effective settings.
+
+    rules    -- by rule name
+    sections -- the job files' own
+    origins  -- where each value came from, by its dotted name; defaults are not in it
+    """
+
+    database: DatabaseSettings
+    queue: QueueSettings
+    retry: RetrySettings
+    safety: SafetySettings
+    web: WebSettings
+    history: HistorySettings
+    service: ServiceSettings
+    log: LogSettings
+    rules: Mapping[str, RuleSettings]
+    sections: Mapping[type[Section], Section]
+    origins: Mapping[str, str]
+    _model: BaseModel
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL; raises SettingsError where there is none."""
+        if self.database.url is None:
+            message = "database.url is not set\nset DATABASE_URL, or SWEEPER_DATABASE__URL"
+            raise SettingsError(message)
+        return self.database.url.get_secret_value()
+
+    @property
+    def direct_url(self) -> str:
+        """The URL for migrations, past any pooler; the usual one where there is no other."""
+        direct = self.database.direct_url
+        return direct.get_secret_value() if direct else self.database_url
+
+    def demand(self) -> None:
+        """Raise SettingsError, naming them all, where settings without a default are not set."""
+        missing = [
+            f"{name}.{key} is not set: {field.description}\n"
+            f"set it in the TOML file, or as {_variable(f'{name}.{key}')}"
+            for name, section in ((type(s).name, s) for s in self.sections.values())
+            for key, field in type(section).model_fields.items()
+            if isinstance(field.json_schema_extra, dict)
+            and field.json_schema_extra.get("required")
+            and getattr(section, key) is None
+        ]
+        if missing:
+            raise SettingsError("\n".join(missing))
+
+    def table(self) -> list[tuple[str, Any, str]]:
+        """Return (dotted name, value, origin) of every setting, secrets masked."""
+        return [
+            (name, value, self.origins.get(name, "default"))
+            for name, value in _leaves(self._model.model_dump(mode="json"))
+        ]
+
+
+def load(
+    catalog: Catalog, *, file: Path | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """Return the settings: flags over the environment over the file over the defaults.
+
+    file  -- from --config; else SWEEPER_CONFIG, else /etc/sweeper/sweeper.toml where it exists
+    flags -- by dotted name
+
+    Raises SettingsError that names every fault and where it came from.
+    """
+    model = _model_of(catalog)
+    path = _path(file)
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    sources = (
+        (str(path), list(_leaves(_read(path)))) if path else ("", []),
+        *(
+            (variable, [(f"database.{key}", os.environ[variable])])
+            for variable, key in _PLATFORM.items()
+            if os.environ.get(variable)
+        ),
+        ("environment", list(_leaves(EnvSettingsSource(model)()))),
+        ("command line", list((flags or {}).items())),
+    )
+    for origin, leaves in sources:
+        for name, value in leaves:
+            _put(merged, name, value)
+            origins[name] = origin
+    faults = [f"{name} is no setting" for name in _strangers(model)]
+    faults += [
+        f"{name} is a secret and does not belong in {path}: set {_variable(name)}"
+        for name, _ in sources[0][1]
+        if _is_secret(model, name)
+    ]
+    try:
+        made = model(**merged)
+    except ValidationError as error:
+        faults += [_fault(fault, origins) for fault in error.errors(include_url=False)]
+    if faults:
+        raise SettingsError("\n".join(faults))
+    values = {name: getattr(made, name) for name in _Model.model_fields}
+    rules = made.rules  # type: ignore[attr-defined]
+    sections = {kind: getattr(made, name) for name, kind in catalog.sections.items()}
+    return Settings(
+        **values,
+        rules={name: getattr(rules, name) for name in catalog.rules},
+        sections=sections,
+        origins=origins,
+        _model=made,
+    )
+
+
+def _model_of(catalog: Catalog) -> type[BaseSettings]:
+    """Return the model of all sections: the engine's, one for each rule, the job files' own."""
+    rules = {}
+    for name, rule in catalog.rules.items():
+        kind = create_model(
+            f"rules.{name}",
+            __base__=RuleSettings,
+            every=(Duration, rule.every),
+            older_than=(Duration, rule.older_than),
+        )
+        rules[name] = (kind, kind.model_validate({}))
+    rules_model: Any = create_model("rules", __base__=_Section, **rules)  # type: ignore[call-overload]
+    own = {name: (kind, kind()) for name, kind in catalog.sections.items()}
+    return create_model("Settings", __base__=_Model, rules=(rules_model, rules_model()), **own)  # type: ignore[call-overload,no-any-return]
+
+
+def _path(file: Path | None) -> Path | None:
+    named = os.environ.get("SWEEPER_CONFIG")
+    if file or named:
+        return file or Path(str(named))
+    return SYSTEM_FILE if SYSTEM_FILE.exists() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise SettingsError(message) from error
+    except ValueError as error:
+        message = f"{path} is no TOML: {error}"
+        raise SettingsError(message) from error
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _put(values: dict[str, Any], name: str, value: object) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return  # a value stands where a section should; the model says so
+        values = inner
+    values[last] = value
+
+
+def _strangers(model: type[BaseSettings]) -> list[str]:
+    """Return the SWEEPER_ variables that name no section; the model refuses unknown keys itself."""
+    names = (name for name in os.environ if name.startswith(_PREFIX) and "__" in name)
+    return [
+        name
+        for name in sorted(names)
+        if name.removeprefix(_PREFIX).partition("__")[0].lower() not in model.model_fields
+    ]
+
+
+def _is_secret(model: type[BaseModel], name: str) -> bool:
+    section, _, key = name.partition(".")
+    kind: Any = model.model_fields[section].annotation if section in model.model_fields else None
+    field = getattr(kind, "model_fields", {}).get(key)
+    return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def _variable(name: str) -> str:
+    return _PREFIX + name.upper().replace(".", "__")
+
+
+def _fault(fault: Any, origins: Mapping[str, str]) -> str:
+    parts = [str(part) for part in fault["loc"]]
+    name = ".".join(parts)
+    near = (known for known in origins if f"{known}.".startswith(f"{name}."))
+    above = (known for known in origins if f"{name}.".startswith(f"{known}."))
+    origin = origins[next(chain(near, above))]
+    if fault["type"] == "extra_forbidden":
+        return f"{name} is no setting ({origin})"
+    return f"{name}: {fault['msg'].removeprefix('Value error, ')} ({origin})"

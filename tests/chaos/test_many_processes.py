@@ -1,0 +1,76 @@
+"""Several services share one database, as after a deploy that forgot to stop the old one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from threading import Event
+
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from tests.conftest import HOUR
+
+ORDERS = 2_000
+SERVICES = 4
+
+
+def test_four_services_have_each_effect_once(
+    app: App, shop: Shop, connection: Connection, database_url: str, tmp_path: Path
+) -> None:
+    """L1, L5: no effect twice, no error in any log, no attempt spent on a deadlock."""
+    products = [shop.product(stock=0) for _ in range(4)]
+    for product in products:
+        shop.many(ORDERS // 4, age=HOUR, product=product)
+
+    logs = [tmp_path / f"{number}.jsonl" for number in range(SERVICES)]
+    services = [start(database_url, log) for log in logs]
+    wait_until_idle(app)
+    for service in services:
+        service.send_signal(signal.SIGTERM)
+
+    assert [0] * SERVICES == [service.wait(timeout=30) for service in services]
+    assert [ORDERS // 4] * 4 == [shop.stock(product) for product in products]
+    statuses = connection.execute(text('select status, count(*) from "Order" group by 1'))
+    assert {"cancelled": ORDERS} == dict(statuses.all())
+    notices = connection.execute(text('select status, count(*) from "NotificationLog" group by 1'))
+    assert {"sent": ORDERS} == dict(notices.all())
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    assert [] == [line for line in lines if line["level"] == "error"]
+    events = Counter(line["event"] for line in lines)
+    assert (0, 0, 0) == (events["job.retried"], events["job.dead"], events["worker.failed"])
+    ends = connection.execute(text("select distinct outcome, attempt from sweeper.job_log"))
+    assert [("done", 1)] == [tuple(end) for end in ends]
+    assert () == app.auditor.audit().gaps
+
+
+def start(url: str, log: Path) -> "subprocess.Popen[bytes]":
+    """Start `sweeper run`, its log in a file: a pipe that nobody reads would fill, and stop it."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "SWEEPER_STOCK__TAKEN_AT": "checkout",
+        "SWEEPER_SAFETY__MAX_PER_SWEEP": str(ORDERS),
+        "SWEEPER_QUEUE__BATCH": "50",
+        "SWEEPER_RULES__EXPIRE_DP__EVERY": "1s",
+        "SWEEPER_WEB__ENABLED": "false",
+    }
+    with log.open("wb") as stdout:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeper", "run"], env=environment, stdout=stdout
+        )
+
+
+def wait_until_idle(app: App) -> None:
+    """Return once no order is overdue and no queue holds anything."""
+    for _ in range(600):
+        status = app.reader.read()
+        queued = sum(d.ready + d.in_flight + d.delayed for d in status.queues.values())
+        if not queued and not status.rules["expire_dp"].overdue:
+            return
+        Event().wait(0.1)
+    raise AssertionError(app.reader.read().as_json())
