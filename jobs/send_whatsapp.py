@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 from sqlalchemy import ARRAY, Text, any_, cast, func, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from jobs.messages import rendered
 from jobs.phones import masked, normalized
 from jobs.tables import NOTIFICATION_LOG
+from jobs.texts import rendered
 from sweeper import Batch, Job, JobType, Outside, Payload, Section
 from sweeper.events import NOTIFICATION_FAILED, NOTIFICATION_SENT
 

@@ -1,7 +1,6 @@
 """The command line: reads what is asked, puts the parts together, tells what came of it."""
 
 import getpass
-import json
 import logging
 import sys
 import time
@@ -25,7 +24,7 @@ from sweeper.dead import Choice
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
 from sweeper.settle import Tally
-from sweeper.wire import faults, written
+from sweeper.wire import faults, json_value, written
 
 JOB_PACKAGE = "jobs"
 SOME_JOB_RAISED = 3
@@ -200,8 +199,7 @@ def enqueue(
     with opened(context) as app:
         job = app.catalog.job(type_)
         try:
-            value = json.loads(payload)
-            job.payload.model_validate(value)
+            asked = job.payload.model_validate(json_value(payload))
         except ValidationError as error:
             message = f"{type_} does not accept this payload: {faults(error)}"
             raise UsageError(message) from error
@@ -209,6 +207,7 @@ def enqueue(
             message = f"the payload is not JSON: {error}"
             raise UsageError(message) from error
         app.check()
+        value = asked.model_dump(mode="json", by_alias=True, exclude_unset=True)
         body = written(
             job, value, created_at=iso(now()), max_retries=app.settings.retry.max_retries
         )

@@ -1,11 +1,10 @@
 """The preflight that names everything at once: what is wrong, and what mends it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -13,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sweeper import clock, grants, indexes
 from sweeper.app import App
-from sweeper.database import Database, unusable
+from sweeper.database import gone, unusable
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.preflight import unmigrated
 from sweeper.queue import pgmq_version
@@ -57,14 +56,14 @@ def examine(app: App) -> list[Finding]:
         database = app.database
     except SweeperError as error:
         return [*findings, Finding(Level.ERROR, "connection", *_halves(error))]
-    began = time.monotonic()
-    try:
-        with database.transaction() as tx:
-            findings += _connection(app, database, time.monotonic() - began)
-            for look in _LOOKS:
+    for about, look in _LOOKS.items():
+        try:
+            with database.transaction() as tx:
                 findings += look(app, tx)
-    except (DBAPIError, PoolTimeoutError) as error:
-        findings.append(Finding(Level.ERROR, "connection", *_halves(unusable(error, database))))
+        except (DBAPIError, PoolTimeoutError) as error:
+            findings.append(Finding(Level.ERROR, about, *_halves(unusable(error, database))))
+            if gone(error):
+                break
     return findings
 
 
@@ -92,10 +91,13 @@ def _settings(app: App) -> Findings:
         )
 
 
-def _connection(app: App, database: Database, seconds: float) -> Findings:
-    kind = "through a pooler" if database.pooled else "directly"
-    yield Finding(Level.OK, "connection", f"reached {kind} in {seconds * 1000:.0f} ms")
-    if database.pooled and app.settings.database.direct_url is None:
+def _connection(app: App, tx: Connection) -> Findings:
+    began = time.monotonic()
+    tx.execute(text("select"))
+    took = f"{(time.monotonic() - began) * 1000:.1f} ms a round trip"
+    kind = "through a pooler" if app.database.pooled else "directly"
+    yield Finding(Level.OK, "connection", f"reached {kind}, {took}")
+    if app.database.pooled and app.settings.database.direct_url is None:
         yield Finding(
             Level.WARNING,
             "connection",
@@ -156,8 +158,10 @@ def _grants(app: App, tx: Connection) -> Findings:
         yield Finding(
             Level.ERROR, "tables", f"there is no table {name}", "is this the platform's database?"
         )
-    for sql in grants.statements("ROLE", lacks):
-        yield Finding(Level.ERROR, "grants", f"the login lacks: {sql.rstrip(';')}", sql)
+    if lacks:
+        tables = ", ".join(dict.fromkeys(grant.table for grant in lacks))
+        remedy = " ".join(grants.statements("ROLE", lacks))
+        yield Finding(Level.ERROR, "grants", f"the login lacks grants on {tables}", remedy)
     if not lacks and not absent:
         yield Finding(Level.OK, "grants", "every statement that will run is allowed")
 
@@ -191,14 +195,15 @@ def _indexes(app: App, tx: Connection) -> Findings:
         yield Finding(Level.OK, "indexes", "scans cost what is due, however long the table is")
 
 
-_LOOKS: tuple[Callable[[App, Any], Findings], ...] = (
-    _server,
-    _clock,
-    _schema,
-    _grants,
-    _row_security,
-    _indexes,
-)
+_LOOKS: Mapping[str, Callable[[App, Connection], Findings]] = {
+    "connection": _connection,
+    "server": _server,
+    "clock": _clock,
+    "schema": _schema,
+    "grants": _grants,
+    "row-level security": _row_security,
+    "indexes": _indexes,
+}
 
 
 def _halves(error: SweeperError) -> tuple[str, str]:

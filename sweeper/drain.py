@@ -16,6 +16,7 @@ from sweeper.database import gone, in_one_line, passing
 from sweeper.job import Handler, Job, Lane, Message
 from sweeper.lease import Lease
 from sweeper.settle import Desk, Tally
+from sweeper.suspects import narrowed
 
 FAIR = 8
 """Of this many reads in a row, at least one goes to the lowest queue that has work waiting."""
@@ -54,7 +55,7 @@ class Drain:
         if not messages:
             return None
         now = clock.now()
-        begun, spared = _narrowed(messages, self.size, self.desk.crash_limit)
+        begun, spared = narrowed(messages, self.size, self.desk.crash_limit)
         self.desk.give_back(spared)
         with self.desk.lease(begun, self.lease) as lease:
             try:
@@ -110,20 +111,3 @@ class Drain:
             conclusion = self.desk.conclude(batch)
         conclusion.tell(time.monotonic() - began)
         return conclusion.tally
-
-
-def _narrowed(
-    messages: Sequence[Message], size: int, crash_limit: int
-) -> tuple[list[Message], list[Message]]:
-    """Return what to begin with, and what to give back at once.
-
-    Whoever reads a message that kills workers must not take its neighbours along: the more often
-    a message was read without a verdict, the fewer are begun together with it, at last none.
-    """
-    worst = max(message.crashes for message in messages)
-    if worst == 0 or worst >= crash_limit:
-        return list(messages), []
-    suspects = [message for message in messages if message.crashes == worst]
-    begun = suspects[: max(1, size >> 2 * worst)]
-    chosen = {message.msg_id for message in begun}
-    return begun, [message for message in messages if message.msg_id not in chosen]

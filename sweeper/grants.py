@@ -9,6 +9,9 @@ from sqlalchemy import Connection, text
 from sweeper.ledger import SCHEMA
 from sweeper.queue import Queues
 
+_CLOSED = text(
+    "select not has_schema_privilege(oid, 'usage') from pg_namespace where nspname = :schema"
+)
 _THERE = text("select to_regclass(:name) is not null")
 _ON_TABLE = text("select has_table_privilege(:table, :privilege)")
 _ON_COLUMN = text("select has_column_privilege(:table, :column, :privilege)")
@@ -44,30 +47,43 @@ def needed(queues: Queues, domain: Iterable[Grant]) -> list[Grant]:
 
 
 def statements(role: str, grants: Sequence[Grant]) -> list[str]:
-    """Return the SQL that gives *role* what it needs, and nothing more."""
+    """Return the SQL that gives *role* these grants, schemas first, one statement a table."""
     to = Identifier(role)
     schemas = dict.fromkeys(grant.schema for grant in grants if grant.schema)
     by_table: dict[str, list[Grant]] = {}
-    made = [
-        SQL("grant usage on schema {} to {};").format(Identifier(schema), to) for schema in schemas
-    ]
     for grant in grants:
         by_table.setdefault(_name(grant), []).append(grant)
-    for table, ours in by_table.items():
-        privileges = SQL(", ").join(map(_privilege, ours))
-        made.append(SQL("grant {} on {} to {};").format(privileges, SQL(table), to))
-    return [statement.as_string() for statement in made]
+    usage = [
+        SQL("grant usage on schema {} to {};").format(Identifier(schema), to) for schema in schemas
+    ]
+    tables = [
+        SQL("grant {} on {} to {};").format(SQL(", ").join(map(_privilege, ours)), SQL(table), to)
+        for table, ours in by_table.items()
+    ]
+    return [statement.as_string() for statement in (*usage, *tables)]
 
 
 def lacking(tx: Connection, grants: Sequence[Grant]) -> tuple[list[str], list[Grant]]:
-    """Return the tables that do not exist, and the grants that the current login does not have."""
+    """Return the tables that do not exist, and the grants that the current login does not have.
+
+    Of a schema that is closed to the login, every grant is lacking.
+    """
+    closed = {
+        schema
+        for schema in {grant.schema for grant in grants if grant.schema}
+        if tx.execute(_CLOSED, {"schema": schema}).scalar()
+    }
+    open_ = [grant for grant in grants if grant.schema not in closed]
     absent = [
         table
-        for table in dict.fromkeys(map(_name, grants))
+        for table in dict.fromkeys(map(_name, open_))
         if not tx.execute(_THERE, {"name": table}).scalar()
     ]
-    there = (grant for grant in grants if _name(grant) not in absent)
-    return absent, [grant for grant in there if not _has(tx, grant)]
+    return absent, [
+        grant
+        for grant in grants
+        if grant.schema in closed or (_name(grant) not in absent and not _has(tx, grant))
+    ]
 
 
 def _has(tx: Connection, grant: Grant) -> bool:

@@ -49,6 +49,11 @@ class Lease:
         """What has not come to an end yet."""
         return list(self._left.values())
 
+    def add(self, messages: Iterable[Message]) -> None:
+        """Keep these as well."""
+        with self._lock:
+            self._left |= {message.msg_id: message for message in messages}
+
     def keep_only(self, messages: Iterable[Message]) -> None:
         """Forget all but these; the others have come to an end."""
         with self._lock:

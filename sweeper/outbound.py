@@ -11,6 +11,7 @@ from sweeper.database import gone, passing
 from sweeper.job import Job, Lane, Message, Outside, Verdict
 from sweeper.lease import Lease
 from sweeper.settle import Desk, Tally
+from sweeper.suspects import narrowed
 
 
 @dataclass(slots=True)
@@ -41,9 +42,11 @@ class Outbound:
         if not messages:
             return None
         now = clock.now()
-        with self.desk.lease(messages, self.lease) as lease:
+        begun, spared = narrowed(messages, self.size, self.desk.crash_limit)
+        self.desk.give_back(spared)
+        with self.desk.lease(begun, self.lease) as lease:
             try:
-                tally = self._work_off(messages, now, lease)
+                tally = self._work_off(begun, now, lease)
             except Exception as error:
                 if gone(error):
                     self.desk.give_back(lease.left)

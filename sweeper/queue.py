@@ -30,11 +30,12 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    null,
     select,
     text,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from sweeper.clock import iso
 from sweeper.job import JobType, Lane, Message, Priority
@@ -65,7 +66,8 @@ _SEND = text(
 )
 _BURY = text(
     "select pgmq.send_batch(cast(:queue as text), array_agg("
-    "   cast(story as jsonb) || jsonb_build_object('body', cast(body as jsonb)) order by place"
+    "   cast(story as jsonb) || case when body is null then '{}'"
+    "     else jsonb_build_object('body', cast(body as jsonb)) end order by place"
     " ), cast(0 as integer))"
     " from unnest(cast(:stories as text[]), cast(:bodies as text[]))"
     "   with ordinality as dead (story, body, place)"
@@ -129,6 +131,31 @@ class Waiting:
     retry_count: str | None
     visible_at: datetime
     enqueued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the job of some key is: in a live queue, or, with a reason, among the dead."""
+
+    key: str
+    msg_id: int
+    read_ct: int
+    visible_at: datetime
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Dead letters that died of the same; error and keys are those of the latest."""
+
+    type: str | None
+    reason: str
+    fingerprint: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    error: str
+    keys: Sequence[str | None]
 
 
 class Queues:
@@ -232,13 +259,14 @@ class Queues:
             createdAt=literal(iso(now)),
             **{key: literal(value) for key, value in own.items()},
         )
-        numbered = select(body.label("body"), func.row_number().over().label("place")).select_from(
-            rows
-        )
-        bodies = numbered.subquery("bodies")
+        place = func.row_number().over().label("place")
+        bodies = select(body.label("body"), place).select_from(rows).subquery("bodies")
+        number = bodies.c.place // _CHUNK
+        in_order = aggregate_order_by(bodies.c.body, bodies.c.place)
         chunks = (
-            select(func.array_agg(bodies.c.body).label("chunk"))
-            .group_by(bodies.c.place / _CHUNK)
+            select(func.array_agg(in_order).label("chunk"))
+            .group_by(number)
+            .order_by(number)
             .subquery("chunks")
         )
         send = func.pgmq.send_batch(
@@ -306,6 +334,51 @@ class Queues:
                 ).where(ours == key)
             )
         return [Waiting(*row) for row in tx.execute(union_all(*found))]
+
+    def standing(
+        self, tx: Connection, job: JobType[Any], keys: Sequence[str]
+    ) -> dict[str, Standing]:
+        """Return where the jobs of *keys* are, by key; what is live hides what is dead."""
+        wanted = func.any(cast(list(keys), ARRAY(Text)))
+        found = []
+        for queue, table in self._tables.items():
+            body, dead = table.c.message, queue == self.dead
+            key = body["key"] if dead else body["payload"][job.wire(job.key)]
+            found.append(
+                select(
+                    key.astext,
+                    table.c.msg_id,
+                    table.c.read_ct,
+                    table.c.vt,
+                    body["reason"].astext if dead else null(),
+                ).where(body["type"].astext == job.name, key.astext == wanted)
+            )
+        rows = [Standing(*row) for row in tx.execute(union_all(*found))]
+        return {one.key: one for one in sorted(rows, key=lambda one: one.reason is None)}
+
+    def causes(self, tx: Connection, limit: int) -> list[Cause]:
+        """Return what the dead letters died of, the most frequent cause first."""
+        table = self._tables[self.dead]
+        story = {
+            name: table.c.message[name].astext
+            for name in ("type", "reason", "fingerprint", "error", "key")
+        }
+        alike = (story["type"], story["reason"], story["fingerprint"])
+        latest = table.c.msg_id.desc()
+        query = (
+            select(
+                *alike,
+                func.count(),
+                func.min(table.c.enqueued_at),
+                func.max(table.c.enqueued_at),
+                func.array_agg(aggregate_order_by(story["error"], latest), type_=ARRAY(Text))[1],
+                func.array_agg(aggregate_order_by(story["key"], latest), type_=ARRAY(Text))[1:5],
+            )
+            .group_by(*alike)
+            .order_by(func.count().desc(), *alike)
+            .limit(limit)
+        )
+        return [Cause(*row) for row in tx.execute(query)]
 
     def postpone(self, tx: Connection, messages: Sequence[Message], delay: timedelta) -> None:
         """Give back what was read, visible after *delay*, as though it had not been read.

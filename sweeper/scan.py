@@ -121,7 +121,9 @@ class Scanner:
     ) -> Found:
         """Run the whole scan as one statement, so that its counts are of one moment."""
         cutoff = self.cutoff(rule, now)
-        rows = rule.due(cutoff).cte("rows")
+        found = rule.due(cutoff).subquery("found")
+        # Numbered before anything is joined: a join may shuffle what the rule has put in order.
+        rows = select(found, func.row_number().over().label("place")).cte("rows")
         key = rows.c[rule.job.key]
         waiting = self.queues.waiting(rule.job).cte("waiting")
         buried = self.queues.buried(rule.job).cte("buried")
@@ -129,7 +131,6 @@ class Scanner:
             select(
                 *rows.c,
                 key.label("key"),
-                func.row_number().over().label("place"),
                 waiting.c.key.is_not(None).label("waits"),
                 buried.c.key.is_not(None).label("is_dead"),
             )

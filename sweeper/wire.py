@@ -89,7 +89,7 @@ def _understood(
     name = body.get("type")
     _expect(isinstance(name, str), f"the type is {_kind(name)}, not a name")
     job = types[name]
-    singles = _singly(job, body.get("payload"))
+    singles = singly(job, body.get("payload"))
     payloads = [job.payload.model_validate(single) for single in singles]
     retries = _count(body.get("maxRetries"), allowed(job, max_retries))
     failed = _count(body.get("retryCount"), 0)
@@ -125,10 +125,10 @@ def json_value(text: str) -> Any:
         written_back = json.dumps(value, ensure_ascii=False)
         written_back.encode()
     except (ValueError, RecursionError) as error:
-        message = f"the body is no JSON that can be worked with: {type(error).__name__}"
+        message = f"no JSON that can be worked with ({type(error).__name__})"
         raise ValueError(message) from error
     if _NUL.search(written_back):
-        message = "the body holds a NUL, which no text in Postgres can"
+        message = "it holds a NUL, which no text in Postgres can"
         raise ValueError(message)
     return value
 
@@ -143,7 +143,7 @@ def opened(value: Any) -> Any:
         return value
 
 
-def _singly(job: JobType[Any], payload: Any) -> list[Any]:
+def singly(job: JobType[Any], payload: Any) -> list[Any]:
     """Return one payload a key where *payload* lists keys, else *payload* alone."""
     payload = opened(payload)
     keys = payload.get(job.many) if isinstance(payload, dict) and job.many else None

@@ -1,19 +1,20 @@
 """What the tests stand on: one real server, a fresh database for each test, and verbs, not sleeps.
 
 The server is an embedded Postgres, or the one that SWEEPER_TEST_DATABASE_URL names; there, the
-login must be allowed to create databases. SWEEPER_TEST_POSTGRES chooses the embedded major version.
+login must be allowed to create databases. SWEEPER_TEST_POSTGRES chooses the embedded major version,
+SWEEPER_TEST_POOLER=1 leads every app through a real PgBouncer in transaction mode.
 """
 
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop, create_platform
-from sweeper import catalog, clock, settings
+from sweeper import Outside, catalog, clock, settings
 from sweeper.app import App
 from sweeper.database import Database
 from sweeper.dead import Choice
@@ -37,6 +38,7 @@ from sweeper.queue import DeadLetter, Queues
 from sweeper.scan import Found
 from sweeper.settle import Tally
 from sweeper.sweep import Report
+from tests.pooler import pgbouncer
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 STORED_NOW = NOW.replace(tzinfo=None)  # as the platform's columns hold it
@@ -54,6 +56,7 @@ OUTBOUND, DEAD = f"{QUEUE}_outbound", f"{QUEUE}_dead"
 _HURRY = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
 _ROOM = 2 << 30
 _PLATFORM = ("DATABASE_URL", "DIRECT_URL", "NOTIFY_SOCKET")
+POOLER = os.environ.get("SWEEPER_TEST_POOLER")  # read before `clean` takes it away
 _number = count(1)
 
 
@@ -193,6 +196,13 @@ def worked_by(app: App, kind: str, handler: Any) -> App:
     return other
 
 
+def answered_by(app: App, kind: str, answer: Callable[[Any, Callable[[Any], Any]], Any]) -> App:
+    """Return *app* with another outside world: *answer* gets each parcel, and the real call."""
+    handler = app.catalog.jobs[kind].handler
+    assert isinstance(handler, Outside)
+    return worked_by(app, kind, replace(handler, call=lambda parcel: answer(parcel, handler.call)))
+
+
 def wait_for_a_blocked_session(connection: Connection) -> None:
     """Return once a session of this database waits for another one's lock."""
     waits = text(
@@ -215,16 +225,18 @@ def server_url() -> Iterator[str]:
     if given := os.environ.get("SWEEPER_TEST_DATABASE_URL"):
         yield given
         return
-    folder = Path(tempfile.mkdtemp(prefix="sweeper-test-", dir=_roomy_memory()))
-    folder.chmod(0o755)  # the server may run as another user
-    server = Embedded(folder / "data", major=int(os.environ.get("SWEEPER_TEST_POSTGRES", "18")))
-    with psycopg.connect(server.url, autocommit=True) as admin:
-        for setting in _HURRY:
-            admin.execute(SQL("alter system set ") + SQL(setting))
-        admin.execute("select pg_reload_conf()")
-    yield server.url
-    server.stop()
-    shutil.rmtree(folder)
+    with TemporaryDirectory(prefix="sweeper-test-", dir=_roomy_memory()) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the server may run as another user
+        server = Embedded(folder / "data", major=int(os.environ.get("SWEEPER_TEST_POSTGRES", "18")))
+        try:
+            with psycopg.connect(server.url, autocommit=True) as admin:
+                for setting in _HURRY:
+                    admin.execute(SQL("alter system set ") + SQL(setting))
+                admin.execute("select pg_reload_conf()")
+            yield server.url
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -323,14 +335,27 @@ def shop(connection: Connection, now: datetime) -> Shop:
     return Shop(connection, now)
 
 
+@pytest.fixture(scope="session")
+def through_pooler(server_url: str) -> Iterator[Callable[[str], str]]:
+    """Lead a database's URL through PgBouncer where SWEEPER_TEST_POOLER asks for it."""
+    if not POOLER:
+        yield lambda url: url
+        return
+    with pgbouncer(server_url) as pooler:
+        yield lambda url: _named(
+            f"{pooler.render_as_string()}/?pgbouncer=true", str(make_url(url).database)
+        )
+
+
 @pytest.fixture
-def open_app(database_url: str) -> Iterator[OpenApp]:
+def open_app(database_url: str, through_pooler: Callable[[str], str]) -> Iterator[OpenApp]:
     """Put apps together; the clocks may differ, because this host's is often frozen."""
     opened: list[App] = []
 
     def open_one(*, url: str | None = None, package: str = "jobs", **flags: Any) -> App:
         usual = {
-            "database.url": url or database_url,
+            "database.url": through_pooler(url or database_url),
+            "database.direct_url": url or database_url,
             "safety.max_clock_skew": "36500d",
             **({"stock.taken_at": "checkout"} if package == "jobs" else {}),
         }

@@ -1,0 +1,112 @@
+"""Refunds: a rejected order's down payment is owed, once, until people settle it."""
+
+from datetime import UTC
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from sweeper.settle import Tally
+from tests.conftest import HOUR, NOW, drain, rows, send, sweep
+
+pytestmark = pytest.mark.usefixtures("frozen")
+
+
+def unanswered(shop: Shop, **columns: Any) -> str:
+    """Add an order that auto-refund finds."""
+    usual: dict[str, Any] = {"age": 26 * HOUR, "paid_ago": 25 * HOUR}
+    return shop.order(status="awaiting_validation", **usual | columns)
+
+
+def refunds(connection: Connection) -> list[dict[str, Any]]:
+    """Return what is owed, in the order of the orders' ids."""
+    return rows(connection, "sweeper.refund")
+
+
+def test_a_down_payment_is_owed_to_its_buyer(app: App, shop: Shop, connection: Connection) -> None:
+    """DOMAIN 6: one row with order, amount, buyer and state; nothing is paid by a machine."""
+    order = unanswered(shop, dp_amount=180_000, code="JST-ABC123-XY")
+
+    sweep(app)
+
+    (refund,) = refunds(connection)
+    at = refund.pop("at")
+    assert at.astimezone(UTC) == NOW
+    assert {name: value for name, value in refund.items() if value is not None} == {
+        "order_id": order,
+        "order_code": "JST-ABC123-XY",
+        "amount": 180_000,
+        "buyer_name": "Sari Wulandari",
+        "buyer_phone": "0812-0001-0001",
+        "state": "due",
+    }
+
+
+def test_nothing_paid_is_nothing_owed(app: App, shop: Shop, connection: Connection) -> None:
+    order = unanswered(shop, dp_amount=0)
+
+    sweep(app)
+
+    assert shop.status(order) == "rejected"
+    assert refunds(connection) == []
+
+
+def test_an_expired_order_owes_nothing(app: App, shop: Shop, connection: Connection) -> None:
+    """DOMAIN 6: its down payment never came, whatever amount stands on it."""
+    order = shop.order(age=HOUR, dp_amount=50_000)
+
+    sweep(app)
+
+    assert shop.status(order) == "cancelled"
+    assert refunds(connection) == []
+
+
+def test_each_order_of_a_batch_is_owed_its_own(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    amounts = {unanswered(shop, dp_amount=amount): amount for amount in (10_000, 20_000, 30_000)}
+
+    sweep(app)
+
+    assert {row["order_id"]: row["amount"] for row in refunds(connection)} == amounts
+
+
+def test_a_refund_is_owed_once(app: App, shop: Shop, connection: Connection) -> None:
+    """L1: not even an order that was sent back and rejected again is owed twice."""
+    order = unanswered(shop, dp_amount=10_000)
+    sweep(app)
+    before = refunds(connection)
+    connection.execute(
+        text("""update "Order" set status = 'awaiting_validation', "dpAmount" = 99000""")
+    )
+
+    sweep(app)
+    send(app, "ORDER_AUTO_REFUND", {"orderId": order})
+    drain(app)
+
+    assert shop.status(order) == "rejected"
+    assert refunds(connection) == before
+
+
+def test_what_was_settled_stays_settled(app: App, shop: Shop, connection: Connection) -> None:
+    unanswered(shop)
+    sweep(app)
+    connection.execute(text("update sweeper.refund set state = 'settled', reference = 'TRF-1'"))
+    before = refunds(connection)
+    connection.execute(text("""update "Order" set status = 'awaiting_validation'"""))
+
+    sweep(app)
+
+    assert refunds(connection) == before
+
+
+def test_a_rejection_that_fails_owes_nothing(app: App, shop: Shop, connection: Connection) -> None:
+    """L1: the debt commits with the rejection, or vanishes with it."""
+    full = shop.product(stock=2**31 - 1)
+    order = unanswered(shop, items=[(full, 1)])
+
+    assert sweep(app).jobs == Tally(retried=1)
+    assert shop.status(order) == "awaiting_validation"
+    assert refunds(connection) == []

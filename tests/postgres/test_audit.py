@@ -1,0 +1,115 @@
+"""L8: the books balance, or what is missing is named."""
+
+import pytest
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from sweeper.audit import Balance
+from sweeper.dead import Choice
+from tests.conftest import HOUR, OpenApp, broken, drain, make_visible, scan, sweep
+
+pytestmark = pytest.mark.usefixtures("frozen")
+
+
+def problems(balance: Balance) -> list[tuple[str | None, str]]:
+    """Return what does not add up."""
+    return [(gap.key, gap.problem) for gap in balance.gaps]
+
+
+def test_an_empty_ledger_balances(app: App) -> None:
+    assert Balance(sweeps=0, jobs=0, waiting=0, gaps=()) == app.auditor.audit()
+
+
+def test_jobs_that_wait_have_not_ended_yet(app: App, shop: Shop) -> None:
+    shop.order(age=HOUR)
+    scan(app)
+
+    assert Balance(sweeps=1, jobs=1, waiting=1, gaps=()) == app.auditor.audit()
+
+
+def test_jobs_that_were_done_or_skipped_ended_once(app: App, shop: Shop) -> None:
+    shop.order(age=HOUR)
+    paid = shop.order(age=HOUR)
+    scan(app)
+    shop._connection.execute(
+        text('update "Order" set status = :status where id = :id'),
+        {"status": "awaiting_validation", "id": paid},
+    )
+    drain(app)
+
+    assert Balance(sweeps=1, jobs=2, waiting=0, gaps=()) == app.auditor.audit()
+
+
+def test_a_job_that_climbs_the_ladder_and_comes_back_ends_once(
+    open_app: OpenApp, shop: Shop
+) -> None:
+    """Retried, dead, revived, done: at each step it is in a queue, or ended once."""
+    app = open_app(retry__max_retries=1)
+    shop.order(age=HOUR)
+    balances = []
+    with broken(app, "Order"):
+        sweep(app)
+        balances.append(app.auditor.audit())
+        make_visible(app)
+        drain(app)
+        balances.append(app.auditor.audit())
+    app.graveyard.retry(Choice())
+    balances.append(app.auditor.audit())
+    drain(app)
+    balances.append(app.auditor.audit())
+
+    assert [(1, ()), (0, ()), (1, ()), (0, ())] == [(b.waiting, b.gaps) for b in balances]
+
+
+def test_a_dropped_dead_letter_has_ended_and_its_order_is_found_again(
+    open_app: OpenApp, shop: Shop
+) -> None:
+    app = open_app(retry__max_retries=0)
+    order = shop.order(age=HOUR)
+    with broken(app, "Order"):
+        sweep(app)
+    before = scan(app)
+    app.graveyard.drop(Choice())
+    after = sweep(app, "expire_dp")
+
+    assert (1, 0) == (before.dead, before.enqueued)
+    assert (0, 1) == (after.rules["expire_dp"].dead, after.rules["expire_dp"].enqueued)
+    assert "cancelled" == shop.status(order)
+    assert () == app.auditor.audit().gaps
+
+
+def test_a_message_that_vanished_is_named(app: App, shop: Shop, connection: Connection) -> None:
+    """L2: never neither queued, nor done, nor dead."""
+    order = shop.order(age=HOUR)
+    scan(app)
+    connection.execute(text("delete from pgmq.q_jastipin_jobs"))
+
+    lost = (order, "the job is neither in a queue nor in the books: it is lost")
+    assert [lost] == problems(app.auditor.audit())
+
+
+def test_a_job_that_ended_twice_is_named(app: App, shop: Shop, connection: Connection) -> None:
+    order = shop.order(age=HOUR)
+    sweep(app, "expire_dp")
+    connection.execute(
+        text(
+            "insert into sweeper.job_log (job_type, key, msg_id, sweep_id, outcome, attempt, at)"
+            " select job_type, key, msg_id, sweep_id, outcome, attempt, at from sweeper.job_log"
+            " where job_type = 'ORDER_EXPIRE_DP'"
+        )
+    )
+
+    assert [(order, "the job ended 2 times, and 0 messages of it wait")] == problems(
+        app.auditor.audit()
+    )
+
+
+def test_counts_that_do_not_add_up_are_named(app: App, shop: Shop, connection: Connection) -> None:
+    """What is found is enqueued, already queued, dead or braked."""
+    shop.order(age=HOUR)
+    sweep(app, "expire_dp")
+    connection.execute(text("update sweeper.sweep set found = 7"))
+
+    told = "found 7, but 1 enqueued, 0 already queued, 0 dead, 0 braked, 1 keys"
+    assert [(None, told)] == problems(app.auditor.audit())

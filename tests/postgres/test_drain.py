@@ -1,0 +1,890 @@
+"""The drain: messages become effects, exactly once, and no message blocks another."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from jobs.demo.shop import Shop
+from sweeper import Batch, RejectedError
+from sweeper.app import App
+from sweeper.drain import FAIR
+from sweeper.job import Message
+from sweeper.settle import Desk, Sorted, Tally
+from tests.conftest import (
+    HIGH,
+    HOUR,
+    LOW,
+    MINUTE,
+    NOW,
+    OUTBOUND,
+    QUEUE,
+    SECOND,
+    Connect,
+    OpenApp,
+    answered_by,
+    broken,
+    dead_letters,
+    drain,
+    endings,
+    make_visible,
+    messages,
+    rows,
+    send,
+    send_raw,
+    worked_by,
+)
+
+TYPE = "ORDER_EXPIRE_DP"
+NOTICE = "NOTIFICATION_SEND_WHATSAPP"
+
+frozen_clock = pytest.mark.usefixtures("frozen")
+
+
+def due(shop: Shop, count: int = 1) -> list[str]:
+    """Add orders that are due, the oldest first."""
+    return [shop.order(age=HOUR + (count - n) * MINUTE) for n in range(count)]
+
+
+def queued(app: App, shop: Shop, count: int = 1, **body: Any) -> list[str]:
+    """Add orders that are due, and a message for each."""
+    orders = due(shop, count)
+    for order in orders:
+        send(app, TYPE, {"orderId": order}, **body)
+    return orders
+
+
+def read_before(connection: Connection, times: int, msg_id: int | None = None) -> None:
+    """Have messages look as though workers had read them so often, and died."""
+    connection.execute(
+        text(f"update pgmq.q_{QUEUE} set read_ct = :times where msg_id = coalesce(:id, msg_id)"),
+        {"times": times, "id": msg_id},
+    )
+
+
+def raising(*errors: Exception | None) -> Callable[[Batch[Any]], None]:
+    """Return a handler that raises one error after the other, and at None does its work."""
+    waiting = iter(errors)
+
+    def handler(_batch: Batch[Any]) -> None:
+        if error := next(waiting):
+            raise error
+
+    return handler
+
+
+# Settling.
+
+
+@frozen_clock
+def test_message_effect_follow_up_and_books_come_together(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L1: one transaction."""
+    (order,) = queued(app, shop)
+
+    assert app.drain().step() == Tally(done=1)
+
+    assert shop.status(order) == "cancelled"
+    assert messages(app) == []
+    assert len(messages(app, OUTBOUND)) == 1
+    assert endings(connection) == [(TYPE, order, "done", None)]
+
+
+@frozen_clock
+@pytest.mark.parametrize(
+    "table", ["sweeper.job_log", f"pgmq.q_{OUTBOUND}", "sweeper.stock_release"]
+)
+def test_what_fails_at_the_end_has_happened_not_at_all(
+    app: App, shop: Shop, connection: Connection, table: str
+) -> None:
+    """L1: whichever part fails, the message is there again, and nothing else has changed."""
+    product = shop.product(stock=1)
+    order = shop.order(age=HOUR, items=[(product, 2)])
+    before = shop.row("Order", order)
+    send(app, TYPE, {"orderId": order})
+    connection.execute(text(f"alter table {table} add constraint refuse check (false) not valid"))
+
+    assert app.drain().step() == Tally(retried=1)
+
+    assert shop.row("Order", order) == before
+    assert shop.stock(product) == 1
+    assert messages(app, OUTBOUND) == []
+    assert endings(connection) == []
+    assert [message.body["retryCount"] for message in messages(app)] == [1]
+
+
+@frozen_clock
+def test_a_message_that_was_settled_by_somebody_else_is_theirs(
+    app: App, shop: Shop, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L1: the lease ran out, another worker was quicker; settling first proves whose job it is."""
+    product = shop.product(stock=1)
+    order = shop.order(age=HOUR, items=[(product, 2)])
+    send(app, TYPE, {"orderId": order})
+    sort = Desk.sort
+
+    def overtaken(desk: Desk, found: Sequence[Message], *args: Any) -> Sorted:
+        monkeypatch.undo()
+        make_visible(app)
+        assert app.drain().step() == Tally(done=1)
+        return sort(desk, found, *args)
+
+    monkeypatch.setattr(Desk, "sort", overtaken)
+    with capture_logs() as lines:
+        assert app.drain().step() == Tally()
+
+    assert (shop.status(order), shop.stock(product)) == ("cancelled", 3)
+    assert endings(connection) == [(TYPE, order, "done", None)]
+    assert [line["keys"] for line in lines if line["event"] == "lease.lost"] == [[order]]
+
+
+@frozen_clock
+def test_what_is_left_of_a_batch_is_still_worked(
+    app: App, shop: Shop, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L1: half of the batch is somebody else's by now; the other half is done, once."""
+    orders = queued(app, shop, 4)
+    sort = Desk.sort
+
+    def overtaken(desk: Desk, found: Sequence[Message], *args: Any) -> Sorted:
+        with app.database.transaction() as tx:
+            app.queues.settle(tx, QUEUE, [found[0].msg_id, found[2].msg_id])
+        return sort(desk, found, *args)
+
+    monkeypatch.setattr(Desk, "sort", overtaken)
+
+    assert app.drain().step() == Tally(done=2)
+    assert [shop.status(order) for order in orders] == [
+        "pending_dp",
+        "cancelled",
+        "pending_dp",
+        "cancelled",
+    ]
+    assert [key for _, key, _, _ in endings(connection)] == [orders[1], orders[3]]
+
+
+@frozen_clock
+def test_a_worker_that_is_killed_loses_nothing(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L2: the read is counted as a crash; the next worker does the job."""
+    (order,) = queued(app, shop)
+
+    def killed(batch: Batch[Any]) -> None:
+        batch.tx.execute(text("""update "Order" set status = 'cancelled'"""))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drain(worked_by(app, TYPE, killed))
+
+    assert shop.status(order) == "pending_dp"
+    assert [message.read_ct for message in messages(app)] == [1]
+    assert endings(connection) == []
+    make_visible(app)
+    assert drain(app) == Tally(done=2)
+    assert shop.status(order) == "cancelled"
+
+
+# Failing.
+
+
+@frozen_clock
+@pytest.mark.parametrize("place", [0, 3, 6])
+def test_one_bad_order_fails_alone(
+    app: App, shop: Shop, connection: Connection, place: int
+) -> None:
+    """L5: the batch is halved down to the culprit; its neighbours spend no attempt."""
+    orders = queued(app, shop, 7)
+    culprit = orders[place]
+
+    with broken(app, "Order", when=f"old.id = '{culprit}'"):
+        assert app.drain().step() == Tally(done=6, retried=1)
+
+    left = set(orders) - {culprit}
+    assert {shop.status(order) for order in left} == {"cancelled"}
+    assert shop.status(culprit) == "pending_dp"
+    (message,) = messages(app)
+    assert (message.body["payload"], message.body["retryCount"]) == ({"orderId": culprit}, 1)
+    assert {row["attempt"] for row in rows(connection, "sweeper.job_log")} == {1}
+
+
+@frozen_clock
+def test_several_bad_orders_fail_each_alone(app: App, shop: Shop) -> None:
+    orders = queued(app, shop, 8)
+    culprits = {orders[1], orders[2], orders[7]}
+
+    with broken(app, "Order", when=f"old.id in {tuple(culprits)}"):
+        assert app.drain().step() == Tally(done=5, retried=3)
+
+    assert {message.body["payload"]["orderId"] for message in messages(app)} == culprits
+
+
+@frozen_clock
+def test_only_what_failed_of_a_list_is_retried(app: App, shop: Shop) -> None:
+    """DOMAIN 5: of several orders in one message."""
+    orders = due(shop, 4)
+    send(app, TYPE, {"orderIds": orders})
+
+    with broken(app, "Order", when=f"old.id = '{orders[1]}'"):
+        drain(app)
+
+    assert [shop.status(order) for order in orders].count("cancelled") == 3
+    (message,) = messages(app)
+    assert message.body["payload"] == {"orderId": orders[1]}
+    assert message.body["retryCount"] == 1
+
+
+@frozen_clock
+def test_a_failing_job_climbs_the_ladder_and_dies(app: App, shop: Shop) -> None:
+    """L5: after 5 s, 30 s and 5 min; four executions; then it is dead with all that is known."""
+    created_at = "2025-12-24T18:00:00.123Z"
+    (order,) = queued(app, shop, createdAt=created_at, traceId="t-1")
+
+    ladder = []
+    with broken(app, "Order"):
+        for _ in range(3):
+            assert drain(app) == Tally(retried=1)
+            (message,) = messages(app)
+            ladder.append((message.body["retryCount"], message.read_ct, _rounded(message.delay)))
+            assert message.body["createdAt"] == created_at
+            assert "out of order" in message.body["lastError"]
+            make_visible(app)
+        assert drain(app) == Tally(dead=1)
+
+    assert ladder == [(1, 0, 5), (2, 0, 30), (3, 0, 300)]
+    assert messages(app) == []
+    (letter,) = dead_letters(app)
+    assert (letter.type, letter.key, letter.reason) == (TYPE, order, "exhausted")
+    assert (letter.attempts, letter.queue, letter.died_at) == (4, QUEUE, NOW)
+    assert "out of order" in letter.error
+    body = json.loads(letter.body or "")
+    assert "out of order" in body.pop("lastError")
+    assert body == {
+        "type": TYPE,
+        "payload": {"orderId": order},
+        "retryCount": 3,
+        "maxRetries": 3,
+        "createdAt": created_at,
+        "traceId": "t-1",
+    }
+
+
+@frozen_clock
+def test_the_last_delay_holds(open_app: OpenApp, shop: Shop) -> None:
+    """DESIGN: past the last delay the last one holds; a message's own maxRetries wins."""
+    app = open_app(retry__delays="1s, 2s", retry__max_retries=1)
+    queued(app, shop, maxRetries=4)
+
+    delays = []
+    with broken(app, "Order"):
+        for _ in range(4):
+            drain(app)
+            delays += [_rounded(message.delay) for message in messages(app)]
+            make_visible(app)
+        assert drain(app) == Tally(dead=1)
+
+    assert delays == [1, 2, 2, 2]
+
+
+@frozen_clock
+@pytest.mark.parametrize(
+    ("body", "executions"),
+    [
+        ({"maxRetries": 0}, 1),
+        ({"maxRetries": 1}, 2),
+        ({"maxRetries": "1"}, 2),
+        ({"maxRetries": ...}, 3),
+        ({"maxRetries": None}, 3),
+        ({"maxRetries": "many"}, 3),
+        ({"maxRetries": -1}, 3),
+        ({"maxRetries": 1.5}, 3),
+        ({"maxRetries": True}, 3),
+        ({"retryCount": ...}, 4),
+        ({"retryCount": 2}, 2),
+        ({"retryCount": "2"}, 2),
+        ({"retryCount": [2]}, 4),
+        ({"retryCount": 3}, 1),
+        ({"retryCount": 9}, 1),
+    ],
+    ids=str,
+)
+def test_a_job_is_executed_as_often_as_its_message_says(
+    open_app: OpenApp, shop: Shop, body: dict[str, Any], executions: int
+) -> None:
+    """DOMAIN 5: missing or strange numbers count as the defaults, which are 0 and here 2."""
+    app = open_app(retry__max_retries=2)
+    queued(app, shop, **body)
+
+    count = 0
+    with broken(app, "Order"):
+        while not dead_letters(app):
+            drain(app)
+            make_visible(app)
+            count += 1
+
+    assert count == executions
+
+
+@frozen_clock
+def test_a_job_that_no_retry_can_help_is_dead_at_once(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """A handler raises RejectedError; its neighbours are done."""
+    first, culprit, last = queued(app, shop, 3)
+
+    def handler(batch: Batch[Any]) -> None:
+        if culprit in batch.keys:
+            message = "the order is cursed"
+            raise RejectedError(message)
+
+    assert worked_by(app, TYPE, handler).drain().step() == Tally(done=2, dead=1)
+
+    (letter,) = dead_letters(app)
+    assert (letter.key, letter.reason, letter.attempts) == (culprit, "rejected", 1)
+    assert "cursed" in letter.error
+    assert {(key, outcome) for _, key, outcome, _ in endings(connection)} == {
+        (first, "done"),
+        (culprit, "dead"),
+        (last, "done"),
+    }
+
+
+@frozen_clock
+def test_a_handler_judges_each_job(app: App, shop: Shop, connection: Connection) -> None:
+    """In one batch: done, skipped, postponed and rejected, each settled in its own way."""
+    orders = queued(app, shop, 4)
+
+    def handler(batch: Batch[Any]) -> None:
+        _, skipped, postponed, rejected = batch.jobs
+        batch.skip(skipped, "needs nothing")
+        batch.postpone(postponed, "not now")
+        batch.reject(rejected, "never")
+
+    tally = worked_by(app, TYPE, handler).drain().step()
+
+    assert tally == Tally(done=1, skipped=1, postponed=1, dead=1)
+    assert endings(connection) == [
+        (TYPE, orders[0], "done", None),
+        (TYPE, orders[1], "skipped", "needs nothing"),
+        (TYPE, orders[3], "dead", "never"),
+    ]
+    (message,) = messages(app)
+    assert (message.body["payload"], message.body["retryCount"]) == ({"orderId": orders[2]}, 0)
+    assert timedelta(0) < message.delay <= SECOND
+    assert [(letter.key, letter.reason) for letter in dead_letters(app)] == [
+        (orders[3], "rejected")
+    ]
+
+
+@frozen_clock
+def test_any_error_of_a_handler_is_a_failure(app: App, shop: Shop) -> None:
+    """L5: whatever it was, in one line, and then the job is done."""
+    queued(app, shop)
+    flaky = worked_by(app, TYPE, raising(KeyError("a\nb"), ZeroDivisionError("by zero"), None))
+
+    told = []
+    for _ in range(2):
+        assert flaky.drain().step() == Tally(retried=1)
+        (message,) = messages(app)
+        told.append(message.body["lastError"])
+        make_visible(app)
+
+    assert flaky.drain().step() == Tally(done=1)
+    assert told[1] == "ZeroDivisionError: by zero"
+    assert "\n" not in "".join(told)
+
+
+# What cannot be understood.
+
+
+@frozen_clock
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (None, "invalid"),
+        ("null", "invalid"),
+        ("5", "invalid"),
+        ("true", "invalid"),
+        ("[]", "invalid"),
+        ('["ORDER_EXPIRE_DP"]', "invalid"),
+        ('"text"', "invalid"),
+        ('"{"', "invalid"),
+        ("{}", "invalid"),
+        ('{"type": null, "payload": {"orderId": "c"}}', "invalid"),
+        ('{"type": 5, "payload": {"orderId": "c"}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP"}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": null}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": "c"}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": ["c"]}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderId": null}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderId": 5}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderId": ""}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderId": {"id": "c"}}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderIds": []}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderIds": [5]}}', "invalid"),
+        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderIds": "c"}}', "invalid"),
+        ('{"type": "order_expire_dp", "payload": {"orderId": "c"}}', "unknown_type"),
+        ('{"type": "MAKE_COFFEE", "payload": {"orderId": "c"}}', "unknown_type"),
+        ('{"type": "", "payload": {}}', "unknown_type"),
+    ],
+)
+def test_what_cannot_be_understood_is_buried_and_blocks_nobody(
+    *, app: App, shop: Shop, connection: Connection, raw: str | None, reason: str
+) -> None:
+    """DESIGN: at once, with its raw body, never retried; what stands behind it is worked."""
+    msg_id = send_raw(app, raw)
+    (order,) = queued(app, shop)
+
+    assert app.drain().step() == Tally(done=1, dead=1)
+
+    assert shop.status(order) == "cancelled"
+    assert messages(app) == []
+    (letter,) = dead_letters(app)
+    assert (letter.reason, letter.attempts, letter.queue) == (reason, 0, QUEUE)
+    assert letter.error
+    assert json.loads(letter.body or "null") == json.loads(raw or "null")
+    buried = [row for row in rows(connection, "sweeper.job_log") if row["outcome"] == "dead"]
+    assert [row["msg_id"] for row in buried] == [msg_id]
+
+
+@frozen_clock
+def test_a_heap_of_rubbish_is_buried_in_one_step(app: App, shop: Shop) -> None:
+    """L2: all of it, each with its own body."""
+    for number in range(50):
+        send_raw(app, str(number))
+    (order,) = queued(app, shop)
+
+    assert app.drain().step() == Tally(done=1, dead=50)
+    assert shop.status(order) == "cancelled"
+    assert [letter.body for letter in dead_letters(app)] == [str(number) for number in range(50)]
+
+
+@frozen_clock
+def test_rubbish_in_the_outbound_lane_is_buried_too(app: App) -> None:
+    send_raw(app, "5", queue=OUTBOUND)
+    send(app, "MAKE_COFFEE", {}, queue=OUTBOUND)
+
+    assert drain(app) == Tally(dead=2)
+    assert [(letter.reason, letter.queue) for letter in dead_letters(app)] == [
+        ("invalid", OUTBOUND),
+        ("unknown_type", OUTBOUND),
+    ]
+
+
+# Crowds and strays.
+
+
+@frozen_clock
+def test_a_message_for_several_orders_becomes_one_for_each(app: App, shop: Shop) -> None:
+    """DESIGN: one order id per message; what else stood in the body stays with each."""
+    orders = due(shop, 3)
+    send(app, TYPE, {"orderIds": orders, "why": "x"}, maxRetries=1, retryCount=1, traceId="t-1")
+
+    assert app.drain().step() == Tally()
+
+    assert [message.body for message in messages(app)] == [
+        {
+            "type": TYPE,
+            "payload": {"orderId": order, "why": "x"},
+            "retryCount": 1,
+            "maxRetries": 1,
+            "createdAt": "2026-01-31T11:58:00.000Z",
+            "traceId": "t-1",
+        }
+        for order in orders
+    ]
+    drain(app)
+    assert {shop.status(order) for order in orders} == {"cancelled"}
+
+
+@frozen_clock
+def test_what_belongs_to_the_other_lane_is_moved_there(app: App) -> None:
+    """DESIGN: the platform sends everything to one queue; a move is no attempt."""
+    payload = {"recipientPhone": "08123456789", "message": "Halo"}
+    send(app, NOTICE, payload, retryCount=1)
+
+    assert app.drain().step() == Tally()
+
+    assert messages(app) == []
+    (message,) = messages(app, OUTBOUND)
+    assert message.body == {
+        "type": NOTICE,
+        "payload": payload,
+        "retryCount": 1,
+        "maxRetries": 3,
+        "createdAt": "2026-01-31T11:58:00.000Z",
+    }
+    assert app.outbound().step() == Tally(done=1)
+
+
+@frozen_clock
+def test_a_database_job_in_the_outbound_lane_is_moved_home(app: App, shop: Shop) -> None:
+    order, product = shop.order(age=HOUR), shop.product(stock=0)
+    send(app, TYPE, {"orderId": order}, queue=OUTBOUND)
+    send(app, "STOCK_RELEASE", {"productId": product, "quantity": 1}, queue=OUTBOUND)
+
+    assert app.outbound().step() == Tally()
+
+    assert (len(messages(app)), len(messages(app, HIGH))) == (1, 1)
+    drain(app)
+    assert (shop.status(order), shop.stock(product)) == ("cancelled", 1)
+
+
+# Crashes.
+
+
+@frozen_clock
+def test_a_message_that_kills_its_workers_is_dead_after_five_of_them(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L5: five reads without a verdict; what the handler raised before is counted apart."""
+    (order,) = queued(app, shop, retryCount=1)
+    read_before(connection, 5)
+
+    assert app.drain().step() == Tally(dead=1)
+
+    assert shop.status(order) == "pending_dp"
+    (letter,) = dead_letters(app)
+    assert (letter.key, letter.reason, letter.attempts) == (order, "crashed", 6)
+    assert endings(connection) == [(TYPE, order, "dead", "crashed")]
+
+
+@frozen_clock
+def test_a_message_that_killed_four_is_tried_once_more(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L5: and its crashes are forgotten with its end."""
+    (order,) = queued(app, shop)
+    read_before(connection, 4)
+
+    assert app.drain().step() == Tally(done=1)
+    assert shop.status(order) == "cancelled"
+
+
+@frozen_clock
+def test_a_failure_is_no_crash(app: App, shop: Shop, connection: Connection) -> None:
+    """L5: a verdict makes a new message, whose reads count from 0."""
+    queued(app, shop)
+    read_before(connection, 3)
+
+    with broken(app, "Order"):
+        drain(app)
+
+    (message,) = messages(app)
+    assert (message.read_ct, message.body["retryCount"]) == (0, 1)
+
+
+@frozen_clock
+def test_the_crash_limit_is_a_setting(
+    open_app: OpenApp, shop: Shop, connection: Connection
+) -> None:
+    app = open_app(retry__crash_limit=2)
+    queued(app, shop)
+    read_before(connection, 2)
+
+    assert app.drain().step() == Tally(dead=1)
+
+
+@frozen_clock
+def test_a_suspect_takes_no_neighbours_along(app: App, shop: Shop, connection: Connection) -> None:
+    """L5: if it kills this worker too, nobody else is charged for it."""
+    first, suspect, last = queued(app, shop, 3)
+    read_before(connection, 4, msg_id=2)
+    begun: list[str] = []
+
+    def handler(batch: Batch[Any]) -> None:
+        begun.extend(batch.keys)
+
+    worked_by(app, TYPE, handler).drain().step()
+
+    assert begun == [suspect]
+    assert [(m.body["payload"]["orderId"], m.read_ct) for m in messages(app)] == [
+        (first, 0),
+        (last, 0),
+    ]
+    assert drain(app).done == 4  # both neighbours, and their notices
+
+
+@frozen_clock
+def test_a_suspect_in_the_outbound_lane_takes_no_neighbours_along(
+    app: App, connection: Connection
+) -> None:
+    """L5: a call that kills its worker must not let the notices beside it die as crashed."""
+    for phone in ("081234567890", "081234567891", "081234567892"):
+        send(app, NOTICE, {"recipientPhone": phone, "message": "Halo"}, queue=OUTBOUND)
+    connection.execute(text(f"update pgmq.q_{OUTBOUND} set read_ct = 4 where msg_id = 2"))
+    called: list[str] = []
+
+    def answer(parcel: Any, call: Callable[[Any], Any]) -> Any:
+        called.append(parcel.phone)
+        return call(parcel)
+
+    answered_by(app, NOTICE, answer).outbound().step()
+
+    assert called == ["081234567891"]
+    assert [(m.msg_id, m.read_ct) for m in messages(app, OUTBOUND)] == [(1, 0), (3, 0)]
+
+
+# Priorities.
+
+
+@frozen_clock
+def test_high_comes_before_normal_before_low(app: App, connection: Connection) -> None:
+    """L6: as long as nobody starves."""
+    for queue in (LOW, QUEUE, HIGH):
+        send(app, TYPE, {"orderId": queue}, queue=queue)
+    worker = app.drain()
+
+    for _ in range(3):
+        worker.step()
+
+    assert [key for _, key, _, _ in endings(connection)] == [HIGH, QUEUE, LOW]
+
+
+@frozen_clock
+@pytest.mark.parametrize(
+    "waiting", [(HIGH, QUEUE, LOW), (HIGH, QUEUE), (HIGH, LOW), (QUEUE, LOW)], ids=" ".join
+)
+def test_the_lowest_is_never_starved(
+    open_app: OpenApp, connection: Connection, waiting: tuple[str, ...]
+) -> None:
+    """L6: of FAIR reads in a row, at least one goes to the lowest queue that has work waiting."""
+    app = open_app(queue__batch=1)
+    reads = 4 * FAIR
+    for queue in waiting:
+        for _ in range(reads):
+            send(app, TYPE, {"orderId": queue}, queue=queue)
+    worker = app.drain()
+    for _ in range(reads):
+        worker.step()
+
+    order = [str(key) for _, key, _, _ in endings(connection)]
+
+    turns = [n for n, queue in enumerate(order) if queue == waiting[-1]]
+    gaps = [later - earlier for earlier, later in pairwise([-1, *turns, reads])]
+    assert len(order) == reads
+    assert max(gaps) <= FAIR
+    assert Counter(order)[waiting[0]] > reads / 2
+
+
+@frozen_clock
+def test_a_new_worker_does_not_begin_with_the_lowest(
+    open_app: OpenApp, connection: Connection
+) -> None:
+    """L6: `sweeper sweep` makes one for each pass; the urgent must still come first."""
+    app = open_app(queue__batch=1)
+    for queue in (LOW, QUEUE, HIGH):
+        send(app, TYPE, {"orderId": queue}, queue=queue)
+
+    app.drain().step()
+
+    assert [key for _, key, _, _ in endings(connection)] == [HIGH]
+
+
+# The database's trouble.
+
+
+def test_a_locked_order_is_postponed_at_once(
+    open_app: OpenApp, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """L5: a row that somebody holds costs a short delay, no attempt, and its neighbours nothing."""
+    app = open_app(database__lock_timeout="30s")
+    first, locked, last = queued(app, shop, 3)
+    holder = connect()
+    holder.execute(text('select from "Order" where id = :id for update'), {"id": locked})
+    began = time.monotonic()
+
+    tally = app.drain().step()
+
+    assert time.monotonic() - began < 5  # nobody has waited for the lock
+    assert tally == Tally(done=2, postponed=1)
+    assert (shop.status(first), shop.status(last)) == ("cancelled", "cancelled")
+    (message,) = messages(app)
+    assert (message.body["payload"], message.body["retryCount"]) == ({"orderId": locked}, 0)
+    assert timedelta(0) < message.delay <= SECOND
+
+    holder.rollback()
+    make_visible(app)
+    assert app.drain().step() == Tally(done=1)
+    assert (TYPE, locked, "done", None) in endings(connection)
+
+
+def test_a_locked_product_postpones_only_whoever_needs_it(
+    app: App, shop: Shop, connect: Connect
+) -> None:
+    """L5: within a few of the short waits that one lock may cost."""
+    free, held = shop.product(stock=0), shop.product(stock=0)
+    orders = [shop.order(age=HOUR, items=[(free, 1)]) for _ in range(7)]
+    blocked = shop.order(age=2 * HOUR, items=[(held, 1)])
+    for order in [*orders[:3], blocked, *orders[3:]]:
+        send(app, TYPE, {"orderId": order})
+    holder = connect()
+    holder.execute(text('select from "Product" where id = :id for update'), {"id": held})
+    began = time.monotonic()
+
+    tally = app.drain().step()
+
+    assert time.monotonic() - began < 3
+    assert tally == Tally(done=7, postponed=1)
+    assert (shop.stock(free), shop.status(blocked)) == (7, "pending_dp")
+    (message,) = messages(app)
+    assert (message.body["retryCount"], message.read_ct) == (0, 0)
+    assert timedelta(0) < message.delay <= SECOND
+
+
+@frozen_clock
+@pytest.mark.parametrize(
+    "sqlstate",
+    ["40001", "40P01", "55P03", "57P03", "53300", "25006"],
+    ids=["serialization", "deadlock", "lock", "recovery", "too many connections", "read only"],
+)
+def test_the_databases_trouble_costs_no_attempt(
+    app: App, shop: Shop, connection: Connection, sqlstate: str
+) -> None:
+    """L5: a short delay, and neither a failure nor a crash."""
+    orders = queued(app, shop, 2)
+
+    with broken(app, "Order", when=f"old.id = '{orders[0]}'", error=sqlstate):
+        assert app.drain().step() == Tally(done=1, postponed=1)
+
+    (message,) = messages(app)
+    assert (message.body["retryCount"], message.read_ct) == (0, 0)
+    assert "lastError" not in message.body
+    assert timedelta(0) < message.delay <= SECOND
+    make_visible(app)
+    assert app.drain().step() == Tally(done=1)
+    assert [outcome for _, _, outcome, _ in endings(connection)] == ["done", "done"]
+
+
+@frozen_clock
+@pytest.mark.parametrize("sqlstate", ["22003", "23505", "42883", "P0001", "XX000"])
+def test_an_error_of_the_job_costs_one(app: App, shop: Shop, sqlstate: str) -> None:
+    """L5: what will not pass by itself."""
+    queued(app, shop)
+
+    with broken(app, "Order", error=sqlstate):
+        assert app.drain().step() == Tally(retried=1)
+
+
+@frozen_clock
+def test_a_lost_connection_burns_nothing(app: App, shop: Shop, connection: Connection) -> None:
+    """L5: the batch is given back whole, and the next step works it."""
+    orders = queued(app, shop, 3)
+
+    def cut(batch: Batch[Any]) -> None:
+        batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(OperationalError):
+        worked_by(app, TYPE, cut).drain().step()
+
+    assert [(m.read_ct, m.body["retryCount"]) for m in messages(app)] == [(0, 0)] * 3
+    assert drain(app) == Tally(done=6)
+    assert {shop.status(order) for order in orders} == {"cancelled"}
+    assert {row["attempt"] for row in rows(connection, "sweeper.job_log")} == {1}
+
+
+@frozen_clock
+def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(
+    open_app: OpenApp, shop: Shop
+) -> None:
+    """L5: a deploy costs neither a failure nor a crash."""
+    app = open_app()
+    orders = queued(app, shop, 3)
+    worker = app.drain()
+    worker.stopping = lambda: True
+
+    assert worker.step() == Tally()
+
+    assert {shop.status(order) for order in orders} == {"pending_dp"}
+    assert [message.read_ct for message in messages(app)] == [0, 0, 0]
+    assert all(message.delay <= timedelta(0) for message in messages(app))
+
+
+@frozen_clock
+@pytest.mark.parametrize("enough", [0, 1])
+def test_an_outbound_worker_that_is_told_to_stop_gives_back_what_it_has_not_called(
+    app: App, connection: Connection, enough: int
+) -> None:
+    """L5: the calls that were made are written down; the others are nobody's yet."""
+    phones = [f"0812345678{number:02}" for number in range(30)]
+    for phone in phones:
+        send(app, NOTICE, {"recipientPhone": phone, "message": "Halo"}, queue=OUTBOUND)
+    called: list[str] = []
+
+    def answer(parcel: Any, call: Callable[[Any], Any]) -> Any:
+        called.append(parcel.phone)
+        return call(parcel)
+
+    worker = answered_by(app, NOTICE, answer).outbound()
+    worker.stopping = lambda: len(called) >= enough
+
+    worker.step()
+
+    left = messages(app, OUTBOUND)
+    assert enough <= len(called) < len(phones)
+    assert len(endings(connection)) == len(called)
+    assert sorted([*called, *(m.body["payload"]["recipientPhone"] for m in left)]) == phones
+    assert {message.read_ct for message in left} == {0}
+
+
+@frozen_clock
+def test_a_step_reads_no_more_than_a_batch(open_app: OpenApp, shop: Shop) -> None:
+    app = open_app(queue__batch=2)
+    queued(app, shop, 5)
+
+    worker = app.drain()
+
+    assert [worker.step() for _ in range(4)] == [
+        Tally(done=2),
+        Tally(done=2),
+        Tally(done=1),
+        None,
+    ]
+
+
+@frozen_clock
+def test_jobs_of_several_types_are_worked_in_one_read(app: App, shop: Shop) -> None:
+    unpaid = shop.order(age=HOUR)
+    waiting = shop.order(status="awaiting_validation", age=26 * HOUR, paid_ago=25 * HOUR)
+    product = shop.product(stock=0)
+    send(app, TYPE, {"orderId": unpaid})
+    send(app, "ORDER_AUTO_REFUND", {"orderId": waiting})
+    send(app, "STOCK_RELEASE", {"productId": product, "quantity": 1})
+
+    assert app.drain().step() == Tally(done=3)
+    assert (shop.status(unpaid), shop.status(waiting)) == ("cancelled", "rejected")
+    assert shop.stock(product) == 1
+
+
+@frozen_clock
+@pytest.mark.parametrize("size", [1, 60])
+def test_a_batch_of_any_size_is_a_handful_of_statements(app: App, shop: Shop, size: int) -> None:
+    """DESIGN 5: at most eight, because a round trip may take a quarter of a second."""
+    product = shop.product(stock=0)
+    for _ in range(size):
+        send(app, TYPE, {"orderId": shop.order(age=HOUR, items=[(product, 1)])})
+    statements: list[str] = []
+
+    def heard(*told: Any) -> None:
+        statements.append(told[2])
+
+    worker = app.drain()
+    event.listen(app.database._engine, "before_cursor_execute", heard)
+
+    assert worker.step() == Tally(done=size)
+    assert 3 < len(statements) <= 8
+
+
+def _rounded(delay: timedelta) -> int:
+    """Return a delay in seconds as it was when the message was sent, a moment ago."""
+    return -(-delay // SECOND)

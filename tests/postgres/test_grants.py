@@ -1,0 +1,126 @@
+"""The least that a login needs: what `sweeper grants` prints is enough, and nothing less is."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import Connection, make_url, text
+
+from jobs.demo.shop import Shop
+from sweeper import grants
+from sweeper.app import App
+from sweeper.dead import Choice
+from sweeper.doctor import Level, examine
+from tests.conftest import HOUR, Connect, OpenApp, broken, make_visible, send, sweep
+
+ROLE = 'sweeper "least" login'
+
+
+@pytest.fixture
+def role(admin: psycopg.Connection, connection: Connection) -> Iterator[str]:
+    """Make a login that may nothing yet, not even connect to the platform's schema's tables."""
+    admin.execute(SQL("create role {} login").format(Identifier(ROLE)))
+    yield ROLE
+    connection.execute(text(f"drop owned by {Identifier(ROLE).as_string()}"))
+    admin.execute(SQL("drop role {}").format(Identifier(ROLE)))
+
+
+def granted(app: App, connection: Connection) -> None:
+    """Run what the command prints, as the owner."""
+    for statement in grants.statements(ROLE, grants.needed(app.queues, app.catalog.grants)):
+        connection.execute(text(statement))
+
+
+def as_role(url: str) -> str:
+    """Return *url* with the role as its login."""
+    return make_url(url).set(username=ROLE, password=None).render_as_string(hide_password=False)
+
+
+@pytest.mark.usefixtures("role")
+def test_the_whole_walk_passes_under_the_least_privilege(
+    open_app: OpenApp, connection: Connection, shop: Shop, database_url: str
+) -> None:
+    """Scan, both jobs, stock, refund, notices, a failure, its death and its return."""
+    granted(open_app(), connection)
+    app = open_app(url=as_role(database_url), retry__max_retries=0)
+    product = shop.product(stock=0)
+    unpaid = shop.order(age=HOUR, items=[(product, 2)])
+    unanswered = shop.order(status="awaiting_validation", age=30 * HOUR, paid_ago=25 * HOUR)
+    send(app, "STOCK_RELEASE", {"productId": product, "quantity": 3})
+
+    with broken(open_app(), "Order", f"old.id = '{unpaid}'"):
+        first = sweep(app)
+    revived = app.graveyard.retry(Choice())
+    second = sweep(app)
+
+    assert (1, 1) == (first.jobs.dead, len(revived))
+    assert (0, 0) == (second.jobs.dead, second.jobs.retried)
+    assert ["cancelled", "rejected"] == [shop.status(unpaid), shop.status(unanswered)]
+    assert 5 == shop.stock(product)
+    assert () == app.auditor.audit().gaps
+    assert app.explainer.explain(unpaid).facts
+    make_visible(app)
+    assert 0 == app.reader.read().rules["expire_dp"].overdue
+
+
+@pytest.mark.usefixtures("role")
+def test_the_doctor_finds_nothing_wrong_with_the_least_privilege(
+    open_app: OpenApp, connection: Connection, database_url: str
+) -> None:
+    granted(open_app(), connection)
+
+    findings = examine(open_app(url=as_role(database_url)))
+
+    assert [] == [finding for finding in findings if finding.level is Level.ERROR]
+
+
+@pytest.mark.usefixtures("role")
+@pytest.mark.parametrize(
+    ("revoked", "told"),
+    [
+        ('update on "Product"', 'grant update ("stock", "updatedAt") on "Product"'),
+        ('select on "Guest"', 'grant select on "Guest"'),
+        ("delete on pgmq.q_jastipin_jobs", 'grant delete on "pgmq"."q_jastipin_jobs"'),
+        ("insert on sweeper.refund", 'grant insert on "sweeper"."refund"'),
+    ],
+)
+def test_the_doctor_names_each_grant_that_is_missing(
+    open_app: OpenApp, connection: Connection, database_url: str, revoked: str, told: str
+) -> None:
+    granted(open_app(), connection)
+    columns = ' ("stock", "updatedAt")' if "Product" in revoked else ""
+    privilege, rest = revoked.split(" ", 1)
+    who = Identifier(ROLE).as_string()
+    connection.execute(text(f"revoke {privilege}{columns} {rest} from {who}"))
+
+    findings = examine(open_app(url=as_role(database_url)))
+
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    assert ["grants"] == [finding.about for finding in errors]
+    assert told in errors[0].remedy
+
+
+@pytest.mark.usefixtures("role")
+def test_rows_that_a_policy_hides_are_named(
+    open_app: OpenApp, connection: Connection, connect: Connect, database_url: str
+) -> None:
+    """A login that is neither owner nor BYPASSRLS sees zero rows: never "nothing due"."""
+    del connect
+    granted(open_app(), connection)
+    connection.execute(text('alter table "Order" enable row level security'))
+
+    findings = examine(open_app(url=as_role(database_url)))
+
+    (finding,) = [finding for finding in findings if finding.level is Level.ERROR]
+    assert "it hides rows of Order from this login" == finding.what
+    assert "bypassrls" in finding.remedy
+
+
+@pytest.mark.usefixtures("role")
+def test_a_login_without_any_grant_is_told_of_all(open_app: OpenApp, database_url: str) -> None:
+    findings = examine(open_app(url=as_role(database_url)))
+
+    (grant,) = [finding for finding in findings if finding.about == "grants"]
+    assert 'grant usage on schema "pgmq" to "ROLE";' in grant.remedy
+    assert 'grant select on "OrderItem" to "ROLE";' in grant.remedy

@@ -1,0 +1,223 @@
+"""L1, L5: a lease lost is told, a lease waiting is renewed, and what is not begun is given back."""
+
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from structlog.testing import capture_logs
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from sweeper.job import Batch, Lane
+from sweeper.lease import Lease
+from sweeper.ledger import Trigger
+from sweeper.scan import Request
+from sweeper.settle import Tally
+from tests.conftest import (
+    HOUR,
+    SECOND,
+    Connect,
+    OpenApp,
+    drain,
+    endings,
+    make_visible,
+    messages,
+    scan,
+    send,
+    sweep,
+    wait_for_a_blocked_session,
+    worked_by,
+)
+
+
+def test_two_holders_of_one_message_have_one_effect(app: App, shop: Shop) -> None:
+    """L1: visibility runs out between read and work, and another process reads it too."""
+    product = shop.product(stock=1)
+    order = shop.order(age=HOUR, items=[(product, 1)])
+    scan(app)
+    slow, quick = app.desk, app.desk
+    held = slow.read(app.queues.database, lease=SECOND, quantity=10)
+    make_visible(app)
+    worked = app.drain().step()
+    (job,) = quick.sort(held, Lane.DATABASE, shop.now).jobs
+
+    with capture_logs() as told:
+        late = app.drain()._attempt([job], shop.now, SECOND)
+
+    assert (Tally(done=1), Tally()) == (worked, late)
+    assert [[order]] == [line["keys"] for line in told if line["event"] == "lease.lost"]
+    assert 2 == shop.stock(product)
+
+
+def test_visibility_that_runs_out_in_the_middle_of_the_work_changes_nothing(
+    open_app: OpenApp, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """L1: the first holder's settlement is uncommitted; the second waits for it, and finds none."""
+    product = shop.product(stock=1)
+    shop.order(age=HOUR, items=[(product, 1)])
+    app = open_app(database__lock_timeout="20s")
+    scan(app)
+    buyer = connect()
+    buyer.execute(text('select from "Product" for update'))
+    first = Thread(target=drain, args=[app])
+    first.start()
+    wait_for_a_blocked_session(connection)  # settled, and waits for the product
+    assert 1 == len(messages(app))  # its deletion is not committed
+    buyer.commit()
+    first.join()
+
+    assert Tally() == drain(app)
+    assert 2 == shop.stock(product)
+
+
+def test_what_waits_is_renewed_and_what_is_being_settled_is_not(app: App, shop: Shop) -> None:
+    for _ in range(2):
+        shop.order(age=HOUR)
+    scan(app)
+    waiting, busy = app.desk.read(app.queues.database, lease=SECOND, quantity=2)
+
+    length = timedelta(seconds=3)
+    with (
+        Lease(app.database, app.queues, length, [waiting, busy]) as lease,
+        lease.settling([busy]),
+    ):
+        for _ in range(300):
+            renewed = {m.msg_id for m in messages(app) if m.delay > 2 * SECOND}
+            if renewed:
+                break
+            Event().wait(0.01)
+
+    assert {waiting.msg_id} == renewed
+    assert [waiting] == lease.left
+
+
+def test_a_renewal_that_fails_is_told_and_the_work_goes_on(app: App, shop: Shop) -> None:
+    shop.order(age=HOUR)
+    scan(app)
+    held = app.desk.read(app.queues.database, lease=SECOND, quantity=1)
+    app.queues.renew = broken_renewal  # type: ignore[method-assign]
+
+    with capture_logs() as told, Lease(app.database, app.queues, SECOND / 20, held):
+        for _ in range(100):
+            if told:
+                break
+            Event().wait(0.01)
+
+    assert "lease.not_renewed" == told[0]["event"]
+
+
+def broken_renewal(*_: Any, **__: Any) -> None:
+    """Fail."""
+    message = "out of order"
+    raise RuntimeError(message)
+
+
+def test_a_stop_gives_back_what_was_not_begun(app: App, shop: Shop) -> None:
+    """L5: a deploy costs neither an attempt nor a crash, and the rest is visible at once."""
+    order = shop.order(age=HOUR)
+    scan(app, "expire_dp")
+    send(app, "STOCK_RELEASE", {"orderId": order, "shouldRefund": True})
+    worker = app.drain()
+    worker.stopping = lambda: shop.status(order) == "cancelled"
+
+    tally = worker.step()
+
+    assert Tally(done=1) == tally
+    (left,) = messages(app)
+    assert ("STOCK_RELEASE", 0) == (left.body["type"], left.read_ct)
+    assert left.delay <= timedelta()
+
+
+def test_a_lost_connection_gives_everything_back_uncounted(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L5: a lost connection costs a short delay, no attempt and no crash."""
+
+    def cut(batch: Batch[Any]) -> None:
+        pid = batch.tx.execute(text("select pg_backend_pid()")).scalar_one()
+        connection.execute(text("select pg_terminate_backend(:pid)"), {"pid": pid})
+        batch.tx.execute(text("select 1"))
+
+    shop.order(age=HOUR)
+    scan(app)
+    with pytest.raises(Exception, match=r"terminat|closed|lost"):
+        worked_by(app, "ORDER_EXPIRE_DP", cut).drain().step()
+
+    (left,) = messages(app)
+    assert (0, 0) == (left.read_ct, left.body["retryCount"])
+    assert Tally(done=1) == app.drain().step()
+
+
+def test_what_is_owed_while_the_database_is_away_is_given_back_before_the_next_read(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.order(age=HOUR)
+    scan(app)
+    held = app.desk.read(app.queues.database, lease=HOUR, quantity=1)
+    with monkeypatch.context() as away:
+        away.setattr(app.queues, "postpone", broken_renewal)
+        with pytest.raises(RuntimeError):
+            app.desk.give_back(held)
+
+    assert Tally(done=1) == app.drain().step()
+
+
+def test_one_scan_a_slot_is_enough_for_all_machines(
+    open_app: OpenApp, shop: Shop, connection: Connection
+) -> None:
+    """A second machine's scan of the same slot finds that it was done; the next slot is anew."""
+    shop.order(age=HOUR)
+    here, there = open_app(), open_app()
+    rule = here.catalog.rule("expire_dp")
+    slot = Request("9f8f7a5e-0000-4000-8000-000000000001", Trigger.SCHEDULE, 10, every=24 * HOUR)
+    again = Request("9f8f7a5e-0000-4000-8000-000000000002", Trigger.SCHEDULE, 10, every=24 * HOUR)
+
+    first, second = here.scanner.scan(rule, slot), there.scanner.scan(rule, again)
+    connection.execute(text("update sweeper.sweep set at = at - interval '24 hours'"))
+    third = there.scanner.scan(rule, again)
+
+    assert (1, None, 0) == (first and first.enqueued, second, third and third.enqueued)
+
+
+def test_a_person_may_scan_a_slot_again(app: App, shop: Shop) -> None:
+    sweep(app)
+    order = shop.order(age=HOUR)
+    sweep(app)
+
+    assert "cancelled" == shop.status(order)
+
+
+class Killed(BaseException):
+    """What ends a worker with no chance to tidy up."""
+
+
+def test_a_message_that_kills_workers_does_not_take_its_neighbours_along(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L5: after five crashes it is dead as `crashed`; the others, read beside it, are done."""
+    orders = [shop.order(age=HOUR) for _ in range(40)]
+    culprit = orders[17]
+    handler = app.catalog.jobs["ORDER_EXPIRE_DP"].handler
+
+    def deadly(batch: Batch[Any]) -> None:
+        if culprit in batch.keys:
+            raise Killed
+        handler(batch)  # type: ignore[operator]
+
+    scan(app)
+    worker = worked_by(app, "ORDER_EXPIRE_DP", deadly).drain()
+    kills = 0
+    for _ in range(100):
+        try:
+            if worker.step() is None:
+                break
+        except Killed:
+            kills += 1
+            make_visible(app)
+
+    ends = [end for end in endings(connection) if end[2] == "dead"]
+    assert [("ORDER_EXPIRE_DP", culprit, "dead", "crashed")] == ends
+    assert 5 == kills
+    assert 39 == [shop.status(order) for order in orders].count("cancelled")

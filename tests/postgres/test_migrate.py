@@ -1,0 +1,186 @@
+"""Migrations: an empty database becomes one that the service can work on, however often."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Barrier, Thread
+
+import pytest
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import create_platform
+from sweeper.app import App
+from sweeper.database import Database
+from sweeper.errors import DatabaseUnusableError
+from tests.conftest import DEAD, HIGH, OpenApp, messages, rows, send, sweep
+
+
+@contextmanager
+def transaction(url: str) -> Iterator[Connection]:
+    """Open one transaction beside the app."""
+    database = Database(url)
+    with database.transaction() as tx:
+        yield tx
+    database.close()
+
+
+@pytest.fixture
+def bare(open_app: OpenApp, bare_database_url: str) -> App:
+    """Return an app on a database with nothing in it."""
+    return open_app(url=bare_database_url)
+
+
+def objects(url: str) -> set[str]:
+    """Return every table and index of our own, and every queue."""
+    ours = text(
+        "select schemaname || '.' || tablename from pg_tables where schemaname = 'sweeper'"
+        " union select indexname from pg_indexes where schemaname = 'sweeper'"
+        " union select queue_name from pgmq.meta"
+    )
+    with transaction(url) as tx:
+        return set(tx.execute(ours).scalars())
+
+
+def test_an_empty_database_gets_everything(bare: App, bare_database_url: str) -> None:
+    done = bare.migrate(install_pgmq=True)
+
+    assert [line.split()[0] for line in done] == ["installed", "schema", "queues:"]
+    assert objects(bare_database_url) >= {
+        "sweeper.sweep",
+        "sweeper.job_log",
+        "sweeper.stock_release",
+        "sweeper.refund",
+        "sweeper.alembic_version",
+        *bare.queues,
+    }
+
+
+def test_a_second_time_there_is_nothing_to_do(bare: App, bare_database_url: str) -> None:
+    bare.migrate(install_pgmq=True)
+    before = objects(bare_database_url)
+
+    assert bare.migrate(install_pgmq=True) == []
+    assert bare.migrate() == []
+    assert objects(bare_database_url) == before
+
+
+def test_two_at_once_do_it_once(open_app: OpenApp, bare_database_url: str) -> None:
+    """DESIGN: safe when run twice at once."""
+    apps = [open_app(url=bare_database_url) for _ in range(2)]
+    together, done = Barrier(2), list[list[str]]()
+
+    def run(app: App) -> None:
+        together.wait()
+        done.append(app.migrate(install_pgmq=True))
+
+    threads = [Thread(target=run, args=[app]) for app in apps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(map(len, done)) == [0, 3]
+    with transaction(bare_database_url) as tx:
+        create_platform(tx)
+    apps[0].check()
+
+
+def test_without_pgmq_nothing_is_begun(bare: App, bare_database_url: str) -> None:
+    """It is installed only where somebody asks for it, and the error says how."""
+    with pytest.raises(DatabaseUnusableError, match="sweeper migrate --install-pgmq"):
+        bare.migrate()
+
+    with transaction(bare_database_url) as tx:
+        assert tx.execute(text("select to_regnamespace('sweeper')")).scalar() is None
+
+
+def test_a_migration_that_fails_leaves_nothing(
+    bare: App, bare_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is one transaction."""
+
+    def refuse(_tx: Connection) -> None:
+        message = "the lights went out"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(bare.queues, "create", refuse)
+    with pytest.raises(RuntimeError, match="lights"):
+        bare.migrate(install_pgmq=True)
+
+    with transaction(bare_database_url) as tx:
+        left = text("select to_regnamespace('pgmq'), to_regnamespace('sweeper')")
+        assert tuple(tx.execute(left).one()) == (None, None)
+
+
+def test_a_queue_that_is_missing_is_made_and_the_others_keep_their_messages(app: App) -> None:
+    send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}, queue=HIGH)
+    with app.database.transaction() as tx:
+        tx.execute(text("select pgmq.drop_queue(cast(:queue as text))"), {"queue": DEAD})
+
+    assert app.migrate() == [f"queues: {DEAD}"]
+    assert len(messages(app, HIGH)) == 1
+
+
+def test_the_platforms_tables_are_not_touched(app: App, bare: App, bare_database_url: str) -> None:
+    """DESIGN: migrations are never generated against them."""
+    before = _platform(app.database)
+    with transaction(bare_database_url) as tx:
+        create_platform(tx)
+
+    bare.migrate(install_pgmq=True)
+
+    assert _platform(bare.database) == before
+    assert len(before) > 50
+
+
+def test_a_migrated_database_passes_the_preflight(app: App) -> None:
+    app.check()
+
+
+@pytest.mark.parametrize(
+    ("damage", "remedy"),
+    [
+        ("drop schema pgmq cascade", "sweeper migrate --install-pgmq"),
+        ("drop schema sweeper cascade", "run: sweeper migrate"),
+        ("delete from sweeper.alembic_version where version_num like 'jobs%'", "sweeper migrate"),
+        (f"select pgmq.drop_queue('{DEAD}')", "run: sweeper migrate"),
+        ('drop table "Order" cascade', "platform's database"),
+    ],
+    ids=["pgmq", "schema", "version", "queue", "platform"],
+)
+def test_what_is_missing_is_said_before_any_order_is_touched(
+    app: App, connection: Connection, damage: str, remedy: str
+) -> None:
+    """A sweep on half a database would be worse than none."""
+    connection.execute(text(damage))
+
+    with pytest.raises(DatabaseUnusableError, match=remedy):
+        sweep(app)
+
+
+def test_an_unmigrated_database_is_told_apart_from_an_empty_shop(
+    bare: App, bare_database_url: str
+) -> None:
+    with transaction(bare_database_url) as tx:
+        create_platform(tx)
+
+    with pytest.raises(DatabaseUnusableError):
+        bare.check()
+
+
+def test_the_books_are_kept_over_a_second_migration(app: App, connection: Connection) -> None:
+    sweep(app)
+    before = rows(connection, "sweeper.sweep")
+
+    app.migrate()
+
+    assert rows(connection, "sweeper.sweep") == before
+    assert len(before) == 2
+
+
+def _platform(database: Database) -> list[tuple[object, ...]]:
+    columns = text(
+        "select table_name, column_name, data_type, is_nullable, column_default"
+        " from information_schema.columns where table_schema = 'public' order by 1, 2"
+    )
+    with database.transaction() as tx:
+        return [tuple(row) for row in tx.execute(columns)]

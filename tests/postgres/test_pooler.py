@@ -1,0 +1,31 @@
+"""L10: everything works through a transaction pooler, a real PgBouncer."""
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from jobs.demo.shop import Shop
+from sweeper.settle import Tally
+from tests.conftest import HOUR, OpenApp, sweep
+from tests.pooler import PGBOUNCER, pgbouncer
+
+
+@pytest.mark.skipif(
+    PGBOUNCER is None, reason="pgbouncer is not installed: apt-get install pgbouncer, or .ci/run"
+)
+def test_the_walk_passes_through_pgbouncer(
+    open_app: OpenApp, shop: Shop, database_url: str, server_url: str
+) -> None:
+    """No session state, no named prepared statements, no session locks."""
+    orders = [shop.order(age=HOUR) for _ in range(20)]
+    with pgbouncer(server_url) as pooler:
+        url = pooler.set(database=make_url(database_url).database, query={"pgbouncer": "true"})
+        app = open_app(url=url.render_as_string(), queue__batch=3)
+        first = [sweep(app).jobs for _ in range(3)]
+        # A statement that another client prepared under a name that we might have used is no harm.
+        with psycopg.connect(url.set(query={}).render_as_string()) as other:
+            other.execute("select 1")
+        app.database.close()
+
+    assert [Tally(done=40), Tally(), Tally()] == first
+    assert {"cancelled"} == {shop.status(order) for order in orders}

@@ -1,0 +1,488 @@
+"""The scan: a rule and the time become messages, and the counts add up."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from secrets import token_hex
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+from freezegun.api import FrozenDateTimeFactory
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
+
+from jobs.demo.shop import Shop
+from sweeper import Batch, RejectedError
+from sweeper.app import App
+from sweeper.clock import now
+from sweeper.errors import ClockSkewedError, DatabaseUnusableError
+from sweeper.scan import Found
+from sweeper.settle import Tally
+from tests.conftest import (
+    DAY,
+    HIGH,
+    HOUR,
+    LOW,
+    MINUTE,
+    NOW,
+    OUTBOUND,
+    QUEUE,
+    SECOND,
+    Connect,
+    OpenApp,
+    broken,
+    dead_letters,
+    drain,
+    messages,
+    rows,
+    scan,
+    send,
+    send_raw,
+    sweep,
+    wait_for_a_blocked_session,
+    worked_by,
+)
+
+TYPE = "ORDER_EXPIRE_DP"
+
+frozen_clock = pytest.mark.usefixtures("frozen")
+
+
+def keys(app: App, queue: str = QUEUE) -> list[str]:
+    """Return whose jobs lie in a queue, the oldest message first."""
+    return [message.body["payload"]["orderId"] for message in messages(app, queue)]
+
+
+def bury(app: App, order: str) -> None:
+    """Let a job for an order die."""
+
+    def refuse(_batch: Batch[Any]) -> None:
+        raise RejectedError
+
+    send(app, TYPE, {"orderId": order})
+    drain(worked_by(app, TYPE, refuse))
+
+
+@frozen_clock
+def test_a_sweep_of_an_empty_shop_finds_nothing(app: App) -> None:
+    report = sweep(app)
+
+    nothing = Found(found=0, enqueued=0, already_queued=0, dead=0, braked=0, anomalies=0)
+    assert report.rules == {"expire_dp": nothing, "auto_refund": nothing}
+    assert report.jobs == Tally()
+
+
+@frozen_clock
+def test_every_row_that_is_found_is_accounted_for(app: App, shop: Shop) -> None:
+    """L8: found = enqueued + already queued + dead + braked."""
+    queued, dead, listed = (shop.order(age=HOUR) for _ in range(3))
+    fresh = [shop.order(age=HOUR) for _ in range(4)]
+    shop.order(age=HOUR, paid_ago=MINUTE)
+    shop.order(age=MINUTE)
+    bury(app, dead)
+    send(app, TYPE, {"orderId": queued})
+    send(app, TYPE, {"orderIds": [listed, "somebody else's"]})
+
+    found = scan(app)
+
+    assert found == Found(found=7, enqueued=4, already_queued=2, dead=1, braked=0, anomalies=1)
+    assert {message.body["payload"].get("orderId") for message in messages(app)} == {
+        queued,
+        None,
+        *fresh,
+    }
+
+
+@frozen_clock
+def test_a_second_scan_queues_nothing_again(app: App, shop: Shop) -> None:
+    """L8: what waits, waits once."""
+    shop.order(age=HOUR)
+    scan(app)
+
+    assert scan(app) == Found(found=1, enqueued=0, already_queued=1, dead=0, braked=0, anomalies=0)
+    assert len(messages(app)) == 1
+
+
+@frozen_clock
+@pytest.mark.parametrize("queue", [HIGH, QUEUE, LOW, OUTBOUND])
+@pytest.mark.parametrize(
+    "payload",
+    [lambda order: {"orderId": order}, lambda order: {"orderIds": ["x", order]}],
+    ids=["one", "list"],
+)
+def test_what_waits_anywhere_is_already_queued(
+    app: App, shop: Shop, queue: str, payload: Callable[[str], Any]
+) -> None:
+    """In any live queue, in either dialect: the platform sends messages of its own."""
+    order = shop.order(age=HOUR)
+    send(app, TYPE, payload(order), queue=queue)
+
+    found = scan(app)
+
+    assert (found.enqueued, found.already_queued) == (0, 1)
+
+
+@frozen_clock
+def test_what_is_in_flight_or_delayed_is_already_queued(app: App, shop: Shop) -> None:
+    """Somebody works at it, or it waits for its retry."""
+    failing, in_flight = shop.order(age=2 * HOUR), shop.order(age=HOUR)
+    send(app, TYPE, {"orderId": failing})
+    with broken(app, "Order"):
+        assert drain(app) == Tally(retried=1)
+    send(app, TYPE, {"orderId": in_flight})
+    with app.database.transaction() as tx:
+        app.queues.read(tx, [QUEUE], lease=timedelta(seconds=30), quantity=1)
+
+    found = scan(app)
+
+    assert (found.enqueued, found.already_queued) == (0, 2)
+
+
+@frozen_clock
+def test_a_message_of_another_type_does_not_count(app: App, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+    send(app, "STOCK_RELEASE", {"orderId": order, "shouldRefund": True})
+    send(app, "ORDER_AUTO_REFUND", {"orderId": order})
+
+    assert scan(app).enqueued == 1
+
+
+@frozen_clock
+def test_what_is_dead_is_not_queued_again(app: App, shop: Shop) -> None:
+    """L8: a job that died waits for a person, and not for the next minute."""
+    order = shop.order(age=HOUR)
+    bury(app, order)
+
+    assert scan(app) == Found(found=1, enqueued=0, already_queued=0, dead=1, braked=0, anomalies=0)
+    assert messages(app) == []
+    assert [letter.key for letter in dead_letters(app)] == [order]
+
+
+@frozen_clock
+def test_what_is_dead_and_waits_again_counts_once(app: App, shop: Shop) -> None:
+    """L8: as already queued; the sum must not count it twice."""
+    order = shop.order(age=HOUR)
+    bury(app, order)
+    send(app, TYPE, {"orderId": order})
+
+    assert scan(app) == Found(found=1, enqueued=0, already_queued=1, dead=0, braked=0, anomalies=0)
+
+
+@frozen_clock
+def test_the_dead_of_one_type_do_not_hold_up_the_other(app: App, shop: Shop) -> None:
+    """An order whose expiry died may have been paid since, and be due for a refund."""
+    order = shop.order(status="awaiting_validation", age=3 * DAY, paid_ago=2 * DAY)
+    bury(app, order)
+
+    found = scan(app, "auto_refund")
+
+    assert (found.enqueued, found.dead) == (1, 0)
+
+
+@frozen_clock
+def test_the_order_that_waited_longest_comes_first(app: App, shop: Shop) -> None:
+    """By time, and by id where the times are one."""
+    young, old = shop.order(age=HOUR), shop.order(age=3 * HOUR)
+    twins = sorted(shop.order(age=2 * HOUR) for _ in range(3))
+
+    scan(app)
+
+    assert keys(app) == [old, *twins, young]
+
+
+@frozen_clock
+def test_many_orders_keep_their_order(app: App, shop: Shop) -> None:
+    prefix = shop.many(250, age=HOUR)
+
+    scan(app)
+
+    assert keys(app) == [f"{prefix}{n:08}" for n in range(1, 251)]
+
+
+@frozen_clock
+@pytest.mark.parametrize(("limit", "enqueued", "braked"), [(2, 0, 3), (3, 3, 0), (4, 3, 0)])
+def test_the_brake_holds_above_the_limit_and_not_at_it(
+    *, app: App, shop: Shop, connection: Connection, limit: int, enqueued: int, braked: int
+) -> None:
+    """L7: more than the limit, and none is enqueued; exactly the limit is no reason."""
+    for _ in range(3):
+        shop.order(age=HOUR)
+
+    with capture_logs() as lines:
+        found = scan(app, limit=limit)
+
+    assert found == Found(
+        found=3, enqueued=enqueued, already_queued=0, dead=0, braked=braked, anomalies=0
+    )
+    assert len(messages(app)) == enqueued
+    loud = [line["log_level"] for line in lines if line["event"] == "scan.braked"]
+    assert loud == (["error"] if braked else [])
+    (row,) = rows(connection, "sweeper.sweep")
+    assert (row["braked"], row["ok"]) == (braked, not braked)
+
+
+@frozen_clock
+def test_the_brake_counts_what_is_due_and_not_what_is_new(app: App, shop: Shop) -> None:
+    """L7: two of three wait already; three are due, and that is more than two."""
+    first, second, _ = (shop.order(age=HOUR) for _ in range(3))
+    send(app, TYPE, {"orderIds": [first, second]})
+
+    found = scan(app, limit=2)
+
+    assert found == Found(found=3, enqueued=0, already_queued=2, dead=0, braked=1, anomalies=0)
+
+
+@frozen_clock
+def test_the_brake_of_one_rule_does_not_hold_the_other(app: App, shop: Shop) -> None:
+    """L7: each rule has its own reasons."""
+    unpaid = [shop.order(age=HOUR) for _ in range(3)]
+    waiting = shop.order(status="awaiting_validation", age=3 * DAY, paid_ago=2 * DAY)
+
+    report = sweep(app, limit=2)
+
+    assert report.braked
+    assert {shop.status(order) for order in unpaid} == {"pending_dp"}
+    assert shop.status(waiting) == "rejected"
+
+
+@frozen_clock
+def test_the_limit_is_a_setting(open_app: OpenApp, shop: Shop) -> None:
+    """L7: `safety.max_per_sweep`."""
+    app = open_app(safety__max_per_sweep=1)
+    shop.order(age=HOUR)
+    assert not sweep(app, scan_only=True).braked
+
+    shop.order(age=HOUR)
+    assert sweep(app, scan_only=True).braked
+
+
+@frozen_clock
+def test_a_dry_run_changes_nothing(app: App, shop: Shop, connection: Connection) -> None:
+    """It says which orders it would have been, the oldest first."""
+    orders = [shop.order(age=age) for age in (3 * HOUR, 2 * HOUR, HOUR)]
+    send(app, TYPE, {"orderId": orders[1]})
+    before = [shop.row("Order", order) for order in orders]
+
+    report = sweep(app, dry_run=True)
+
+    assert report.rules["expire_dp"] == Found(
+        found=3,
+        enqueued=2,
+        already_queued=1,
+        dead=0,
+        braked=0,
+        anomalies=0,
+        keys=(orders[0], orders[2]),
+    )
+    assert report.as_json()["rules"]["expire_dp"]["orders"] == [orders[0], orders[2]]
+    assert report.jobs == Tally()
+    assert [shop.row("Order", order) for order in orders] == before
+    assert len(messages(app)) == 1
+    assert rows(connection, "sweeper.sweep") == []
+
+
+@frozen_clock
+def test_a_dry_run_tells_of_the_brake(app: App, shop: Shop) -> None:
+    """L7: and names nobody, because nobody would have been enqueued."""
+    for _ in range(2):
+        shop.order(age=HOUR)
+
+    found = scan(app, limit=1, dry_run=True)
+
+    assert (found.braked, found.keys) == (2, ())
+
+
+@frozen_clock
+def test_the_books_know_of_every_scan(app: App, shop: Shop, connection: Connection) -> None:
+    """L8: who asked, why, for which time, with what result; and it commits with the messages."""
+    order = shop.order(age=HOUR)
+    shop.order(age=2 * HOUR, paid_ago=HOUR)
+
+    report = sweep(app, "expire_dp", actor="ops", reason="a drill", scan_only=True)
+
+    (row,) = rows(connection, "sweeper.sweep")
+    told = {name: row[name] for name in ("rule", "job_type", "trigger", "actor", "reason", "keys")}
+    assert told == {
+        "rule": "expire_dp",
+        "job_type": TYPE,
+        "trigger": "manual",
+        "actor": "ops",
+        "reason": "a drill",
+        "keys": [order],
+    }
+    assert (row["at"], row["cutoff"]) == (NOW, NOW - 30 * MINUTE)
+    counts = ("found", "enqueued", "already_queued", "dead", "braked", "anomalies")
+    assert tuple(row[name] for name in counts) == (1, 1, 0, 0, 0, 1)
+    assert row["ok"]
+    assert str(row["id"]) == report.request.sweep_id
+    assert [message.body["sweepId"] for message in messages(app)] == [report.request.sweep_id]
+
+
+@frozen_clock
+def test_both_rules_of_one_sweep_share_its_id(app: App, connection: Connection) -> None:
+    sweep(app)
+
+    books = rows(connection, "sweeper.sweep")
+    assert {row["rule"] for row in books} == {"expire_dp", "auto_refund"}
+    assert len({row["id"] for row in books}) == 1
+
+
+@frozen_clock
+def test_a_scan_that_fails_leaves_neither_messages_nor_books(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L2: both commit, or neither; the next scan finds the order again."""
+    shop.order(age=HOUR)
+    connection.execute(text("alter table sweeper.sweep add constraint refuse check (false)"))
+
+    with pytest.raises(DBAPIError, match="refuse"):
+        scan(app)
+    assert messages(app) == []
+
+    connection.execute(text("alter table sweeper.sweep drop constraint refuse"))
+    assert scan(app).enqueued == 1
+
+
+@frozen_clock
+def test_an_anomaly_is_told_once_and_counted_always(app: App, shop: Shop) -> None:
+    order = shop.order(age=2 * HOUR, paid_ago=HOUR)
+
+    with capture_logs() as lines:
+        counted = [scan(app).anomalies for _ in range(2)]
+
+    told = [line for line in lines if line["event"] == "order.anomaly"]
+    assert counted == [1, 1]
+    assert [(line["rule"], line["key"]) for line in told] == [("expire_dp", order)]
+
+
+@frozen_clock
+def test_a_scan_waits_for_another_and_sees_what_it_sent(
+    app: App, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """L8: two scans of one job type are one after the other, so that nothing is queued twice."""
+    order = shop.order(age=HOUR)
+    other = connect()
+    other.execute(
+        text("select pg_advisory_xact_lock(hashtextextended('sweeper.scan.' || :type, 0))"),
+        {"type": TYPE},
+    )
+    body = json.dumps({"type": TYPE, "payload": {"orderId": order}})
+    other.execute(
+        text("select pgmq.send(cast(:queue as text), cast(:body as jsonb))"),
+        {"queue": QUEUE, "body": body},
+    )
+    found: list[Found] = []
+
+    second = Thread(target=lambda: found.append(scan(app)))
+    second.start()
+    wait_for_a_blocked_session(connection)
+    other.commit()
+    second.join()
+
+    assert [(one.enqueued, one.already_queued) for one in found] == [(0, 1)]
+
+
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR, 6 * SECOND, -6 * SECOND])
+def test_no_order_is_touched_while_the_clocks_disagree(
+    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory, ahead: timedelta
+) -> None:
+    """L4: this host ahead of the database, or behind it, by more than is allowed."""
+    app = open_app(safety__max_clock_skew="5s")
+    order = shop.order(age=HOUR)
+    frozen.move_to(_databases_time(app) + ahead)
+
+    with capture_logs() as lines, pytest.raises(ClockSkewedError):
+        scan(app)
+
+    assert [line["event"] for line in lines] == ["clock.skewed"]
+    assert shop.status(order) == "pending_dp"
+    assert messages(app) == []
+
+
+def test_a_message_is_not_worked_while_the_clocks_disagree(
+    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory
+) -> None:
+    """L4: a clock that runs ahead must not make a fresh order look old to the handler."""
+    app = open_app(safety__max_clock_skew="5s")
+    frozen.move_to(_databases_time(app))
+    fresh = shop.order(created_at=now() - MINUTE)
+    send(app, TYPE, {"orderId": fresh})
+    frozen.tick(2 * HOUR)
+
+    with pytest.raises(ClockSkewedError):
+        drain(app)
+
+    assert shop.status(fresh) == "pending_dp"
+    assert [message.read_ct for message in messages(app)] == [0]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), 2 * SECOND, -2 * SECOND])
+def test_a_small_difference_of_the_clocks_is_allowed(
+    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory, ahead: timedelta
+) -> None:
+    """L4: within `safety.max_clock_skew`, work goes on."""
+    app = open_app(safety__max_clock_skew="5s")
+    frozen.move_to(_databases_time(app) + ahead)
+    order = shop.order(created_at=now() - HOUR)
+
+    sweep(app)
+
+    assert shop.status(order) == "cancelled"
+
+
+@frozen_clock
+def test_rows_that_a_policy_hides_are_an_error_and_not_nothing(
+    open_app: OpenApp, shop: Shop, connection: Connection, database_url: str
+) -> None:
+    """DOMAIN 2: a login that row-level security blinds must not report that all is well."""
+    order = shop.order(age=HOUR)
+    connection.execute(text('alter table "Order" enable row level security'))
+    with _login(database_url) as blind:
+        app = open_app(url=blind)
+        with pytest.raises((DBAPIError, DatabaseUnusableError), match="row-level security"):
+            sweep(app)
+        app.database.close()
+
+    assert shop.status(order) == "pending_dp"
+    assert rows(connection, "sweeper.sweep") == []
+
+
+@frozen_clock
+@pytest.mark.parametrize(
+    "raw", [None, "5", '"text"', "[]", '{"type": "ORDER_EXPIRE_DP", "payload": 5}']
+)
+def test_rubbish_in_the_queue_does_not_stop_a_scan(app: App, shop: Shop, raw: str | None) -> None:
+    """L2: a stranger's message must not hide the orders that are due."""
+    shop.order(age=HOUR)
+    send_raw(app, raw)
+
+    assert scan(app).enqueued == 1
+
+
+def _databases_time(app: App) -> Any:
+    with app.database.transaction() as tx:
+        return tx.execute(text("select clock_timestamp()")).scalar_one()
+
+
+@contextmanager
+def _login(url: str) -> Iterator[str]:
+    """Make a login that owns nothing and may do everything, and return the URL for it."""
+    name, password = f"{make_url(url).database}_login", token_hex()
+    with psycopg.connect(url, autocommit=True) as admin:
+        role = Identifier(name)
+        admin.execute(SQL("create role {} login password {}").format(role, password))
+        for schema in map(Identifier, ("public", "pgmq", "sweeper")):
+            admin.execute(SQL("grant usage on schema {} to {}").format(schema, role))
+            for kind in map(SQL, ("tables", "sequences", "functions")):
+                admin.execute(
+                    SQL("grant all on all {} in schema {} to {}").format(kind, schema, role)
+                )
+        login = make_url(url).set(username=name, password=password)
+        yield login.render_as_string(hide_password=False)
+        admin.execute(SQL("drop owned by {}").format(role))
+        admin.execute(SQL("drop role {}").format(role))

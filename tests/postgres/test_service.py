@@ -1,0 +1,162 @@
+"""`sweeper run`: signals, outages, and a stop that costs nobody anything."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from tests.conftest import HOUR, Connect, messages, scan, wait_for_a_blocked_session
+
+Start = Callable[..., "Running"]
+
+
+class Running:
+    """A service of its own process, and what it says."""
+
+    def __init__(self, log: Path, url: str, **settings: str) -> None:
+        self._log = log
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "SWEEPER_STOCK__TAKEN_AT": "checkout",
+            "SWEEPER_WEB__ENABLED": "false",
+            "SWEEPER_QUEUE__POLL_MAX": "200ms",
+            **settings,
+        }
+        with log.open("wb") as stdout:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sweeper", "run"], env=environment, stdout=stdout
+            )
+
+    def told(self, event: str) -> list[dict[str, object]]:
+        """Return the lines of one event."""
+        lines = map(json.loads, self._log.read_text().splitlines())
+        return [line for line in lines if line["event"] == event]
+
+    def wait_for(self, event: str) -> dict[str, object]:
+        """Return the first line of an event, once there is one."""
+        until(lambda: self.told(event))
+        return self.told(event)[0]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=20)
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Return once something holds."""
+    for _ in range(1_000):
+        if holds():
+            return
+        Event().wait(0.02)
+    pytest.fail("it did not happen within twenty seconds")
+
+
+@pytest.fixture
+def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Start services, which are killed after the test if they still run."""
+    running: list[Running] = []
+
+    def start_one(**settings: str) -> Running:
+        running.append(Running(tmp_path / f"{len(running)}.jsonl", database_url, **settings))
+        return running[-1]
+
+    yield start_one
+    for one in running:
+        one.process.kill()
+        one.process.wait()
+
+
+def test_it_becomes_ready_sweeps_and_stops_cleanly(start: Start, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+    service = start()
+    service.wait_for("service.ready")
+    until(lambda: shop.status(order) == "cancelled")
+
+    assert 0 == service.stop()
+    assert True is service.wait_for("service.stopped")["clean"]
+    assert [] == service.told("worker.failed")
+
+
+def test_a_signal_scans_at_once(start: Start, shop: Shop) -> None:
+    """SIGUSR1: systemctl kill -s USR1 sweeper."""
+    service = start(SWEEPER_RULES__EXPIRE_DP__EVERY="1h", SWEEPER_RULES__AUTO_REFUND__EVERY="1h")
+    service.wait_for("service.ready")
+    order = shop.order(age=HOUR)
+    service.process.send_signal(signal.SIGUSR1)
+    until(lambda: shop.status(order) == "cancelled")
+
+    assert "signal" in {line["trigger"] for line in service.told("scan.finished")}
+    assert 0 == service.stop(signal.SIGINT)
+
+
+def test_work_in_flight_ends_within_the_grace(
+    start: Start, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """SIGTERM: what runs is finished, nothing is counted against any job."""
+    order = shop.order(age=HOUR, items=[(shop.product(), 1)])
+    buyer = connect()
+    buyer.execute(text('select from "Product" for update'))
+    service = start(SWEEPER_DATABASE__LOCK_TIMEOUT="30s")
+    wait_for_a_blocked_session(connection)
+    service.process.send_signal(signal.SIGTERM)
+    service.wait_for("service.stopping")
+    buyer.commit()
+
+    assert 0 == service.process.wait(timeout=20)
+    assert "cancelled" == shop.status(order)
+    assert [1] == list(connection.execute(text("select attempt from sweeper.job_log")).scalars())
+
+
+def test_a_second_signal_stops_at_once_and_loses_nothing(
+    start: Start, shop: Shop, app: App, connect: Connect, connection: Connection
+) -> None:
+    """L2: what was in flight comes back when its lease ends."""
+    order = shop.order(age=HOUR, items=[(shop.product(), 1)])
+    buyer = connect()
+    buyer.execute(text('select from "Product" for update'))
+    service = start(SWEEPER_DATABASE__LOCK_TIMEOUT="30s")
+    wait_for_a_blocked_session(connection)
+    service.process.send_signal(signal.SIGTERM)
+    service.wait_for("service.stopping")
+
+    assert -signal.SIGTERM == service.stop()
+    buyer.commit()
+    assert ("pending_dp", 1) == (shop.status(order), len(messages(app)))
+
+
+def test_a_lost_database_is_told_once_and_recovered_from(
+    start: Start, shop: Shop, app: App, connection: Connection, admin: psycopg.Connection
+) -> None:
+    """L5, L9: it stays up, and no attempt is spent."""
+    service = start()
+    service.wait_for("service.ready")
+    shop.order(age=HOUR)
+    database = connection.execute(text("select current_database()")).scalar_one()
+    admin.execute(f"alter database {database} allow_connections false")
+    connection.execute(
+        text(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name = 'sweeper' and datname = current_database()"
+        )
+    )
+    service.wait_for("database.lost")
+    admin.execute(f"alter database {database} allow_connections true")
+    service.wait_for("database.recovered")
+    scan(app)
+    until(lambda: connection.execute(text("select count(*) from sweeper.job_log")).scalar_one())
+
+    attempts = connection.execute(text("select distinct attempt from sweeper.job_log")).scalars()
+    assert [1] == list(attempts)
+    assert 0 == service.stop()

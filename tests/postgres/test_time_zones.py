@@ -1,0 +1,156 @@
+"""L4: time is UTC, whatever zone the server, the database, the login or this process lives in."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier, Literal
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from tests.conftest import HOUR, MINUTE, MS, STORED_NOW, OpenApp, rows, sweep
+
+ZONES = ("Asia/Jakarta", "America/New_York")
+
+frozen_clock = pytest.mark.usefixtures("frozen")
+
+
+@contextmanager
+def living_in(place: str, zone: str, url: str) -> Iterator[None]:
+    """Set the time zone of the server, the database or the login for sessions yet to come."""
+    with psycopg.connect(url, autocommit=True) as admin:
+        here = Identifier(admin.info.dbname)
+        which = {
+            "server": SQL("system"),
+            "database": SQL("database {}").format(here),
+            "login": SQL("role current_user in database {}").format(here),
+        }[place]
+        alter = SQL("alter {} ").format(which)
+        admin.execute(alter + SQL("set timezone = {}").format(Literal(zone)))
+        admin.execute("select pg_reload_conf()")
+        try:
+            yield
+        finally:
+            admin.execute(alter + SQL("reset timezone"))
+            admin.execute("select pg_reload_conf()")
+
+
+def zone_of_a_new_session(url: str) -> str:
+    """Return the zone in which a session begins."""
+    with psycopg.connect(url) as session:
+        return str((session.execute("show timezone").fetchone() or ("none",))[0])
+
+
+def wait_for(zone: str, url: str) -> None:
+    """Return once new sessions begin in *zone*; the server takes its time to read settings."""
+    for _ in range(500):
+        if zone_of_a_new_session(url) == zone:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"no session began in {zone} within five seconds")
+
+
+def four_orders(shop: Shop) -> list[str]:
+    """Add an order at each rule's exact limit, and one a millisecond younger."""
+    waiting = {"status": "awaiting_validation", "age": 30 * HOUR}
+    return [
+        shop.order(age=30 * MINUTE),
+        shop.order(age=30 * MINUTE - MS),
+        shop.order(paid_ago=24 * HOUR, **waiting),  # type: ignore[arg-type]
+        shop.order(paid_ago=24 * HOUR - MS, **waiting),  # type: ignore[arg-type]
+    ]
+
+
+@frozen_clock
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("place", ["server", "database", "login"])
+def test_the_servers_zone_changes_nobodys_limit(
+    *,
+    open_app: OpenApp,
+    shop: Shop,
+    connection: Connection,
+    database_url: str,
+    place: str,
+    zone: str,
+) -> None:
+    """L4: the same orders are due to the millisecond, and what is written is UTC."""
+    orders = four_orders(shop)
+    with living_in(place, zone, database_url):
+        wait_for(zone, database_url)
+
+        sweep(open_app())
+
+    assert_all_is_utc(shop, orders)
+    assert {row["createdAt"] for row in rows(connection, '"NotificationLog"')} == {STORED_NOW}
+    assert {row["sentAt"] for row in rows(connection, '"NotificationLog"')} == {STORED_NOW}
+    utc = text("""select at at time zone 'UTC' from sweeper.sweep union
+                  select at at time zone 'UTC' from sweeper.job_log union
+                  select at at time zone 'UTC' from sweeper.refund""")
+    assert set(connection.execute(utc).scalars()) == {STORED_NOW}
+
+
+@frozen_clock
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_zone_that_the_client_asks_for_changes_nobodys_limit(
+    open_app: OpenApp,
+    shop: Shop,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    zone: str,
+) -> None:
+    """L4: libpq tells the server PGTZ at the beginning of every session."""
+    orders = four_orders(shop)
+    monkeypatch.setenv("PGTZ", zone)
+    assert zone_of_a_new_session(database_url) == zone
+
+    sweep(open_app())
+
+    assert_all_is_utc(shop, orders)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_zone_of_this_process_changes_nobodys_limit(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """L4: with a clock that runs, because a frozen one knows no local time."""
+    before = datetime.now(UTC).replace(tzinfo=None)
+    due, young = shop.order(age=30 * MINUTE), shop.order(age=29 * MINUTE)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        assert datetime.now().astimezone().utcoffset() != UTC.utcoffset(None)
+        sweep(app)
+    time.tzset()
+
+    assert (shop.status(due), shop.status(young)) == ("cancelled", "pending_dp")
+    updated = shop.row("Order", due)["updatedAt"]
+    assert before - MS < updated < before + 10 * MINUTE
+
+
+@frozen_clock
+@pytest.mark.parametrize("zone", ZONES)
+def test_status_counts_in_utc(open_app: OpenApp, shop: Shop, database_url: str, zone: str) -> None:
+    """L4: the read model asks the same question as the scan."""
+    four_orders(shop)
+    shop.order(age=31 * MINUTE)
+    with living_in("database", zone, database_url):
+        status = open_app().reader.read()
+
+    unpaid, unanswered = status.rules["expire_dp"], status.rules["auto_refund"]
+    assert (unpaid.overdue, unpaid.oldest_overdue_seconds) == (2, 60.0)
+    assert (unanswered.overdue, unanswered.oldest_overdue_seconds) == (1, 0.0)
+
+
+def assert_all_is_utc(shop: Shop, orders: list[str]) -> None:
+    """Check what became of `four_orders`."""
+    assert [shop.status(order) for order in orders] == [
+        "cancelled",
+        "pending_dp",
+        "rejected",
+        "awaiting_validation",
+    ]
+    assert {shop.row("Order", order)["updatedAt"] for order in orders[::2]} == {STORED_NOW}

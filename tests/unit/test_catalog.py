@@ -1,0 +1,187 @@
+"""A job package is collected by value: nothing is registered, and nothing fits by accident."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeper import catalog
+from sweeper.catalog import Catalog
+from sweeper.errors import CatalogError, UsageError
+
+PARTS = """
+from datetime import timedelta
+from typing import ClassVar
+from sqlalchemy import select
+from sweeper import JobType, Payload, Rule, Section
+
+class Parcel(Payload):
+    parcel_id: str
+
+class Harbour(Section):
+    name: ClassVar[str] = "harbour"
+
+def job(name):
+    return JobType(name, payload=Parcel, key="parcel_id", handler=print)
+
+def rule(name, of):
+    hour = timedelta(hours=1)
+    return Rule(name, job=of, due=lambda cutoff: select(), every=hour, older_than=hour)
+"""
+
+Load = Callable[..., Catalog]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Write a job package, one file for each keyword, and collect it."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write_and_load(__init__: str = "", **files: str) -> Catalog:
+        package = tmp_path / "harbour_jobs"
+        package.mkdir()
+        (package / "__init__.py").write_text(__init__)
+        (package / "parts.py").write_text(PARTS)
+        for name, text in files.items():
+            (package / f"{name}.py").write_text(f"from harbour_jobs.parts import *\n{text}\n")
+        return catalog.load("harbour_jobs")
+
+    yield write_and_load
+    for module in [name for name in sys.modules if name.split(".")[0] == "harbour_jobs"]:
+        del sys.modules[module]
+
+
+def test_every_file_s_exports_are_collected_by_their_names(load: Load) -> None:
+    found = load(
+        ship='JOB = job("SHIP")\nRULE = rule("late", JOB)\nSETTINGS = Harbour',
+        land='JOB = job("LAND")',
+    )
+
+    expected = ({"SHIP", "LAND"}, {"late"}, {"harbour"})
+    assert expected == (set(found.jobs), set(found.rules), set(found.sections))
+
+
+def test_the_package_itself_may_export_too(load: Load) -> None:
+    found = load(__init__='from harbour_jobs.parts import *\nJOB = job("SHIP")')
+
+    assert {"SHIP"} == set(found.jobs)
+
+
+def test_commands_are_named_after_their_file(load: Load) -> None:
+    found = load(refunds='COMMANDS = "a command group"')
+
+    assert {"refunds": "a command group"} == found.commands
+
+
+def test_a_file_that_exports_nothing_is_a_part_like_any_other(load: Load) -> None:
+    found = load(tables="JOBS = 1")
+
+    assert ({}, {}, {}, {}) == (found.jobs, found.rules, found.sections, found.commands)
+
+
+def test_one_value_that_two_files_know_is_no_duplicate(load: Load) -> None:
+    found = load(ship='JOB = job("SHIP")', zone="from harbour_jobs.ship import JOB")
+
+    assert {"SHIP"} == set(found.jobs)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            'JOB = job("SHIP")',
+            'JOB = job("SHIP")',
+            r"two job files export a JOB named SHIP; the second is harbour_jobs\.b",
+        ),
+        (
+            'JOB = job("A")\nRULE = rule("late", JOB)',
+            'JOB = job("B")\nRULE = rule("late", JOB)',
+            r"two job files export a RULE named late; the second is harbour_jobs\.b",
+        ),
+        (
+            "SETTINGS = Harbour",
+            'class Other(Section):\n    name: ClassVar[str] = "harbour"\nSETTINGS = Other',
+            "harbour",
+        ),
+    ],
+    ids=["JOB", "RULE", "SETTINGS"],
+)
+def test_two_values_of_one_name_are_refused(
+    load: Load, first: str, second: str, message: str
+) -> None:
+    with pytest.raises(CatalogError, match=message):
+        load(a=first, b=second)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('JOB = "SHIP"', r"harbour_jobs\.ship\.JOB is no JobType"),
+        ("JOB = JobType", r"harbour_jobs\.ship\.JOB is no JobType"),
+        ('JOB = job("SHIP")\nRULE = JOB', r"harbour_jobs\.ship\.RULE is no Rule"),
+        ('SETTINGS = {"cranes": 2}', r"harbour_jobs\.ship\.SETTINGS is no Section"),
+        ("SETTINGS = Parcel", r"harbour_jobs\.ship\.SETTINGS is no Section"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(load: Load, text: str, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
+        load(ship=text)
+
+
+def test_a_section_cannot_take_the_name_of_one_of_ours(load: Load) -> None:
+    """It would silently stand in its place."""
+    text = 'class Queue(Section):\n    name: ClassVar[str] = "queue"\nSETTINGS = Queue'
+
+    with pytest.raises(CatalogError, match="queue"):
+        load(ship=text)
+
+
+@pytest.mark.parametrize("sent", ['job("SHIP")', 'job("LAND")'], ids=["a twin", "a stranger"])
+def test_a_rule_cannot_send_a_job_that_no_file_exports(load: Load, sent: str) -> None:
+    with pytest.raises(CatalogError, match=r"rule late sends (SHIP|LAND), which no job file"):
+        load(ship=f'JOB = job("SHIP")\nRULE = rule("late", {sent})')
+
+
+def test_a_package_that_is_not_there_is_named() -> None:
+    with pytest.raises(CatalogError, match="there is no job package 'no_such_jobs'"):
+        catalog.load("no_such_jobs")
+
+
+def test_an_error_in_a_job_file_is_not_a_missing_package(load: Load) -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        load(ship="import no_such_module")
+
+
+def test_a_fault_in_the_package_exits_as_a_fault_in_the_settings() -> None:
+    assert 78 == CatalogError.exit_code
+
+
+def test_an_unknown_job_type_is_answered_with_the_known_ones(load: Load) -> None:
+    found = load(ship='JOB = job("SHIP")', land='JOB = job("LAND")')
+
+    with pytest.raises(UsageError, match="there is no job type 'FLY'; there are LAND, SHIP"):
+        found.job("FLY")
+
+
+def test_an_unknown_rule_is_answered_with_the_known_ones(load: Load) -> None:
+    found = load(ship='JOB = job("SHIP")\nRULE = rule("late", JOB)')
+
+    with pytest.raises(UsageError, match="there is no rule 'early'; there are late"):
+        found.rule("early")
+
+
+def test_the_platforms_own_package_fits_together() -> None:
+    found = catalog.load("jobs")
+
+    expected = (
+        {
+            "NOTIFICATION_SEND_WHATSAPP",
+            "ORDER_AUTO_REFUND",
+            "ORDER_EXPIRE_DP",
+            "STOCK_RELEASE",
+        },
+        {"auto_refund", "expire_dp"},
+        {"stock", "whatsapp"},
+    )
+    assert expected == (set(found.jobs), set(found.rules), set(found.sections))

@@ -1,0 +1,79 @@
+"""Lengths of time are written as people say them, and a bare number is nobody's length."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from sweeper.durations import Duration, parse, spell
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("100ms", timedelta(milliseconds=100)),
+        ("5s", timedelta(seconds=5)),
+        ("30m", timedelta(minutes=30)),
+        ("24h", timedelta(hours=24)),
+        ("90d", timedelta(days=90)),
+        ("1h30m", timedelta(hours=1, minutes=30)),
+        ("1m500ms", timedelta(minutes=1, milliseconds=500)),
+        ("1.5s", timedelta(milliseconds=1500)),
+        ("0s", timedelta(0)),
+        (" 5s ", timedelta(seconds=5)),
+    ],
+)
+def test_a_duration_reads_as_people_write_it(text: str, length: timedelta) -> None:
+    assert length == parse(text)
+
+
+def test_a_duration_that_is_one_already_stays() -> None:
+    assert timedelta(seconds=7) == parse(timedelta(seconds=7))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "30", 30, 1.5, True, None, "s", "5 s", "-5s", "5S", "5sec", "1h30", "1e3s", "5s;", "P1D"],
+)
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    """A bare number most of all: 30 could be seconds or minutes."""
+    with pytest.raises(ValueError, match='write it like "30s", "5m" or "24h"'):
+        parse(text)
+
+
+def test_a_duration_that_time_itself_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="longer than time itself"):
+        parse("99999999999d")
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (timedelta(milliseconds=100), "100ms"),
+        (timedelta(milliseconds=1500), "1500ms"),
+        (timedelta(seconds=30), "30s"),
+        (timedelta(seconds=1800), "30m"),
+        (timedelta(minutes=90), "90m"),
+        (timedelta(hours=24), "1d"),
+        (timedelta(hours=25), "25h"),
+        (timedelta(0), "0s"),
+    ],
+)
+def test_a_duration_is_spelled_in_the_largest_unit_that_fits(length: timedelta, text: str) -> None:
+    assert text == spell(length)
+
+
+@pytest.mark.parametrize("text", ["0s", "100ms", "0.5ms", "0.05ms", "1h30m", "24h", "1000d1ms"])
+def test_what_is_spelled_can_be_read_back(text: str) -> None:
+    assert parse(text) == parse(spell(parse(text)))
+
+
+def test_as_a_setting_it_is_written_as_it_is_read() -> None:
+    adapter = TypeAdapter(Duration)
+
+    assert "5m" == adapter.dump_python(adapter.validate_python("300s"), mode="json")
+
+
+def test_as_a_setting_it_refuses_a_bare_number() -> None:
+    with pytest.raises(ValidationError, match="30 is no duration"):
+        TypeAdapter(Duration).validate_python(30)

@@ -1,0 +1,187 @@
+"""One JSON object a line: what every line has comes first, then the event's own fields."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import structlog
+from freezegun import freeze_time
+
+from sweeper import events, logs
+from sweeper.ledger import INSTANCE
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Give the root logger back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def pipe() -> io.StringIO:
+    """Set the log up as the service has it under journald."""
+    stream = io.StringIO()
+    logs.set_up("info", "auto", stream)
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_begins_with_what_every_line_has(pipe: io.StringIO) -> None:
+    events.DATABASE_RECOVERED.tell(seconds=1.5)
+
+    (line,) = lines(pipe)
+    assert ["timestamp", "level", "event", "instance", "seconds"] == list(line)
+
+
+def test_a_line_says_what_happened_and_where(pipe: io.StringIO) -> None:
+    events.DATABASE_RECOVERED.tell(seconds=1.5)
+
+    (line,) = lines(pipe)
+    line.pop("timestamp")
+    expected = {
+        "level": "info",
+        "event": "database.recovered",
+        "instance": INSTANCE,
+        "seconds": 1.5,
+    }
+    assert expected == line
+
+
+def test_the_time_of_a_line_is_utc(pipe: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L4: not even a host in Jakarta logs another time."""
+    monkeypatch.setenv("TZ", "Asia/Jakarta")
+    before = datetime.now(UTC)
+
+    events.DATABASE_RECOVERED.tell(seconds=1.5)
+
+    (line,) = lines(pipe)
+    at = datetime.fromisoformat(line["timestamp"])
+    assert line["timestamp"].endswith("Z")
+    assert timedelta(0) <= at - before < timedelta(minutes=1)
+
+
+def test_the_time_of_a_line_is_the_clock_s(pipe: io.StringIO) -> None:
+    with freeze_time("2026-01-31T12:00:00.123456Z"):
+        events.DATABASE_RECOVERED.tell(seconds=1.5)
+
+    (line,) = lines(pipe)
+    assert "2026-01-31T12:00:00.123456Z" == line["timestamp"]
+
+
+def test_the_libraries_lines_go_through_the_same_pipe(pipe: io.StringIO) -> None:
+    logging.getLogger("some.library").warning("gone %s", "wrong")
+
+    (line,) = lines(pipe)
+    assert ["timestamp", "level", "event", "instance"] == list(line)
+    assert ("warning", "gone wrong") == (line["level"], line["event"])
+
+
+def test_an_exception_stays_on_its_line(pipe: io.StringIO) -> None:
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError:
+        logging.getLogger("some.library").exception("boom")
+
+    (line,) = lines(pipe)
+    assert "ZeroDivisionError: division by zero" in line["exception"]
+
+
+def test_a_text_of_two_lines_stays_on_its_line(pipe: io.StringIO) -> None:
+    events.DATABASE_LOST.tell(error="first\nsecond")
+
+    (line,) = lines(pipe)
+    assert "first\nsecond" == line["error"]
+
+
+def test_a_value_that_is_no_json_is_written_as_text(pipe: io.StringIO) -> None:
+    events.DATABASE_RECOVERED.tell(seconds=timedelta(seconds=2))
+
+    (line,) = lines(pipe)
+    assert "0:00:02" == line["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_what_is_less_than_the_level_is_not_logged(level: str, told: list[str]) -> None:
+    stream = io.StringIO()
+    logs.set_up(level, "json", stream)
+
+    for name in ("debug", "info", "warning", "error"):
+        getattr(structlog.get_logger("sweeper"), name)("some.event")
+
+    assert told == [line["level"] for line in lines(stream)]
+
+
+@pytest.mark.parametrize("library", ["alembic", "apscheduler.scheduler", "sqlalchemy.engine"])
+def test_the_libraries_chatter_is_not_logged(library: str) -> None:
+    stream = io.StringIO()
+    logs.set_up("debug", "json", stream)
+
+    logging.getLogger(library).info("running")
+
+    assert [] == lines(stream)
+
+
+@pytest.mark.parametrize(
+    ("form", "stream", "as_json"),
+    [
+        ("auto", io.StringIO, True),
+        ("auto", Terminal, False),
+        ("json", Terminal, True),
+        ("console", io.StringIO, False),
+    ],
+)
+def test_machines_get_json_and_people_get_text(
+    form: str, stream: type[io.StringIO], *, as_json: bool
+) -> None:
+    somewhere = stream()
+    logs.set_up("info", form, somewhere)
+
+    events.DATABASE_RECOVERED.tell(seconds=1.5)
+
+    assert as_json == somewhere.getvalue().startswith("{")
+    assert "database.recovered" in somewhere.getvalue()
+
+
+def test_a_pipe_gets_no_colours() -> None:
+    stream = io.StringIO()
+    logs.set_up("info", "console", stream)
+
+    events.DATABASE_RECOVERED.tell(seconds=1.5)
+
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_set_up_twice_a_line_is_still_one_line(pipe: io.StringIO) -> None:
+    logs.set_up("info", "auto", pipe)
+
+    events.DATABASE_RECOVERED.tell(seconds=1.5)
+
+    assert 1 == len(lines(pipe))

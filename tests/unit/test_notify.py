@@ -1,0 +1,78 @@
+"""What the service manager hears, over a real datagram socket."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from sweeper import notify
+
+
+@pytest.fixture
+def manager() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.settimeout(2)
+        yield listening
+
+
+@pytest.fixture
+def in_a_file(
+    manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> socket.socket:
+    address = tmp_path / "notify"
+    manager.bind(str(address))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(address))
+    return manager
+
+
+@pytest.mark.parametrize(
+    ("say", "heard"),
+    [
+        (notify.ready, "READY=1"),
+        (notify.alive, "WATCHDOG=1"),
+        (notify.stopping, "STOPPING=1"),
+        (lambda: notify.status("UP: 12 processed"), "STATUS=UP: 12 processed"),
+        (lambda: notify.tell(READY="1", STATUS="there"), "READY=1\nSTATUS=there"),
+    ],
+    ids=["ready", "alive", "stopping", "status", "two at once"],
+)
+def test_each_word_is_one_datagram(
+    in_a_file: socket.socket, say: Callable[[], bool], heard: str
+) -> None:
+    assert say()
+
+    assert heard == in_a_file.recv(4096).decode()
+
+
+def test_an_abstract_socket_begins_with_an_at_sign(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"sweeper-{uuid4()}"
+    manager.bind(f"\0{name}")
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+
+    assert notify.ready()
+    assert b"READY=1" == manager.recv(4096)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_a_manager_nothing_is_said(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is None:
+        monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    else:
+        monkeypatch.setenv("NOTIFY_SOCKET", value)
+
+    assert not notify.ready()
+
+
+def test_a_manager_that_went_away_is_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A courtesy must not break the stop that it announces."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+
+    assert not notify.stopping()

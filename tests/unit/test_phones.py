@@ -1,0 +1,101 @@
+"""A phone number has many spellings and one meaning (DOMAIN 3)."""
+
+import re
+
+import pytest
+
+from jobs.phones import masked, normalized
+
+ONE_NUMBER = "6281234567890"
+
+SPELLINGS = [
+    "081234567890",
+    "+6281234567890",
+    "6281234567890",
+    "81234567890",
+    "0812-3456-7890",
+    "0812 3456 7890",
+    "(0812) 3456 7890",
+    "+62 812-3456-7890",
+    "+62 (812) 3456.7890",
+    "  081234567890\n",
+    "62081234567890",
+    "62 0812-3456-7890",
+    "62+6281234567890",
+    "62+62 812-3456-7890",
+    "626281234567890",
+    "6281234567890 ",
+    "+62081234567890",
+    "00 62 812 3456 7890",
+]
+
+
+@pytest.mark.parametrize("phone", SPELLINGS)
+def test_every_indonesian_spelling_means_one_number(phone: str) -> None:
+    assert ONE_NUMBER == normalized(phone)
+
+
+@pytest.mark.parametrize(
+    ("phone", "number"),
+    [
+        ("+1 415 555 0142", "14155550142"),
+        ("+1 (415) 555-0142", "14155550142"),
+        (" +65 8123 4567", "6581234567"),
+        ("+81 90-1234-5678", "819012345678"),
+        ("+852 8123 4567", "85281234567"),
+        ("62+1 415 555 0142", "14155550142"),
+    ],
+)
+def test_a_foreign_number_stays_what_it_is(phone: str, number: str) -> None:
+    """It is never turned into 62, not even when the checkout put 62 before it."""
+    assert number == normalized(phone)
+
+
+@pytest.mark.parametrize(
+    "phone",
+    [
+        "",
+        " ",
+        "-",
+        "not a phone",
+        "0",
+        "62",
+        "+",
+        "+62",
+        "0812",
+        "+1 415",
+        "12345678901",
+        "08123456789012345678",
+        "+" + "1" * 16,
+        "sari@example.com",
+    ],
+)
+def test_what_is_no_phone_number_is_none(phone: str) -> None:
+    assert normalized(phone) is None
+
+
+@pytest.mark.parametrize("phone", ["+081234567890", "+0812345678"])
+def test_no_number_begins_with_a_nought(phone: str) -> None:
+    """No country code does, so a plus sign before a nought means no foreign number."""
+    assert not (normalized(phone) or "").startswith("0")
+
+
+@pytest.mark.parametrize(
+    ("phone", "shown"),
+    [
+        ("081234567890", "0812****890"),
+        ("+62 812-3456-7890", "6281****890"),
+        ("+1 415 555 0142", "1415****142"),
+        ("0812345", "****"),
+        ("not a phone", "****"),
+        ("", "****"),
+    ],
+)
+def test_a_masked_number_can_be_recognized_and_not_dialled(phone: str, shown: str) -> None:
+    assert shown == masked(phone)
+
+
+@pytest.mark.parametrize("phone", [*SPELLINGS, "1" * 10, "9" * 40, "+1 415 555 0142"])
+def test_a_masked_number_never_shows_more_than_seven_digits(phone: str) -> None:
+    """L11: no full phone number ever reaches a log."""
+    assert len(re.findall(r"\d", masked(phone))) <= 7

@@ -1,0 +1,509 @@
+"""How a job stands in a message: read tolerantly, written strictly (DOMAIN 5)."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sweeper import catalog
+from sweeper.job import Job, Message
+from sweeper.retry import Reason
+from sweeper.wire import Crowd, Unreadable, afresh, again, understood, written
+
+TYPES = catalog.load("jobs").jobs
+SENT_AT = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)
+CREATED_AT = "2026-01-31T11:58:00.456Z"
+MESSAGE = Message("jastipin_jobs", 7, 1, SENT_AT, None, SENT_AT)
+
+ODD_VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    10**400,
+    "",
+    "text",
+    "{",
+    "\u00e9\U0001f6cd",
+    [],
+    [[]],
+    [None],
+    {},
+    {"orderId": {}},
+]
+
+NO_ORDER: list[Any] = [
+    ...,
+    None,
+    7,
+    "c1",
+    ["c1"],
+    {},
+    {"orderId": None},
+    {"orderId": ""},
+    {"orderId": 7},
+    {"orderId": ["c1"]},
+    {"orderid": "c1"},
+    {"orderIds": []},
+    {"orderIds": "c1"},
+    {"orderIds": ["c1", 7]},
+    {"orderIds": [""]},
+    {"orderIds": [["c1"]]},
+]
+
+REFUSED: dict[str, list[Any]] = {
+    "ORDER_EXPIRE_DP": NO_ORDER,
+    "ORDER_AUTO_REFUND": NO_ORDER,
+    "STOCK_RELEASE": [
+        {},
+        {"orderId": ""},
+        {"orderId": "c1", "shouldRefund": "yes"},
+        {"productId": "p1"},
+        {"quantity": 1},
+        {"productId": "", "quantity": 1},
+        {"productId": "p1", "quantity": 0},
+        {"productId": "p1", "quantity": -1},
+        {"productId": "p1", "quantity": 1.5},
+        {"productId": "p1", "quantity": True},
+        {"productId": "p1", "quantity": "some"},
+        {"productId": "p1", "quantity": 2**31},
+    ],
+    "NOTIFICATION_SEND_WHATSAPP": [
+        {},
+        {"messageId": ""},
+        {"messageId": 7},
+        {"message": "Halo"},
+        {"recipientPhone": "081234567890"},
+        {"recipientPhone": "081234567890", "message": ""},
+        {"recipientPhone": 6281234567890, "message": "Halo"},
+        {"recipientPhone": "081234567890", "message": "Halo", "metadata": []},
+    ],
+}
+
+
+def platforms(**changes: Any) -> dict[str, Any]:
+    """Return a body as the platform writes it; an ellipsis leaves a key out."""
+    body = {
+        "type": "ORDER_EXPIRE_DP",
+        "payload": {"orderId": "c1"},
+        "retryCount": 0,
+        "maxRetries": 3,
+        "createdAt": CREATED_AT,
+    }
+    return {name: value for name, value in (body | changes).items() if value is not ...}
+
+
+def read_raw(raw: str | None) -> Job[Any] | Crowd | Unreadable:
+    return understood(replace(MESSAGE, raw=raw), TYPES, max_retries=3)
+
+
+def read(body: object) -> Job[Any] | Crowd | Unreadable:
+    return read_raw(json.dumps(body))
+
+
+def job(body: object) -> Job[Any]:
+    found = read(body)
+    assert isinstance(found, Job)
+    return found
+
+
+def crowd(body: object) -> Crowd:
+    found = read(body)
+    assert isinstance(found, Crowd)
+    return found
+
+
+def refused(raw: str | None) -> Unreadable:
+    found = read_raw(raw)
+    assert isinstance(found, Unreadable)
+    return found
+
+
+# What arrives.
+
+
+def test_the_platforms_own_body_is_read_whole() -> None:
+    found = job(platforms(retryCount=1, maxRetries=5, lastError="boom"))
+
+    expected = ("ORDER_EXPIRE_DP", "c1", 1, 5, 2)
+    assert expected == (
+        found.type.name,
+        found.key,
+        found.retry_count,
+        found.max_retries,
+        found.attempt,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "key"),
+    [
+        ("ORDER_EXPIRE_DP", {"orderId": "c1"}, "c1"),
+        ("ORDER_EXPIRE_DP", {"orderIds": ["c1"]}, "c1"),
+        ("ORDER_AUTO_REFUND", {"orderId": "c1"}, "c1"),
+        ("ORDER_AUTO_REFUND", {"orderIds": ["c1"]}, "c1"),
+        ("STOCK_RELEASE", {"orderId": "c1"}, "c1"),
+        ("STOCK_RELEASE", {"orderId": "c1", "shouldRefund": True}, "c1"),
+        ("STOCK_RELEASE", {"orderId": "c1", "shouldRefund": False}, "c1"),
+        ("STOCK_RELEASE", {"orderId": "c1", "shouldRefund": None}, "c1"),
+        ("STOCK_RELEASE", {"productId": "p1", "quantity": 2}, "p1"),
+        ("NOTIFICATION_SEND_WHATSAPP", {"messageId": "n1"}, "n1"),
+        (
+            "NOTIFICATION_SEND_WHATSAPP",
+            {"recipientPhone": "081234567890", "message": "Halo"},
+            "0812****890",
+        ),
+        (
+            "NOTIFICATION_SEND_WHATSAPP",
+            {
+                "recipientPhone": "081234567890",
+                "message": "Halo",
+                "metadata": {"orderId": "c1", "eventType": "ORDER_CANCELLED"},
+            },
+            "c1",
+        ),
+    ],
+)
+def test_every_dialect_of_a_payload_is_accepted(kind: str, payload: object, key: str) -> None:
+    assert key == job(platforms(type=kind, payload=payload)).key
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(platforms()),
+        platforms(payload=json.dumps({"orderId": "c1"})),
+        json.dumps(platforms(payload=json.dumps({"orderId": "c1"}))),
+        platforms(payload=json.dumps({"orderIds": ["c1"]})),
+    ],
+    ids=["body", "payload", "both", "several keys"],
+)
+def test_a_string_that_holds_json_is_opened(body: object) -> None:
+    assert "c1" == job(body).key
+
+
+def test_it_is_opened_once_only() -> None:
+    assert Reason.INVALID == refused(json.dumps(json.dumps(json.dumps(platforms())))).reason
+
+
+def test_what_was_opened_is_sent_on_as_an_object() -> None:
+    found = job(json.dumps(platforms(payload=json.dumps({"orderId": "c1"}))))
+
+    assert platforms() == dict(found.body)
+
+
+def test_keys_that_we_do_not_know_are_ignored_and_kept() -> None:
+    body = platforms(payload={"orderId": "c1", "why": "late"}, traceId="t1")
+
+    assert body == dict(job(body).body)
+
+
+@pytest.mark.parametrize(
+    ("told", "read_as"),
+    [
+        (..., 0),
+        (0, 0),
+        (2, 2),
+        ("2", 2),
+        ("02", 2),
+        (None, 0),
+        (True, 0),
+        (-1, 0),
+        (1.5, 0),
+        ("", 0),
+        ("two", 0),
+        ("-1", 0),
+        ("1.5", 0),
+        ("\u00b2", 0),
+        ([1], 0),
+        ({}, 0),
+        ("9" * 5000, 0),
+        (2**31 - 1, 0),
+        (2**31, 0),
+        (10**400, 0),
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_the_count_of_retries_is_a_number_or_its_digits_or_nought(
+    told: object, read_as: int
+) -> None:
+    """What an INT cannot hold, the execution after it counted in, cannot stand in the books."""
+    assert read_as == job(platforms(retryCount=told)).retry_count
+
+
+@pytest.mark.parametrize(
+    ("told", "read_as"),
+    [(0, 0), (5, 5), ("5", 5), (..., 3), (None, 3), (True, 3), (-1, 3), ("many", 3), (2.5, 3)],
+)
+def test_a_messages_own_limit_wins_where_it_is_a_number(told: object, read_as: int) -> None:
+    assert read_as == job(platforms(maxRetries=told)).max_retries
+
+
+def test_without_a_limit_in_the_message_its_type_says_one() -> None:
+    body = platforms(type="STOCK_RELEASE", maxRetries=...)
+
+    assert 2 == job(body).max_retries
+
+
+@pytest.mark.parametrize(("told", "read_as"), [("s1", "s1"), (..., None), (7, None), ({}, None)])
+def test_the_sweep_is_known_by_its_id(told: object, read_as: str | None) -> None:
+    assert read_as == job(platforms(sweepId=told)).sweep_id
+
+
+# Several orders in one message.
+
+
+def test_several_orders_become_one_message_each() -> None:
+    found = crowd(platforms(payload={"orderIds": ["c1", "c2"], "why": "late"}, retryCount="1"))
+
+    expected = tuple(
+        platforms(payload={"orderId": order_id, "why": "late"}, retryCount=1)
+        for order_id in ("c1", "c2")
+    )
+    assert expected == found.bodies
+
+
+def test_each_of_several_orders_is_named_once() -> None:
+    found = crowd(platforms(payload={"orderIds": ["c1", "c2", "c1"]}))
+
+    assert ["c1", "c2"] == [body["payload"]["orderId"] for body in found.bodies]
+
+
+def test_one_order_named_twice_is_one_job() -> None:
+    assert "c1" == job(platforms(payload={"orderIds": ["c1", "c1"]})).key
+
+
+def test_an_order_beside_several_is_one_of_them() -> None:
+    found = crowd(platforms(payload={"orderId": "c0", "orderIds": ["c1"]}))
+
+    assert ["c0", "c1"] == [body["payload"]["orderId"] for body in found.bodies]
+
+
+def test_each_of_several_messages_is_read_as_a_job_again() -> None:
+    found = crowd(platforms(payload={"orderIds": ["c1", "c2"]}))
+
+    assert ["c1", "c2"] == [job(body).key for body in found.bodies]
+
+
+# What cannot be understood is dead at once, and never blocks what stands behind it.
+
+
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (None, "the body is missing, not an object"),
+        ("null", "the body is missing, not an object"),
+        ("1", "the body is a number, not an object"),
+        ("1.5", "the body is a number, not an object"),
+        ("true", "the body is a boolean, not an object"),
+        ("[]", "the body is a list, not an object"),
+        ('"text"', "the body is a string, not an object"),
+        ('""', "the body is a string, not an object"),
+        ('"[1]"', "the body is a list, not an object"),
+        ("{}", "the type is missing, not a name"),
+        ('{"type": null}', "the type is missing, not a name"),
+        ('{"type": 7}', "the type is a number, not a name"),
+        ('{"type": {}}', "the type is an object, not a name"),
+        ('{"type": ["ORDER_EXPIRE_DP"]}', "the type is a list, not a name"),
+    ],
+)
+def test_a_body_of_another_shape_is_invalid(raw: str | None, error: str) -> None:
+    found = refused(raw)
+
+    assert (Reason.INVALID, error) == (found.reason, found.error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        pytest.param(kind, payload, id=f"{kind} {payload}")
+        for kind, payloads in REFUSED.items()
+        for payload in payloads
+    ],
+)
+def test_a_payload_that_its_type_refuses_is_invalid(kind: str, payload: object) -> None:
+    found = refused(json.dumps(platforms(type=kind, payload=payload)))
+
+    assert Reason.INVALID == found.reason
+
+
+@pytest.mark.parametrize("kind", ["", "ORDER_LOST", "order_expire_dp", " ORDER_EXPIRE_DP"])
+def test_a_type_that_nobody_exports_is_unknown(kind: str) -> None:
+    found = refused(json.dumps(platforms(type=kind)))
+
+    expected = (Reason.UNKNOWN_TYPE, f"there is no job type {kind!r}")
+    assert expected == (found.reason, found.error)
+
+
+@pytest.mark.parametrize(
+    "number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000], ids=lambda n: str(n)[:9]
+)
+def test_a_number_that_cannot_be_written_back_is_invalid(number: str) -> None:
+    raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "n": {number}}}}}'
+
+    assert Reason.INVALID == refused(raw).reason
+
+
+@pytest.mark.parametrize("number", ["1e400", "9" * 5000], ids=["1e400", "digits"])
+def test_not_even_in_a_string_that_holds_json(number: str) -> None:
+    raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "n": {number}}}}}'
+
+    assert Reason.INVALID == refused(json.dumps(raw)).reason
+
+
+@pytest.mark.parametrize("once_more", [False, True], ids=["plain", "in a string"])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_without_an_end_is_invalid(opening: str, closing: str, *, once_more: bool) -> None:
+    deep = opening * 100_000 + "1" + closing * 100_000
+    raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "deep": {deep}}}}}'
+
+    assert Reason.INVALID == refused(json.dumps(raw) if once_more else raw).reason
+
+
+@pytest.mark.parametrize("letter", ["\0", chr(0xD800), chr(0xDFFF)], ids=["NUL", "high", "low"])
+@pytest.mark.parametrize("place", ["orderId", "why"])
+@pytest.mark.parametrize("whole", [True, False], ids=["body", "payload"])
+def test_a_letter_that_postgres_cannot_hold_is_invalid(
+    letter: str, place: str, *, whole: bool
+) -> None:
+    """It can only stand in a string that holds JSON: there, the database did not look."""
+    payload = {"orderId": "c1"} | {place: f"c{letter}1"}
+    body = platforms(payload=payload if whole else json.dumps(payload))
+
+    found = refused(json.dumps(json.dumps(body) if whole else body))
+
+    assert Reason.INVALID == found.reason
+
+
+def test_a_backslash_before_u0000_is_text_like_any_other() -> None:
+    order_id = r"c\u0000"
+
+    assert order_id == job(json.dumps(platforms(payload={"orderId": order_id}))).key
+
+
+def test_an_error_does_not_repeat_what_it_refuses() -> None:
+    """L11: the payload may hold a phone."""
+    payload = {"recipientPhone": 6281234567890, "message": ["Halo Sari"], "metadata": "Sari"}
+
+    error = refused(json.dumps(platforms(type="NOTIFICATION_SEND_WHATSAPP", payload=payload))).error
+
+    assert not re.search(r"\d{5}|Sari", error)
+    assert error.startswith("recipientPhone: ")
+
+
+def test_all_that_is_wrong_with_a_payload_is_said_in_one_line() -> None:
+    payload = {"recipientPhone": 7, "message": 7}
+
+    error = refused(json.dumps(platforms(type="NOTIFICATION_SEND_WHATSAPP", payload=payload))).error
+
+    assert ["recipientPhone", "message"] == re.findall(r"(\w+): ", error)
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda value: value,
+        lambda value: platforms(type=value),
+        lambda value: platforms(payload=value),
+        lambda value: platforms(payload={"orderId": value}),
+        lambda value: platforms(payload={"orderIds": value}),
+        lambda value: platforms(payload={"orderIds": [value, "c1"]}),
+        lambda value: platforms(retryCount=value, maxRetries=value),
+        lambda value: platforms(createdAt=value, lastError=value, sweepId=value),
+        lambda value: platforms(
+            type="STOCK_RELEASE", payload={"productId": "p", "quantity": value}
+        ),
+        lambda value: platforms(
+            type="NOTIFICATION_SEND_WHATSAPP", payload={"messageId": "n", "metadata": value}
+        ),
+    ],
+    ids=["body", "type", "payload", "id", "ids", "among ids", "counts", "rest", "stock", "notice"],
+)
+def test_whatever_stands_anywhere_gets_an_answer_that_can_be_sent_on(
+    shape: Any, value: object
+) -> None:
+    match read(shape(value)):
+        case Job() as found:
+            bodies: tuple[Any, ...] = (found.body, again(found, "boom"), afresh(found.body))
+        case Crowd(bodies=bodies):
+            pass
+        case Unreadable(error=error):
+            bodies = (error,)
+
+    for body in bodies:
+        assert isinstance(body, str) or {"type", "payload"} <= set(body)
+        assert json.dumps(body, ensure_ascii=False).encode()
+
+
+# What we write, the platform's own worker can read.
+
+
+def test_a_new_body_has_the_platforms_five_keys() -> None:
+    body = written(
+        TYPES["ORDER_EXPIRE_DP"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=3
+    )
+
+    assert platforms() == body
+
+
+def test_a_new_body_has_the_limit_of_its_type() -> None:
+    body = written(TYPES["STOCK_RELEASE"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=3)
+
+    assert 2 == body["maxRetries"]
+
+
+def test_what_is_written_is_read_back() -> None:
+    body = written(
+        TYPES["ORDER_AUTO_REFUND"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=9
+    )
+
+    found = job(body)
+
+    assert ("ORDER_AUTO_REFUND", "c1", 0, 9) == (
+        found.type.name,
+        found.key,
+        found.retry_count,
+        found.max_retries,
+    )
+
+
+def test_a_retried_body_counts_one_more_and_says_why() -> None:
+    found = job(platforms(retryCount=1, sweepId="s1"))
+
+    expected = platforms(retryCount=2, sweepId="s1", lastError="RuntimeError: boom")
+    assert expected == again(found, "RuntimeError: boom")
+
+
+def test_the_time_of_creation_survives_every_retry() -> None:
+    body = platforms()
+    for _ in range(3):
+        body = again(job(body), "boom")
+
+    assert (CREATED_AT, 3) == (body["createdAt"], body["retryCount"])
+
+
+@pytest.mark.parametrize("told", [..., None, 7, {}], ids=["missing", "null", "number", "object"])
+def test_without_a_time_of_creation_a_body_was_created_when_it_was_sent(told: object) -> None:
+    """ISO 8601, milliseconds, Z, as the platform's worker reads it."""
+    body = again(job(platforms(createdAt=told)), "boom")
+
+    assert "2026-01-31T12:00:00.123Z" == body["createdAt"]
+
+
+def test_counts_of_a_wrong_type_are_written_as_numbers() -> None:
+    body = again(job(platforms(retryCount="1", maxRetries="many")), "boom")
+
+    assert (2, 3) == (body["retryCount"], body["maxRetries"])
+
+
+def test_a_revived_body_begins_anew_and_forgets_the_error() -> None:
+    body = platforms(retryCount=4, lastError="boom", traceId="t1")
+
+    assert platforms(traceId="t1") == afresh(body)

@@ -1,0 +1,153 @@
+"""The walk: an order falls due, is found, queued, worked, written down, and its people are told."""
+
+from dataclasses import asdict
+
+import pytest
+from freezegun.api import FrozenDateTimeFactory
+from sqlalchemy import Connection
+
+from jobs.auto_refund import REASON as REJECTED
+from jobs.demo.shop import Shop
+from jobs.expire_dp import REASON as CANCELLED
+from jobs.texts import rendered
+from sweeper.app import App
+from sweeper.scan import Found
+from sweeper.settle import Tally
+from tests.conftest import (
+    HOUR,
+    MINUTE,
+    MS,
+    OUTBOUND,
+    changed,
+    endings,
+    messages,
+    rows,
+    sweep,
+)
+
+pytestmark = pytest.mark.usefixtures("frozen")
+
+NOTHING = Found(found=0, enqueued=0, already_queued=0, dead=0, braked=0, anomalies=0)
+ONE = Found(found=1, enqueued=1, already_queued=0, dead=0, braked=0, anomalies=0)
+
+
+def test_an_order_whose_down_payment_never_comes(
+    app: App, shop: Shop, connection: Connection, frozen: FrozenDateTimeFactory
+) -> None:
+    """Placed, forgotten, found, queued, cancelled, told, and written down at every step."""
+    # Sari puts two tins of matcha into her order; the platform takes them from the shelf.
+    matcha = shop.product(stock=8)
+    order = shop.order(items=[(matcha, 2)], code="JST-ABC123-XY")
+    placed = shop.row("Order", order)
+
+    # For 30 minutes less a millisecond, nobody finds anything.
+    frozen.tick(30 * MINUTE - MS)
+    assert sweep(app).rules == {"expire_dp": NOTHING, "auto_refund": NOTHING}
+
+    # Then the order is stale: the scan puts one message into the queue, and touches nothing else.
+    frozen.tick(MS)
+    found = sweep(app, scan_only=True)
+    assert found.rules == {"expire_dp": ONE, "auto_refund": NOTHING}
+    assert [message.body for message in messages(app)] == [
+        {
+            "type": "ORDER_EXPIRE_DP",
+            "payload": {"orderId": order},
+            "retryCount": 0,
+            "maxRetries": 3,
+            "createdAt": "2026-01-31T12:30:00.000Z",
+            "sweepId": found.request.sweep_id,
+        }
+    ]
+    assert shop.row("Order", order) == placed
+
+    # The drain takes the message and cancels the order, gives the tins back and queues a notice.
+    assert app.drain().step() == Tally(done=1)
+    assert changed(placed, shop.row("Order", order)) == {
+        "status": "cancelled",
+        "rejectionReason": CANCELLED,
+        "updatedAt": placed["createdAt"] + 30 * MINUTE,
+    }
+    assert shop.stock(matcha) == 10
+    assert messages(app) == []
+    (notice,) = rows(connection, '"NotificationLog"')
+    assert notice["status"] == "queued"
+    assert [message.body["payload"]["messageId"] for message in messages(app, OUTBOUND)] == [
+        notice["id"]
+    ]
+
+    # The outbound lane sends it.
+    assert app.outbound().step() == Tally(done=1)
+    (notice,) = rows(connection, '"NotificationLog"')
+    assert (notice["status"], notice["sentAt"]) == ("sent", placed["createdAt"] + 30 * MINUTE)
+    text = rendered(notice["eventType"], notice["metadata"])
+    assert text.startswith("Halo Sari Wulandari,")
+    assert "JST-ABC123-XY" in text
+    assert "30 menit" in text
+
+    # The books know of both jobs.
+    assert [ending[:3] for ending in endings(connection)] == [
+        ("ORDER_EXPIRE_DP", order, "done"),
+        ("NOTIFICATION_SEND_WHATSAPP", order, "done"),
+    ]
+    assert {row["sweep_id"] for row in rows(connection, "sweeper.job_log")} == {
+        found.request.sweep_id,
+        None,
+    }
+
+    # Whoever looks again finds nothing to do, and everything at rest.
+    again = sweep(app)
+    assert again.rules == {"expire_dp": NOTHING, "auto_refund": NOTHING}
+    assert again.jobs == Tally()
+    status = app.reader.read()
+    for depth in status.queues.values():
+        assert (depth.ready, depth.in_flight, depth.delayed) == (0, 0, 0)
+    assert asdict(status.dead) == {"count": 0, "oldest_seconds": 0}
+    for rule in status.rules.values():
+        assert (rule.overdue, rule.anomalies, rule.last_sweep_ok) == (0, 0, True)
+
+
+def test_an_order_that_the_jastiper_never_answers(
+    app: App, shop: Shop, connection: Connection, frozen: FrozenDateTimeFactory
+) -> None:
+    """Paid, unanswered for 24 hours, rejected: the buyer's money is owed, both sides are told."""
+    # Sari has paid the down payment; the jastiper says nothing.
+    shoes = shop.product(stock=0)
+    order = shop.order(
+        status="awaiting_validation",
+        age=HOUR,
+        paid_ago=0 * MINUTE,
+        items=[(shoes, 1)],
+        dp_amount=180_000,
+        dp_proof_url="https://example.com/dp.jpg",
+    )
+    paid = shop.row("Order", order)
+
+    frozen.tick(24 * HOUR - MS)
+    assert sweep(app).rules == {"expire_dp": NOTHING, "auto_refund": NOTHING}
+
+    # One pass does everything: the order's job, and the two notices that follow from it.
+    frozen.tick(MS)
+    report = sweep(app)
+    assert report.rules == {"expire_dp": NOTHING, "auto_refund": ONE}
+    assert report.jobs == Tally(done=3)
+
+    assert changed(paid, shop.row("Order", order)) == {
+        "status": "rejected",
+        "rejectionReason": REJECTED,
+        "updatedAt": paid["dpPaidAt"] + 24 * HOUR,
+    }
+    assert shop.stock(shoes) == 1
+
+    # The money is not moved by a machine: it stands in the books as owed.
+    (refund,) = rows(connection, "sweeper.refund")
+    assert (refund["order_id"], refund["amount"], refund["state"]) == (order, 180_000, "due")
+
+    # The buyer reads that it will be returned; the jastiper reads what was missed.
+    missed, rejected = rows(connection, '"NotificationLog"', order_by='"eventType"')
+    assert (missed["eventType"], missed["status"]) == ("ORDER_MISSED", "sent")
+    assert (rejected["eventType"], rejected["status"]) == ("ORDER_REJECTED", "sent")
+    text = rendered(rejected["eventType"], rejected["metadata"])
+    assert "Rp 180.000 akan diproses" in text
+
+    again = sweep(app)
+    assert (again.rules["auto_refund"], again.jobs) == (NOTHING, Tally())
