@@ -15,6 +15,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    null,
     select,
     union_all,
 )
@@ -81,7 +82,7 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
             notice_id(ORDER.c.id, event_type).label("id"),
             literal("PHONE", Text).label("recipientType"),
             func.coalesce(phone, "").label("recipientId"),
-            GUEST.c.id.label("guestId"),
+            (null() if to_jastiper else GUEST.c.id).label("guestId"),
             literal("WHATSAPP", Text).label("channel"),
             literal(event_type, Text).label("eventType"),
             case((unwanted, "suppressed"), else_="queued").label("status"),

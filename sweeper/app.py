@@ -47,6 +47,11 @@ class App:
         """The platform's database, as the service reaches it."""
         return self._connect(self.settings.database_url)
 
+    def close(self) -> None:
+        """Let go of every connection."""
+        if "database" in vars(self):
+            self.database.close()
+
     @cached_property
     def queues(self) -> Queues:
         """Our queues in it."""

@@ -54,9 +54,11 @@ def main() -> None:
     """Run the command line; an error is one or two lines on stderr, and an exit code."""
     try:
         known = catalog.load(JOB_PACKAGE)
+        there = {group.name for group in cli.registered_groups}
         for name, commands in known.commands.items():
-            cli.add_typer(commands, name=name)
-        cli(obj={"catalog": known})
+            if name not in there:
+                cli.add_typer(commands, name=name)
+        cli(obj={"catalog": known}, prog_name="sweeper")
     except SweeperError as error:
         typer.echo(f"sweeper: {error}", err=True)
         sys.exit(error.exit_code)
@@ -93,6 +95,8 @@ def opened(context: typer.Context, stream: Any = None, **flags: Any) -> Iterator
         yield app
     except (DBAPIError, PoolTimeoutError) as error:
         raise unusable(error, app.database) from error
+    finally:
+        app.close()
 
 
 @cli.command()

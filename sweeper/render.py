@@ -1,6 +1,7 @@
 """What commands show to people: tables, and a progress bar where there is a terminal."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from sweeper.audit import Balance
 from sweeper.clock import iso
@@ -18,7 +19,8 @@ from sweeper.settle import Tally
 from sweeper.status import Status
 from sweeper.sweep import Report
 
-out = Console(highlight=False, soft_wrap=True)
+# A pipe has no width; what reads it may want every word.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 
@@ -29,7 +31,8 @@ def document(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headings."""
-    made = Table(*columns, title=title, title_justify="left")
+    headings = (Column(name, overflow="fold") for name in columns)
+    made = Table(*headings, title=title, title_justify="left")
     for row in rows:
         made.add_row(*("" if cell is None else str(cell) for cell in row))
     out.print(made)

@@ -234,8 +234,9 @@ class Desk:
             with self._settled([job.message for job in jobs]) as (tx, owned):
                 bodies = [job.body for job in jobs if job.message.msg_id in owned]
                 self.queues.send(tx, home, bodies, timedelta())
-            source = jobs[0].message.queue
-            events.JOB_MOVED.tell(count=len(bodies), source=source, target=home)
+            if bodies:
+                source = jobs[0].message.queue
+                events.JOB_MOVED.tell(count=len(bodies), source=source, target=home)
 
     @contextmanager
     def _settled(
@@ -331,14 +332,14 @@ def _crashed_letter(job: Job[Any], now: datetime) -> DeadLetter:
 
 def _unreadable_letter(unreadable: Unreadable, now: datetime) -> DeadLetter:
     return DeadLetter(
-        type=None,
+        type=unreadable.type,
         key=None,
         reason=unreadable.reason,
         error=unreadable.error,
         attempts=0,
         died_at=now,
         queue=unreadable.message.queue,
-        fingerprint=fingerprint(None, unreadable.error),
+        fingerprint=fingerprint(unreadable.type, unreadable.error),
         body=unreadable.message.raw,
     )
 

@@ -19,11 +19,12 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A message that no retry makes readable."""
+    """A message that no retry makes readable; its type, where at least that could be read."""
 
     message: Message
     reason: Reason
     error: str
+    type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,10 @@ def understood(
     try:
         return _understood(message, types, max_retries)
     except ValidationError as error:
-        return Unreadable(message, Reason.INVALID, faults(error))
+        return Unreadable(message, Reason.INVALID, faults(error), _type(message))
     except KeyError as error:
-        return Unreadable(message, Reason.UNKNOWN_TYPE, f"there is no job type {error}")
+        told = f"there is no job type {error}"
+        return Unreadable(message, Reason.UNKNOWN_TYPE, told, _type(message))
     except ValueError as error:
         return Unreadable(message, Reason.INVALID, str(error))
 
@@ -156,6 +158,11 @@ def singly(job: JobType[Any], payload: Any) -> list[Any]:
     singles = [{**rest, wire_key: key} for key in keys]
     # What is no string is left for the model to refuse; repr makes it comparable until then.
     return list({repr(single[wire_key]): single for single in singles}.values()) or [rest]
+
+
+def _type(message: Message) -> str:
+    """Return the type of a body that was read so far, cut where a stranger made it long."""
+    return str(opened(json_value(message.raw or ""))["type"])[:100]
 
 
 def _expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001 -- it is the whole point

@@ -1,6 +1,7 @@
 """The command line from outside: exit codes, one or two lines of error, one JSON document."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop, create_platform
 from sweeper.app import App
+from sweeper.cli import main
 from sweeper.database import Database
 from sweeper.queue import install_pgmq
 from tests.conftest import (
@@ -132,8 +134,34 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path) -> Run:
-    """Run a command to its end."""
+def run(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Run]:
+    """Run a command to its end, as its entry point does; only the program's start is spared."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.chdir(tmp_path)
+
+    def run_it(*arguments: str, **variables: str) -> Ran:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", environment | variables)
+            patch.setattr(sys, "argv", ["sweeper", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return Ran(int(ended.value.code or 0), *capfd.readouterr())
+
+    yield run_it
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def run_apart(environment: dict[str, str], tmp_path: Path) -> Run:
+    """Run a command to its end in a process of its own."""
 
     def run_it(*arguments: str, **variables: str) -> Ran:
         ended = subprocess.run(
@@ -878,8 +906,8 @@ def test_the_service_sweeps_and_stops_when_it_is_told(
     names = [line["event"] for line in lines]
     assert (0, "") == (process.returncode, err)
     assert {("timestamp", "level", "event", "instance")} == {tuple(line)[:4] for line in lines}
-    assert ("service.started", "service.stopped") == (names[0], names[-1])
-    assert {"scan.finished", "batch.done", "service.stopping"} <= set(names)
+    assert "service.stopped" == names[-1]
+    assert {"service.started", "scan.finished", "batch.done", "service.stopping"} <= set(names)
     assert PASSWORD not in out
 
 
@@ -891,14 +919,14 @@ def test_every_command_explains_itself(run: Run, command: str) -> None:
     ran = run(*command.split(), "--help")
 
     assert (0, "") == (ran.code, ran.err)
-    assert f"Usage: python -m sweeper {command}" in ran.out
+    assert f"Usage: sweeper {command}" in ran.out
 
 
 def test_without_a_command_the_commands_are_listed(run: Run) -> None:
     ran = run()
 
-    assert set(COMMANDS) >= set(re.findall(r"^  ([a-z]+)  ", ran.out + ran.err, re.MULTILINE))
-    assert "sweeper demo" in ran.out + ran.err
+    listed = set(re.findall(r"^  ([a-z]+)  ", ran.out + ran.err, re.MULTILINE))
+    assert {command.split()[0] for command in COMMANDS} <= listed
 
 
 def _furnish(database_url: str) -> None:

@@ -1,0 +1,140 @@
+"""What `explain`, `audit`, `doctor` and `grants` print for people, and how they exit."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from sweeper.cli import main
+from tests.conftest import HOUR, broken, scan, sweep
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    """Run a command on the test's database; return its exit code, stdout and stderr."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    ready = {
+        "DATABASE_URL": database_url,
+        "SWEEPER_STOCK__TAKEN_AT": "checkout",
+        "COLUMNS": "200",
+    }
+
+    def run_it(*arguments: str, **variables: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", {**os.environ, **ready, **variables})
+            patch.setattr(sys, "argv", ["sweeper", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return (int(ended.value.code or 0), *capfd.readouterr())
+
+    yield run_it
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_explain_tells_people_why_an_order_is_due(run: Run, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+
+    code, out, _ = run("explain", order)
+
+    assert (0, 2) == (code, out.count("\n  yes") - out.count("\n  no "))
+    assert "expire_dp: due at " in out
+    assert "auto_refund: not due at " in out
+
+
+def test_explain_tells_of_an_order_that_is_gone(run: Run, app: App, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+    sweep(app)
+    shop._connection.execute(text('delete from "Order"'))
+
+    code, out, _ = run("explain", order)
+
+    assert (0, True) == (code, f"no rule knows {order}: the row is gone" in out)
+    assert "ORDER_EXPIRE_DP done at attempt 1" in out
+
+
+def test_explain_of_an_unknown_order_is_a_usage_error(run: Run) -> None:
+    code, out, err = run("explain", "nix")
+
+    assert (2, "") == (code, out)
+    assert err == "sweeper: there is no order 'nix', and nothing was ever decided about it\n"
+
+
+def test_audit_says_that_the_books_balance(run: Run, app: App, shop: Shop) -> None:
+    shop.order(age=HOUR)
+    sweep(app)
+
+    code, out, _ = run("audit")
+
+    assert (0, True) == (code, "the books balance" in out)
+
+
+def test_audit_names_what_is_lost_and_exits_with_1(
+    run: Run, app: App, shop: Shop, connection: Connection
+) -> None:
+    """L8, and the event job.lost for those who watch the log."""
+    order = shop.order(age=HOUR)
+    scan(app)
+    connection.execute(text("delete from pgmq.q_jastipin_jobs"))
+
+    code, out, err = run("audit", SWEEPER_LOG__FORMAT="json")
+
+    assert (1, True, True) == (code, order in out, '"event": "job.lost"' in err)
+
+
+def test_doctor_exits_with_0_when_only_wishes_are_left(run: Run) -> None:
+    code, out, _ = run("doctor")
+
+    assert (0, True) == (code, "sweeper_expire_dp is missing" in out)
+
+
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ({"SWEEPER_STOCK__TAKEN_AT": ""}, 78),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, 69),
+    ],
+)
+def test_doctor_exits_as_the_other_commands_would(
+    run: Run, variables: dict[str, str], code: int
+) -> None:
+    assert code == run("doctor", "--json", **variables)[0]
+
+
+def test_doctor_tells_everything_at_once(run: Run, connection: Connection) -> None:
+    connection.execute(text('drop table "Guest" cascade'))
+
+    code, out, _ = run("doctor")
+
+    assert (69, True) == (code, 'there is no table "Guest"' in out)
+
+
+def test_grants_are_sql_that_can_be_run(run: Run) -> None:
+    code, out, _ = run("grants", "sweeper login")
+
+    assert 0 == code
+    assert {'to "sweeper login";'} == {line[-19:] for line in out.splitlines()}
+
+
+def test_status_and_dead_letters_are_tables_for_people(run: Run, app: App, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+    with broken(app, "Order"):
+        sweep(app)
+    letters = run("dead", "list")
+    status = run("status")
+
+    assert (0, 0) == (letters[0], status[0])
+    assert "0 dead letters" in letters[1]
+    assert "jastipin_jobs_outbound" in status[1]
+    assert order not in status[1]
