@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
-    ColumnElement,
     Select,
     Text,
     any_,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from jobs.notification_log import notice_id_of
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
 from sweeper import Batch, UtcTimestamp
@@ -63,12 +63,6 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
     return batch.enqueue(SEND_WHATSAPP, select(queued).where(queued.c.status == "queued"))
 
 
-def notice_id(order_id: ColumnElement[str], event_type: str) -> ColumnElement[str]:
-    """Return the id of an order's notice, in the shape of the platform's own ids."""
-    digest = func.sha256(func.convert_to(order_id + literal(f" {event_type}"), "UTF8"))
-    return literal("c", Text) + func.left(func.encode(digest, "hex"), 24)
-
-
 def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
     to_jastiper = event_type in _TO_JASTIPER
     phone = USER.c.whatsappNumber if to_jastiper else PARTICIPANT.c.phone
@@ -79,7 +73,7 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
     )
     return (
         select(
-            notice_id(ORDER.c.id, event_type).label("id"),
+            notice_id_of(ORDER.c.id, event_type).label("id"),
             literal("PHONE", Text).label("recipientType"),
             func.coalesce(phone, "").label("recipientId"),
             (null() if to_jastiper else GUEST.c.id).label("guestId"),
@@ -113,7 +107,7 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
 
 def told(order_id: str) -> Select[Any]:
     """Return an order's notices, for `explain`; their ids lead to them."""
-    ids = [notice_id(literal(order_id, Text), event) for event in EVENTS]
+    ids = [notice_id_of(literal(order_id, Text), event) for event in EVENTS]
     what = func.concat("notice ", NOTIFICATION_LOG.c.eventType, " is ", NOTIFICATION_LOG.c.status)
     at = func.timezone("UTC", NOTIFICATION_LOG.c.createdAt)
     return select(at, what).where(NOTIFICATION_LOG.c.id.in_(ids))

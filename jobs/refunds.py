@@ -1,66 +1,84 @@
-"""Money that is owed back: written down with the rejection, settled by people."""
+"""`sweeper refunds`: what is owed back, for the people who pay it."""
 
-from typing import Any
+import csv
+import sys
+from typing import Annotated
 
-from sqlalchemy import (
-    ARRAY,
-    Column,
-    Integer,
-    Select,
-    Table,
-    Text,
-    any_,
-    cast,
-    func,
-    literal,
-    select,
-)
-from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
+import typer
 
-from jobs.tables import GUEST, ORDER, PARTICIPANT
-from sweeper import METADATA, Batch
+from jobs.debts import listed, settle
+from jobs.texts import rupiah
+from sweeper.cli import Json, opened
+from sweeper.clock import now
+from sweeper.events import REFUND_SETTLED
+from sweeper.render import document, out, table
 
-REFUND = Table(
-    "refund",
-    METADATA,
-    Column("order_id", Text, primary_key=True),
-    Column("order_code", Text),
-    Column("amount", Integer, nullable=False),
-    Column("buyer_name", Text),
-    Column("buyer_phone", Text),
-    Column("state", Text, nullable=False),
-    Column("at", TIMESTAMP(timezone=True), nullable=False),
-    Column("settled_at", TIMESTAMP(timezone=True)),
-    Column("reference", Text),
+COMMANDS = typer.Typer(
+    help="Down payments that are owed back: list them, settle them, export them.",
+    no_args_is_help=True,
 )
 
+Everything = Annotated[bool, typer.Option("--all", help="Those that were settled, too.")]
 
-def owe(batch: Batch[Any], order_ids: list[str]) -> None:
-    """Write down the down payments of these orders as due to their buyers, once an order."""
-    if not order_ids:
+_COLUMNS = ("order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at",
+            "settled_at", "reference")  # fmt: skip
+
+
+@COMMANDS.command("list")
+def list_refunds(
+    context: typer.Context, *, everything: Everything = False, as_json: Json = False
+) -> None:
+    """List what is owed, the oldest first; phones are masked."""
+    with opened(context) as app:
+        app.check()
+        with app.database.transaction() as tx:
+            refunds = listed(tx, everything=everything)
+    if as_json:
+        document(refunds)
         return
-    owed = (
-        select(
-            ORDER.c.id,
-            ORDER.c.orderCode,
-            ORDER.c.dpAmount,
-            func.coalesce(PARTICIPANT.c.name, GUEST.c.name),
-            func.coalesce(PARTICIPANT.c.phone, GUEST.c.phone),
-            literal("due"),
-            literal(batch.now, TIMESTAMP(timezone=True)),
+    table("refunds", _COLUMNS, [[refund[name] for name in _COLUMNS] for refund in refunds])
+    due = sum(refund["amount"] for refund in refunds if refund["state"] == "due")
+    out.print(f"owed in all: {rupiah(due)}")
+
+
+@COMMANDS.command("settle")
+def settle_refund(
+    context: typer.Context,
+    order_id: Annotated[str, typer.Argument(help="The order's id.")],
+    reference: Annotated[str, typer.Option(help="The bank's, by which the payment is found.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Write down that a refund was paid. Twice the same is once; twice differently is refused."""
+    with opened(context) as app:
+        app.check()
+        with app.database.transaction() as tx:
+            paid = settle(tx, order_id, reference, now())
+        if paid is not None:
+            REFUND_SETTLED.tell(key=order_id, amount=paid)
+    if as_json:
+        document({"order_id": order_id, "reference": reference, "anew": paid is not None})
+    else:
+        typer.echo(
+            "it was settled before, with this reference"
+            if paid is None
+            else f"settled: {rupiah(paid)}"
         )
-        .outerjoin(PARTICIPANT, PARTICIPANT.c.id == ORDER.c.participantId)
-        .outerjoin(GUEST, GUEST.c.id == ORDER.c.guestId)
-        .where(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), ORDER.c.dpAmount > 0)
-    )
-    names = ["order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at"]
-    batch.tx.execute(insert(REFUND).from_select(names, owed).on_conflict_do_nothing())
 
 
-def owed(order_id: str) -> Select[Any]:
-    """Return the refund of an order, for `explain`."""
-    what = func.concat("refund of Rp ", REFUND.c.amount, " is ", REFUND.c.state)
-    return select(REFUND.c.at, what).where(REFUND.c.order_id == order_id)
-
-
-FACTS = owed
+@COMMANDS.command("export")
+def export_refunds(
+    context: typer.Context,
+    *,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, the only form there is.")] = True,
+    everything: Everything = False,
+) -> None:
+    """Print what is owed as CSV, with a heading."""
+    del as_csv
+    with opened(context) as app:
+        app.check()
+        with app.database.transaction() as tx:
+            refunds = listed(tx, everything=everything)
+    writer = csv.DictWriter(sys.stdout, _COLUMNS)
+    writer.writeheader()
+    writer.writerows(refunds)

@@ -1,42 +1,40 @@
 """NOTIFICATION_SEND_WHATSAPP: tell a person; the order's change never waits for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self, assert_never
 
 from pydantic import Field, model_validator
-from sqlalchemy import ARRAY, Text, any_, cast, func, update
-from sqlalchemy.dialects.postgresql import JSONB
 
+from jobs import whatsapp_cloud, whatsapp_fonnte
+from jobs.notification_log import CLAIM, UNKNOWN, Mark, locked, mark, notice_id, write_down
 from jobs.phones import masked, normalized
-from jobs.tables import NOTIFICATION_LOG
-from jobs.texts import rendered
-from sweeper import Batch, Job, JobType, Outside, Payload, Section
-from sweeper.events import NOTIFICATION_FAILED, NOTIFICATION_SENT
-
-
-class WhatsappSettings(Section):
-    """How notices reach people."""
-
-    name: ClassVar[str] = "whatsapp"
-
-    provider: Literal["log"] = Field(
-        default="log", description="log: write the notice to the log, the phone masked"
-    )
-
-
-SETTINGS = WhatsappSettings
+from jobs.texts import fields, owed, rendered
+from jobs.whatsapp import Letter, UndeliverableError, WhatsappSettings
+from sweeper import (
+    Answer,
+    Batch,
+    Job,
+    JobType,
+    LostReplyError,
+    Outside,
+    Pace,
+    Payload,
+    RefusedError,
+    Section,
+)
+from sweeper.events import NOTIFICATION_FAILED, NOTIFICATION_SENT, REPLY_LOST
 
 NO_PHONE = "not a phone number"
+NO_REPLY = "unknown: it was sent twice, and no reply came; it may have arrived"
 
-Text1 = Annotated[str, Field(min_length=1)]
+Word = Annotated[str, Field(min_length=1)]
 
 
 class SendWhatsapp(Payload):
     """Either a notice that stands in NotificationLog, or a phone and what to tell it."""
 
-    message_id: Text1 | None = None
+    message_id: Word | None = None
     recipient_phone: str | None = None
     message: str | None = None
     metadata: dict[str, Any] | None = None
@@ -57,99 +55,188 @@ class SendWhatsapp(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One notice on its way: whom, what, and what it is about."""
+    """One notice on its way; *unknown* is how many calls for it have ended without a reply."""
 
+    id: str
     key: str
     event_type: str
     phone: str
     facts: Mapping[str, Any]
-    text: str | None = None
+    settings: WhatsappSettings
+    unknown: int = 0
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What every event about it says."""
+        return {"key": self.key, "event_type": self.event_type, "to": masked(self.phone)}
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What the provider said: sent, or why not."""
+class Sent:
+    """The provider took it, and calls it so."""
 
-    parcel: Parcel
-    error: str | None = None
+    provider: str
+    message_id: str | None = None
 
 
 def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Parcel]:
     """Mark the batch's notices as being sent, and pack what each call needs."""
-    ids = [job.payload.message_id for job in batch.jobs if job.payload.message_id]
-    sending = (
-        update(NOTIFICATION_LOG)
-        .where(
-            NOTIFICATION_LOG.c.id == any_(cast(ids, ARRAY(Text))),
-            NOTIFICATION_LOG.c.status.in_(["queued", "sending"]),
-        )
-        .values(status="sending")
-        .returning(
-            NOTIFICATION_LOG.c.id,
-            NOTIFICATION_LOG.c.recipientId,
-            NOTIFICATION_LOG.c.eventType,
-            NOTIFICATION_LOG.c.metadata,
-        )
-    )
-    rows = {row.id: row for row in batch.tx.execute(sending)} if ids else {}
-    parcels = {}
+    write_down(batch.tx, [_row(job) for job in batch.jobs if not job.payload.message_id], batch.now)
+    rows = locked(batch.tx, map(_id, batch.jobs))
+    parcels, marks = dict[int, Parcel](), list[Mark]()
     for job in batch.jobs:
-        if not job.payload.message_id:
-            parcels[job.message.msg_id] = _by_hand(job)
-        elif row := rows.get(job.payload.message_id):
-            parcels[job.message.msg_id] = Parcel(
-                job.key, row.eventType, row.recipientId, row.metadata or {}
-            )
+        parcel = _packed(batch, job, rows.pop(_id(job), None))
+        if parcel is None:
+            continue
+        if parcel.unknown > 1:
+            marks.append(_given_up(batch, job, parcel))
         else:
-            batch.skip(job, "no notice that waits to be sent")
+            notes = _noted(parcel.unknown) | {CLAIM: _claim(job)}
+            marks.append(Mark(parcel.id, "sending", notes=notes))
+            parcels[job.message.msg_id] = parcel
+    mark(batch.tx, marks, batch.now)
     return parcels
 
 
-def call(parcel: Parcel) -> Receipt:
+def call(parcel: Parcel) -> Sent:
     """Hand one notice to the provider; the `log` provider is this service's own log."""
-    about = {"key": parcel.key, "event_type": parcel.event_type, "to": masked(parcel.phone)}
-    if not normalized(parcel.phone):
-        NOTIFICATION_FAILED.tell(**about, error=NO_PHONE)
-        return Receipt(parcel, NO_PHONE)
-    _ = parcel.text or rendered(parcel.event_type, parcel.facts)
-    NOTIFICATION_SENT.tell(**about, provider="log")
-    return Receipt(parcel)
+    settings = parcel.settings
+    number = normalized(parcel.phone)
+    if number is None:
+        raise UndeliverableError(NO_PHONE)
+    letter = _letter(parcel, number)
+    if faults := "; ".join(settings.faults()):
+        raise RefusedError(faults)
+    match settings.provider:
+        case "log":
+            return Sent("log")
+        case "cloud":
+            return Sent("cloud", whatsapp_cloud.send(settings, letter))
+        case "fonnte":
+            return Sent("fonnte", whatsapp_fonnte.send(settings, letter))
+        case other:
+            assert_never(other)
 
 
-def record(batch: Batch[SendWhatsapp], receipts: Mapping[int, Receipt]) -> None:
+def record(batch: Batch[SendWhatsapp], answers: Mapping[int, Answer]) -> None:
     """Write down in NotificationLog what became of the batch's notices."""
-    logged = {job.payload.message_id: receipts.get(job.message.msg_id) for job in batch.jobs}
-    sent = [id_ for id_, receipt in logged.items() if id_ and receipt and not receipt.error]
-    failed = [id_ for id_, receipt in logged.items() if id_ and receipt and receipt.error]
-    _mark(batch, sent, status="sent", sentAt=batch.now)
-    _mark(batch, failed, status="failed", errorMessage=NO_PHONE)
-    for job in batch.jobs:
-        receipt = receipts.get(job.message.msg_id)
-        if receipt and receipt.error:
-            batch.skip(job, receipt.error)
+    pairs = [(job, answers[job.message.msg_id]) for job in batch.jobs]
+    marks = [made for job, answer in pairs if (made := _mark(batch, job, answer))]
+    mark(batch.tx, marks, batch.now)
 
 
-def _mark(batch: Batch[SendWhatsapp], ids: list[str], **values: str | datetime) -> None:
-    if not ids:
-        return
-    provider = cast({"provider": batch.settings(WhatsappSettings).provider}, JSONB)
-    metadata = func.coalesce(NOTIFICATION_LOG.c.metadata, cast({}, JSONB)).op("||")(provider)
-    batch.tx.execute(
-        update(NOTIFICATION_LOG)
-        .where(NOTIFICATION_LOG.c.id == any_(cast(ids, ARRAY(Text))))
-        .values(metadata=metadata, **values)
-    )
+def pace(sections: Mapping[type[Section], Section]) -> Pace:
+    """Return how hard the provider may be called."""
+    settings = sections[WhatsappSettings]
+    assert isinstance(settings, WhatsappSettings)  # noqa: S101 -- narrows what the catalog checked
+    return settings.pace
 
 
-def _by_hand(job: Job[SendWhatsapp]) -> Parcel:
+def _id(job: Job[SendWhatsapp]) -> str:
+    """Return the id of the notice that *job* sends: one for each order and event, ever."""
+    payload = job.payload
+    if payload.message_id:
+        return payload.message_id
+    facts = payload.metadata or {}
+    if facts.get("orderId") and facts.get("eventType"):
+        return notice_id(str(facts["orderId"]), str(facts["eventType"]))
+    return notice_id(_claim(job), payload.recipient_phone or "", payload.message or "")
+
+
+def _claim(job: Job[SendWhatsapp]) -> str:
+    """Return what a message keeps through all its retries, and no other message has."""
+    return str(job.body["createdAt"])
+
+
+def _row(job: Job[SendWhatsapp]) -> dict[str, Any]:
+    """Return the notice that a stranger's message is."""
     facts = job.payload.metadata or {}
-    phone, text = job.payload.recipient_phone or "", job.payload.message
-    return Parcel(job.key, str(facts.get("eventType", "")), phone, facts, text)
+    return {
+        "id": _id(job),
+        "recipientId": job.payload.recipient_phone,
+        "eventType": str(facts.get("eventType") or "MESSAGE"),
+        "metadata": facts | {"message": job.payload.message},
+    }
+
+
+def _packed(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], row: Any) -> Parcel | None:
+    """Return what the call needs; a notice that is not this job's to send is skipped."""
+    if row is None or row.channel.upper() != "WHATSAPP":
+        batch.skip(job, "no notice that waits to be sent")
+        return None
+    facts = row.metadata if isinstance(row.metadata, dict) else {}
+    mine = facts.get(CLAIM) == _claim(job)
+    if row.status != "queued" and not (mine and row.status in {"sending", "failed"}):
+        batch.skip(job, f"the notice is {row.status}")
+        return None
+    settings = batch.settings(WhatsappSettings)
+    parcel = Parcel(row.id, job.key, row.eventType, row.recipientId, facts, settings)
+    # A notice that our own log is to tell was not told: that comes after the commit.
+    crashed = row.status == "sending" and settings.provider != "log"
+    before = facts.get(UNKNOWN)
+    unknown = (before if isinstance(before, int) else 0) + crashed
+    if crashed:
+        error = "a worker ended between the call and its record"
+        batch.tell(REPLY_LOST, **parcel.about, again=unknown == 1, error=error)
+    return replace(parcel, unknown=unknown)
+
+
+def _letter(parcel: Parcel, number: str) -> Letter:
+    facts, settings = parcel.facts, parcel.settings
+    if isinstance(own := facts.get("message"), str):
+        return Letter(number, own)
+    text = rendered(parcel.event_type, facts, settings.language, settings.messages)
+    variant = f"{parcel.event_type}_REFUND" if owed(facts) else parcel.event_type
+    known = settings.templates if settings.mode == "template" else {}
+    template = known.get(variant) or known.get(parcel.event_type)
+    if template is None:
+        return Letter(number, text)
+    values = fields(facts)
+    return Letter(number, text, template, tuple(values[name] for name in template.parameters))
+
+
+def _mark(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer) -> Mark | None:
+    """Return what is to stand in a notice's row, by its answer and the job's fate."""
+    parcel, verdict = answer.parcel, batch.verdict(job)
+    kept = {CLAIM: _claim(job)}  # by which a person may have a dead job's notice sent after all
+    match parcel, answer.value, answer.error:
+        case None, _, _:
+            return Mark(_id(job), "failed", verdict.reason, kept) if verdict.fate.dead else None
+        case Parcel(), Sent(provider, message_id), _:
+            batch.tell(NOTIFICATION_SENT, **parcel.about, provider=provider)
+            taken = {"provider": provider, "providerMessageId": message_id}
+            notes = {name: value for name, value in taken.items() if value}
+            return Mark(parcel.id, "sent", notes=notes)
+        case Parcel(), _, UndeliverableError() as error:
+            batch.skip(job, str(error))
+            batch.tell(NOTIFICATION_FAILED, **parcel.about, error=str(error))
+            return Mark(parcel.id, "failed", str(error))
+        case Parcel(), _, LostReplyError() as error:
+            parcel = replace(parcel, unknown=parcel.unknown + 1)
+            again = parcel.unknown == 1 and not verdict.fate.dead
+            batch.tell(REPLY_LOST, **parcel.about, again=again, error=str(error))
+            if parcel.unknown > 1:
+                return _given_up(batch, job, parcel)
+    notes = _noted(parcel.unknown)
+    if not verdict.fate.dead:
+        return Mark(parcel.id, "queued", verdict.reason, notes)
+    batch.tell(NOTIFICATION_FAILED, **parcel.about, error=verdict.reason)
+    return Mark(parcel.id, "failed", verdict.reason, notes | kept)
+
+
+def _given_up(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], parcel: Parcel) -> Mark:
+    batch.skip(job, NO_REPLY)
+    batch.tell(NOTIFICATION_FAILED, **parcel.about, error=NO_REPLY)
+    return Mark(parcel.id, "failed", NO_REPLY, _noted(parcel.unknown))
+
+
+def _noted(unknown: int) -> dict[str, Any]:
+    return {UNKNOWN: unknown} if unknown else {}
 
 
 JOB = JobType(
     "NOTIFICATION_SEND_WHATSAPP",
     payload=SendWhatsapp,
     key="subject",
-    handler=Outside(prepare=prepare, call=call, record=record),
+    handler=Outside(prepare=prepare, call=call, record=record, pace=pace),
 )

@@ -6,17 +6,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sweeper import indexes
 from sweeper import settings as settings_file
 from sweeper.audit import Auditor
 from sweeper.catalog import Catalog
+from sweeper.clock import iso, now
 from sweeper.database import Database
 from sweeper.dead import Graveyard
 from sweeper.drain import Drain
+from sweeper.errors import UsageError
 from sweeper.explain import Explainer
-from sweeper.job import JobType
+from sweeper.history import History
+from sweeper.job import JobType, Priority
 from sweeper.migrate import migrate
 from sweeper.outbound import Outbound
+from sweeper.overview import Lookout
 from sweeper.preflight import check
 from sweeper.queue import Queues
 from sweeper.retry import Backoff
@@ -26,6 +32,7 @@ from sweeper.settings import Settings
 from sweeper.settle import Desk
 from sweeper.status import Reader
 from sweeper.sweep import Sweep
+from sweeper.wire import faults, singly, written
 
 
 class App:
@@ -109,9 +116,19 @@ class App:
         return Reader(self.database, self.queues, self.catalog, self.older_than)
 
     @property
+    def lookout(self) -> Lookout:
+        """Sees what stands behind the status."""
+        return Lookout(self.database, self.queues, self.catalog, self.rules, self.older_than)
+
+    @property
     def explainer(self) -> Explainer:
         """Tells the story of one order."""
         return Explainer(self.database, self.queues, self.catalog, self.older_than)
+
+    @property
+    def history(self) -> History:
+        """Prunes the books."""
+        return History(self.database, self.settings.history.keep)
 
     @property
     def auditor(self) -> Auditor:
@@ -131,6 +148,33 @@ class App:
         self.settings.demand()
         self.check()
         return Sweep(self.scanner, (self.drain(), self.outbound()))
+
+    def enqueue(
+        self,
+        kind: str,
+        payload: Any,
+        priority: Priority | None = None,
+        delay: timedelta = timedelta(),
+    ) -> tuple[int, str]:
+        """Send one job, and return its message id and queue.
+
+        Raises UsageError for an unknown type, and for a payload that its model refuses.
+        """
+        job = self.catalog.job(kind)
+        try:
+            asked = [job.payload.model_validate(single) for single in singly(job, payload)]
+        except ValidationError as error:
+            message = f"{kind} does not accept this payload: {faults(error)}"
+            raise UsageError(message) from error
+        self.check()
+        retries = self.settings.retry.max_retries
+        if len(asked) == 1:
+            payload = asked[0].model_dump(mode="json", by_alias=True, exclude_unset=True)
+        body = written(job, payload, created_at=iso(now()), max_retries=retries)
+        queue = self.queues.home(job, priority)
+        with self.database.transaction() as tx:
+            (msg_id,) = self.queues.send(tx, queue, [body], delay)
+        return msg_id, queue
 
     def check(self) -> None:
         """Raise DatabaseUnusableError where the database is not what the commands need."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Select
 
 from sweeper.errors import CatalogError, UsageError
+from sweeper.figure import Figure
 from sweeper.grants import Grant
 from sweeper.job import JobType, Section
 from sweeper.rule import Rule
@@ -26,8 +27,9 @@ RESERVED = frozenset(
 class Catalog:
     """Every job type, rule and settings section by name, and the commands of the job files.
 
-    facts  -- key -> statement of (at, what): a job file's part in the story of an order
-    grants -- what the job files' statements need of tables
+    facts   -- key -> statement of (at, what): a job file's part in the story of an order
+    figures -- the job files' own numbers
+    grants  -- what the job files' statements need of tables
     """
 
     package: str
@@ -36,6 +38,7 @@ class Catalog:
     sections: Mapping[str, type[Section]]
     commands: Mapping[str, Any]
     facts: tuple[Callable[[str], Select[Any]], ...]
+    figures: tuple[Figure, ...]
     grants: tuple[Grant, ...]
 
     def job(self, name: str) -> JobType[Any]:
@@ -66,8 +69,9 @@ def load(package: str) -> Catalog:
             message = f"rule {rule.name} sends {rule.job.name}, which no job file exports"
             raise CatalogError(message)
     facts = tuple(module.FACTS for module in modules if hasattr(module, "FACTS"))
+    figures = tuple(figure for module in modules for figure in getattr(module, "FIGURES", ()))
     grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
-    return Catalog(package, jobs, rules, sections, commands, facts, grants)
+    return Catalog(package, jobs, rules, sections, commands, facts, figures, grants)
 
 
 def _modules(package: str) -> Iterable[ModuleType]:

@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sweeper import catalog, events, logs, render
+from sweeper import catalog, events, logs, redact, render
 from sweeper.app import App
-from sweeper.clock import iso, now
 from sweeper.database import in_one_line, unusable
 from sweeper.dead import Choice
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
 from sweeper.settle import Tally
-from sweeper.wire import faults, json_value, written
+from sweeper.status import Status
+from sweeper.wire import json_value
 
 JOB_PACKAGE = "jobs"
 SOME_JOB_RAISED = 3
@@ -60,11 +60,10 @@ def main() -> None:
                 cli.add_typer(commands, name=name)
         cli(obj={"catalog": known}, prog_name="sweeper")
     except SweeperError as error:
-        typer.echo(f"sweeper: {error}", err=True)
+        typer.echo(redact.text(f"sweeper: {error}"), err=True)
         sys.exit(error.exit_code)
     except Exception as error:
-        if logging.getLogger().isEnabledFor(logging.DEBUG):
-            raise
+        logging.getLogger("sweeper").debug("unexpected", exc_info=error)
         typer.echo(f"sweeper: unexpected {in_one_line(error)}", err=True)
         typer.echo("this is a bug; SWEEPER_LOG__LEVEL=debug shows where", err=True)
         sys.exit(SweeperError.exit_code)
@@ -90,7 +89,8 @@ def begin(
 def opened(context: typer.Context, stream: Any = None, **flags: Any) -> Iterator[App]:
     """Lend this command its app; the database's errors become an operator's."""
     app = App.load(context.obj["catalog"], file=context.obj["file"], flags=flags)
-    logs.set_up(app.settings.log.level, app.settings.log.format, stream or sys.stderr)
+    log = app.settings.log
+    logs.set_up(log.level, log.format, stream or sys.stderr, app.settings.secrets)
     try:
         yield app
     except (DBAPIError, PoolTimeoutError) as error:
@@ -201,23 +201,12 @@ def enqueue(
 ) -> None:
     """Validate a job, send it, and print its message id."""
     with opened(context) as app:
-        job = app.catalog.job(type_)
         try:
-            asked = job.payload.model_validate(json_value(payload))
-        except ValidationError as error:
-            message = f"{type_} does not accept this payload: {faults(error)}"
-            raise UsageError(message) from error
+            value = json_value(payload)
         except ValueError as error:
             message = f"the payload is not JSON: {error}"
             raise UsageError(message) from error
-        app.check()
-        value = asked.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        body = written(
-            job, value, created_at=iso(now()), max_retries=app.settings.retry.max_retries
-        )
-        queue = app.queues.home(job, priority)
-        with app.database.transaction() as tx:
-            (msg_id,) = app.queues.send(tx, queue, [body], timedelta(seconds=delay))
+        msg_id, queue = app.enqueue(type_, value, priority, timedelta(seconds=delay))
     render.document({"msg_id": msg_id, "queue": queue}) if as_json else typer.echo(msg_id)
 
 
@@ -230,17 +219,12 @@ def status(
     """Show queues, rules, dead letters and overdue orders."""
     with opened(context) as app:
         app.check()
-        while True:
-            snapshot = app.reader.read()
-            if as_json:
-                render.document(snapshot.as_json())
-            else:
-                if watch:
-                    render.out.clear()
-                render.status(snapshot)
-            if not watch:
-                return
-            time.sleep(2)
+        if as_json:
+            render.document(app.reader.read().as_json())
+        elif watch:
+            render.watch(partial(_read, app))
+        else:
+            render.status(app.reader.read())
 
 
 @cli.command()
@@ -433,6 +417,13 @@ def _tell_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
 def _visible(app: App) -> int:
     with app.database.transaction() as tx:
         return sum(depth.ready for depth in app.queues.depths(tx).values())
+
+
+def _read(app: App) -> Status | str:
+    try:
+        return app.reader.read()
+    except (DBAPIError, PoolTimeoutError) as error:
+        return str(unusable(error, app.database))
 
 
 def _exit_for(tally: Tally) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from sweeper import redact
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
 
 _LIBPQ = frozenset(option.keyword.decode() for option in Conninfo.get_defaults()) - {"options"}
@@ -159,7 +160,7 @@ def in_one_line(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     diagnosis = getattr(getattr(cause, "diag", None), "message_primary", None)
     first = (diagnosis or str(cause) or type(cause).__name__).strip().splitlines()[0]
-    return f"{type(cause).__name__}: {first}"[:500]
+    return redact.text(f"{type(cause).__name__}: {first}")[:500]
 
 
 def unusable(error: DBAPIError | PoolTimeoutError, database: Database) -> SweeperError:

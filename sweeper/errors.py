@@ -1,6 +1,7 @@
 """The few ways in which the sweeper fails; where no message is given, the docstring is it."""
 
 import inspect
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -17,6 +18,10 @@ class UsageError(SweeperError):
     """The command names something that does not exist; see --help."""
 
     exit_code = 2
+
+
+class BusyError(SweeperError):
+    """Something else is being done at this moment; try again in a few seconds."""
 
 
 class DatabaseUnusableError(SweeperError):
@@ -41,3 +46,28 @@ class CatalogError(SettingsError):
 
 class RejectedError(SweeperError):
     """The job can never succeed: a handler raises this, and the job is dead at once."""
+
+
+class OutsideError(SweeperError):
+    """The outside world failed to do what was asked, and may do better later."""
+
+
+class LostReplyError(OutsideError):
+    """The outside world was asked and did not answer: nobody knows whether it was done."""
+
+
+class RefusedError(OutsideError):
+    """The outside world does not accept our credentials, our account or our set-up."""
+
+
+class ThrottledError(OutsideError):
+    """The outside world asks to wait.
+
+    wait  -- for how long
+    alone -- whether it asks that of this one job only, and others may be tried meanwhile
+    """
+
+    def __init__(self, message: str, wait: timedelta, *, alone: bool = False) -> None:
+        super().__init__(message)
+        self.wait = wait
+        self.alone = alone

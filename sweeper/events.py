@@ -1,6 +1,5 @@
 """Every log event: its name, its level, its fields, and what an operator does about it."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +13,8 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event:
     """One entry of the catalogue.
 
-    fields -- what each field means, with its unit
+    fields -- what each field holds, as `KIND: meaning` or `KIND or null: meaning`, where the kinds
+              are those of `glossary.KINDS`; plain words mean text
     action -- what an operator does when it appears
     """
 
@@ -39,32 +39,79 @@ SERVICE_STARTED = Event(
     "info",
     {
         "version": "of the sweeper",
-        "rules": "names of the rules that are on",
+        "rules": "texts: names of the rules that are on",
         "queue": "name of the queue for normal work",
     },
 )
-SERVICE_READY = Event("service.ready", "info", {"seconds": "from start to the first good scan"})
+SERVICE_READY = Event(
+    "service.ready", "info", {"seconds": "seconds: from start to the first good scan"}
+)
 SERVICE_STOPPING = Event("service.stopping", "info", {"signal": "that asked for it"})
 SERVICE_STOPPED = Event(
     "service.stopped",
     "info",
-    {"uptime_seconds": "from start to stop", "clean": "whether all work ended within the grace"},
+    {
+        "uptime_seconds": "seconds: from start to stop",
+        "clean": "flag: whether all work ended within the grace",
+    },
     "If not clean: what was running comes back by itself when its lease ends.",
 )
 SERVICE_HEARTBEAT = Event(
     "service.heartbeat",
     "info",
     {
-        "status": "UP or DOWN",
-        "uptime_seconds": "since the start",
-        "active_jobs": "read and not yet settled, at this moment",
-        "processed": "jobs done or skipped since the start",
-        "failed": "executions that raised since the start",
-        "queued": "messages that wait in all live queues; null while the database is away",
-        "processing": "messages in flight in all live queues; null likewise",
-        "dead": "dead letters; null likewise",
+        "status": "one of: UP or DOWN",
+        "uptime_seconds": "seconds: since the start",
+        "active_jobs": "count: jobs read and not yet settled, at this moment",
+        "processed": "count: jobs done or skipped since the start",
+        "failed": "count: executions that raised since the start",
+        "queued": "count or null: messages that wait in all live queues; null without database",
+        "processing": "count or null: messages in flight in all live queues; null likewise",
+        "dead": "count or null: dead letters; null likewise",
+        "oldest_overdue_seconds": "seconds or null: the longest that any row is beyond its limit",
+        "figures": "numbers or null: the job files' own, as the metrics have them",
+        "reasons": "texts: why it does not do its work; none where it is UP",
     },
     "Its absence is the alarm: the service hangs or is gone.",
+)
+READINESS_LOST = Event(
+    "readiness.lost",
+    "warning",
+    {"reasons": "texts: what was not done, or not in time"},
+    "Look at what was logged before it; the service goes on trying. If it lasts: sweeper doctor.",
+)
+READINESS_REGAINED = Event(
+    "readiness.regained", "info", {"seconds": "seconds: that the service was not ready"}
+)
+LOOP_STALLED = Event(
+    "loop.stalled",
+    "error",
+    {
+        "loops": "texts: what has not come back within all its timeouts",
+        "stacks": "texts: where each thread stands, the innermost call last",
+    },
+    "The watchdog is no longer fed: systemd restarts the service. If it happens again, report it.",
+)
+HEARTBEAT_FAILED = Event(
+    "heartbeat.failed",
+    "warning",
+    {"error": "why service.heartbeat_url could not be told"},
+    "The work goes on; look at the monitor behind service.heartbeat_url, and the way to it.",
+)
+HISTORY_FAILED = Event(
+    "history.failed",
+    "error",
+    {"error": "one line"},
+    "The books keep more than they must; the next hour tries again. If it goes on: sweeper doctor.",
+)
+HISTORY_PRUNED = Event(
+    "history.pruned",
+    "info",
+    {
+        "before": "time: what is older was deleted, see history.keep",
+        "sweeps": "count: rows of sweeper.sweep",
+        "jobs": "count: rows of sweeper.job_log",
+    },
 )
 SCAN_FINISHED = Event(
     "scan.finished",
@@ -72,13 +119,13 @@ SCAN_FINISHED = Event(
     {
         "rule": "name of the rule",
         "sweep_id": "of the sweep that it belongs to",
-        "trigger": "schedule, manual or signal",
-        "found": "rows that are due",
-        "enqueued": "jobs sent",
-        "already_queued": "rows whose job waits in a queue",
-        "dead": "rows whose job is dead",
-        "anomalies": "rows that look due and must not be touched",
-        "duration_ms": "milliseconds",
+        "trigger": "one of: schedule, manual or signal",
+        "found": "count: rows that are due",
+        "enqueued": "count: jobs sent",
+        "already_queued": "count: rows whose job waits in a queue",
+        "dead": "count: rows whose job is dead",
+        "anomalies": "count: rows that look due and must not be touched",
+        "duration_ms": "milliseconds: from beginning to commit",
     },
 )
 SCAN_BRAKED = Event(
@@ -87,8 +134,8 @@ SCAN_BRAKED = Event(
     {
         "rule": "name of the rule",
         "sweep_id": "of the sweep that it belongs to",
-        "found": "rows that are due",
-        "limit": "safety.max_per_sweep, or --max",
+        "found": "count: rows that are due",
+        "limit": "count: safety.max_per_sweep, or --max",
     },
     "Look why so many are due (sweeper sweep --dry-run); if it is right: sweeper sweep --max N.",
 )
@@ -101,7 +148,7 @@ SCAN_FAILED = Event(
 SCAN_MISSED = Event(
     "scan.missed",
     "warning",
-    {"rule": "name of the rule", "due_at": "when it should have started"},
+    {"rule": "name of the rule", "due_at": "time: when it should have started"},
     "Nothing is lost, it is only late; if it goes on, this host is too busy.",
 )
 ORDER_ANOMALY = Event(
@@ -115,16 +162,16 @@ BATCH_DONE = Event(
     "info",
     {
         "type": "job type",
-        "done": "keys whose effect was committed",
-        "skipped": "keys that needed nothing",
-        "postponed": "keys that wait for somebody else's lock",
-        "duration_ms": "milliseconds",
+        "done": "texts: keys whose effect was committed",
+        "skipped": "texts: keys that needed nothing",
+        "postponed": "texts: keys that wait for somebody else's lock",
+        "duration_ms": "milliseconds: from beginning to commit",
     },
 )
 BATCH_SPLIT = Event(
     "batch.split",
     "warning",
-    {"type": "job type", "size": "jobs in the batch that failed", "error": "one line"},
+    {"type": "job type", "size": "count: jobs in the batch that failed", "error": "one line"},
     "Nothing: the halves are tried apart, so that only the culprit fails.",
 )
 JOB_RETRIED = Event(
@@ -133,8 +180,8 @@ JOB_RETRIED = Event(
     {
         "type": "job type",
         "key": "whose job it is",
-        "attempt": "the execution that raised, from 1",
-        "delay_seconds": "until the next",
+        "attempt": "count: the execution that raised, from 1",
+        "delay_seconds": "seconds: until the next",
         "error": "one line",
     },
 )
@@ -143,8 +190,8 @@ JOB_POSTPONED = Event(
     "warning",
     {
         "type": "job type",
-        "keys": "whose jobs they are",
-        "delay_seconds": "until the next try",
+        "keys": "texts: whose jobs they are",
+        "delay_seconds": "seconds: until the next try",
         "error": "one line",
     },
     "Nothing: the database's trouble costs no attempt. If it goes on, look at the database.",
@@ -153,11 +200,11 @@ JOB_DEAD = Event(
     "job.dead",
     "error",
     {
-        "type": "job type, null where it could not be read",
-        "key": "whose job it is, null where it could not be read",
-        "msg_id": "in the dead-letter queue",
-        "reason": "exhausted, invalid, unknown_type, crashed or rejected",
-        "attempts": "executions",
+        "type": "text or null: job type, null where it could not be read",
+        "key": "text or null: whose job it is, null where it could not be read",
+        "msg_id": "id: in the dead-letter queue",
+        "reason": "one of: exhausted, invalid, unknown_type, crashed or rejected",
+        "attempts": "count: executions",
         "error": "one line",
     },
     "sweeper dead show ID; mend the cause, then sweeper dead retry ID, or sweeper dead drop ID.",
@@ -166,9 +213,9 @@ JOB_LOST = Event(
     "job.lost",
     "error",
     {
-        "rule": "that found it; null where the sweep's own counts are off",
+        "rule": "text or null: that found it; null where the sweep's own counts are off",
         "sweep_id": "of the sweep that sent it",
-        "key": "whose job it is, null likewise",
+        "key": "text or null: whose job it is, null likewise",
         "problem": "one line",
     },
     "The audit says so: look at the order (sweeper explain KEY), and report it as a bug.",
@@ -176,25 +223,116 @@ JOB_LOST = Event(
 JOB_MOVED = Event(
     "job.moved",
     "info",
-    {"count": "messages", "source": "queue", "target": "queue, where their kind of work is done"},
+    {
+        "count": "count: messages",
+        "source": "queue",
+        "target": "queue, where their kind of work is done",
+    },
 )
 LEASE_LOST = Event(
     "lease.lost",
     "warning",
-    {"type": "job type", "keys": "whose jobs were settled by somebody else meanwhile"},
+    {"type": "job type", "keys": "texts: whose jobs were settled by somebody else meanwhile"},
     "Nothing was done twice. If it goes on, raise queue.visibility.",
+)
+LIBRARY_LOGGED = Event(
+    "library.logged",
+    "warning",
+    {
+        "logger": "which library speaks",
+        "said": "its own words",
+        "exception": "text or null: the traceback, null without one",
+    },
+    "Mostly nothing: it is not ours, and comes at the level that the library chose.",
 )
 WORKER_FAILED = Event(
     "worker.failed",
     "error",
-    {"lane": "database or outbound", "error": "one line"},
+    {"lane": "one of: database or outbound", "error": "one line"},
     "The messages come back when their lease ends; if it goes on, report it as a bug.",
 )
 LEASE_NOT_RENEWED = Event(
     "lease.not_renewed",
     "warning",
-    {"count": "messages that were read and wait to be begun", "error": "one line"},
+    {"count": "count: messages that were read and wait to be begun", "error": "one line"},
     "Nothing: whoever reads them next does them, once.",
+)
+LANE_PAUSED = Event(
+    "lane.paused",
+    "warning",
+    {
+        "type": "job type whose calls fail, or are asked to wait",
+        "seconds": "seconds: until the next try; if it goes on, the pauses grow to 5 minutes",
+        "error": "one line",
+    },
+    "Nothing: no job spends an attempt meanwhile. If it goes on, look at the provider's status.",
+)
+LANE_BLOCKED = Event(
+    "lane.blocked",
+    "error",
+    {
+        "type": "job type whose calls are refused",
+        "seconds": "seconds: until the next try; if it goes on, the pauses grow to 5 minutes",
+        "error": "one line",
+    },
+    "Mend the token, the account or the settings that it names; the jobs wait and are not lost.",
+)
+LANE_RESUMED = Event(
+    "lane.resumed",
+    "info",
+    {
+        "type": "job type whose calls succeed again",
+        "seconds": "seconds: since it was paused or blocked",
+    },
+)
+SETTINGS_LACKED = Event(
+    "settings.lacked",
+    "error",
+    {"section": "of the settings", "problem": "one line"},
+    "Set it; the jobs that need it wait and are not lost.",
+)
+REPLY_LOST = Event(
+    "reply.lost",
+    "warning",
+    {
+        "key": "order or notice that it is about",
+        "event_type": "what it tells",
+        "to": "phone, masked",
+        "again": "flag: whether it is sent once more; it may then arrive twice",
+        "error": "one line",
+    },
+    "If it is not sent again, see in the provider's history whether it arrived, or ask the person.",
+)
+REFUND_RECORDED = Event(
+    "refund.recorded",
+    "info",
+    {"keys": "texts: orders whose down payments are owed back", "amount": "rupiah: their sum"},
+    "Pay them back: sweeper refunds list, then sweeper refunds settle.",
+)
+REFUND_SETTLED = Event(
+    "refund.settled", "info", {"key": "order", "amount": "rupiah: that was paid back"}
+)
+WEB_OPENED = Event("web.opened", "info", {"address": "host:port of the page"})
+WEB_FAILED = Event(
+    "web.failed",
+    "error",
+    {"error": "one line"},
+    "Sweeping goes on. A port that is taken: set web.port. Anything else: report it as a bug.",
+)
+WEB_REFUSED = Event(
+    "web.refused",
+    "warning",
+    {"peer": "address", "reason": "one of: wrong token or foreign form"},
+    "If it is none of yours, see who the peer is; the token is guessed at no more than slowly.",
+)
+WEB_ACTED = Event(
+    "web.acted",
+    "info",
+    {
+        "peer": "address",
+        "action": "one of: sweep, preview, enqueue, retry or drop",
+        "what": "one line",
+    },
 )
 NOTIFICATION_SENT = Event(
     "notification.sent",
@@ -223,36 +361,17 @@ DATABASE_LOST = Event(
     {"error": "one line"},
     "The service waits and tries again by itself.",
 )
-DATABASE_RECOVERED = Event("database.recovered", "info", {"seconds": "that it was away"})
+DATABASE_RECOVERED = Event("database.recovered", "info", {"seconds": "seconds: that it was away"})
 CLOCK_SKEWED = Event(
     "clock.skewed",
     "error",
-    {"skew_ms": "this host ahead of the database, milliseconds", "allowed_ms": "milliseconds"},
+    {
+        "skew_ms": "milliseconds: this host ahead of the database",
+        "allowed_ms": "milliseconds: safety.max_clock_skew",
+    },
     "No order is touched until the clocks agree; mend this host's or the server's time.",
 )
 
 CATALOGUE: tuple[Event, ...] = tuple(
     sorted((v for v in list(globals().values()) if isinstance(v, Event)), key=lambda e: e.name)
 )
-
-
-def page() -> str:
-    """Return the catalogue as the Markdown page `docs/events.md`."""
-    lines = [
-        "# Events",
-        "",
-        "One line each, JSON on a pipe, colours on a terminal. Every line begins with `timestamp`",
-        "(UTC), `level`, `event` and `instance` (host:process), then come the event's own fields.",
-        "The two alarms that matter are the absence of `service.heartbeat` and any `job.dead`.",
-        "",
-        "This page is generated from `sweeper/events.py` by `make docs`.",
-    ]
-    for event in CATALOGUE:
-        lines += ["", f"## {event.name}", "", f"Level `{event.level}`. {event.action}", ""]
-        lines += ["| field | meaning |", "|---|---|"]
-        lines += [f"| `{name}` | {meaning} |" for name, meaning in event.fields.items()]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page() + "\n")

@@ -1,14 +1,16 @@
 """What a job is, and the batch in which its handler meets it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, Select
+
+from sweeper.events import Event
 
 
 class Priority(StrEnum):
@@ -39,6 +41,10 @@ class Section(BaseModel):
 
     name: ClassVar[str]
 
+    def faults(self) -> Iterable[str]:
+        """Return what keeps this section's jobs from being done; they wait meanwhile."""
+        return ()
+
 
 P = TypeVar("P", bound=Payload)
 S = TypeVar("S", bound=Section)
@@ -49,18 +55,50 @@ Handler: TypeAlias = Callable[["Batch[P]"], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How hard the outside world may be called.
+
+    rate        -- calls a second
+    concurrency -- calls under way at once
+    timeout     -- how long a call waits for an answer; shorter than a message's lease
+    """
+
+    rate: float = 10.0
+    concurrency: int = 8
+    timeout: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one job's call.
+
+    parcel -- what `prepare` made for it; None where there was nothing to call
+    value  -- what `call` returned; None where it raised, or was not made after all
+    error  -- what either raised
+    """
+
+    parcel: Any = None
+    value: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outside(Generic[P]):
     """The handler of an outbound job: no transaction is open while `call` runs.
 
     prepare -- in a short transaction: what each job's call needs, by message id; jobs may be
                skipped or rejected here, and then are not called
-    call    -- calls the outside world for one job and returns its answer, or raises
-    record  -- in the settling transaction: writes down the answers, by message id
+    call    -- calls the outside world for one job and returns its answer, or raises: an
+               OutsideError says how the outside world is
+    record  -- in the settling transaction: writes down the answers, by message id. Every job that
+               was prepared comes here, and its verdict stands already; it may be overruled
+    pace    -- how hard to call, from the job files' settings
     """
 
     prepare: Callable[["Batch[P]"], Mapping[int, Any]]
     call: Callable[[Any], Any]
-    record: Callable[["Batch[P]", Mapping[int, Any]], None]
+    record: Callable[["Batch[P]", Mapping[int, Answer]], None]
+    pace: Callable[[Mapping[type[Section], Section]], Pace] = lambda _sections: Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +190,29 @@ class Enqueue(Protocol):
 
 
 class Fate(StrEnum):
-    """What a handler says of a job; what it does not name is done."""
+    """What is said of a job; what is not named is done. The last three are dead."""
 
     DONE = "done"
     SKIPPED = "skipped"
     POSTPONED = "postponed"
+    RETRIED = "retried"
     REJECTED = "rejected"
+    EXHAUSTED = "exhausted"
+    CRASHED = "crashed"
+
+    @property
+    def dead(self) -> bool:
+        """Whether only a person brings such a job back."""
+        return self in {Fate.REJECTED, Fate.EXHAUSTED, Fate.CRASHED}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A job's fate and the reason for it."""
+    """A job's fate and the reason for it; *delay* is how long it rests if it is run again."""
 
     fate: Fate
     reason: str | None = None
+    delay: timedelta | None = None
 
 
 _DONE = Verdict(Fate.DONE)
@@ -187,6 +234,7 @@ class Batch(Generic[P]):
     sections: Mapping[type[Section], Section]
     send: Enqueue
     verdicts: dict[int, Verdict] = field(default_factory=dict)
+    _told: list[tuple[Event, dict[str, Any]]] = field(default_factory=list, init=False)
 
     @property
     def keys(self) -> list[str]:
@@ -214,6 +262,15 @@ class Batch(Generic[P]):
     def reject(self, job: Job[P], reason: str) -> None:
         """Bury *job*: no retry can help it."""
         self.verdicts[job.message.msg_id] = Verdict(Fate.REJECTED, reason)
+
+    def tell(self, event: Event, **values: Any) -> None:
+        """Log *event* once the transaction has committed, and never if it does not."""
+        self._told.append((event, values))
+
+    def committed(self) -> None:
+        """Log what was to be told."""
+        for event, values in self._told:
+            event.tell(**values)
 
     def verdict(self, job: Job[P]) -> Verdict:
         """Return what was said of *job*."""

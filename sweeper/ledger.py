@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -14,12 +15,14 @@ from sqlalchemy import (
     Connection,
     Integer,
     MetaData,
+    Row,
     Table,
     Text,
     cast,
     func,
     insert,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID, distinct_on
 
@@ -114,6 +117,23 @@ def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
     rows = select(*columns).subquery("endings")
     values = select(rows, cast(at, TIMESTAMP(timezone=True)))
     tx.execute(insert(JOB_LOG).from_select([*_ENDING, "at"], values))
+
+
+def completed(tx: Connection) -> int:
+    """Return how many jobs were done or skipped, as far back as the books remember."""
+    ended = JOB_LOG.c.outcome.in_((Outcome.DONE, Outcome.SKIPPED))
+    return tx.execute(select(func.count()).where(ended)).scalar_one()
+
+
+def recent_sweeps(tx: Connection, rules: Iterable[str], limit: int) -> list[Row[Any]]:
+    """Return up to *limit* scans of each rule without their keys, the latest first."""
+    columns = [column for column in SWEEP.c if column.name != "keys"]
+    latest = [
+        select(*columns).where(SWEEP.c.rule == rule).order_by(SWEEP.c.at.desc()).limit(limit)
+        for rule in rules
+    ]
+    scans = union_all(*latest).subquery("scans")
+    return list(tx.execute(select(scans).order_by(scans.c.at.desc(), scans.c.rule)))
 
 
 def last_sweeps(tx: Connection, rules: Iterable[str]) -> dict[str, tuple[datetime, bool]]:

@@ -5,6 +5,7 @@ https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
 import os
 import socket
+from datetime import timedelta
 
 
 def tell(**fields: str) -> bool:
@@ -26,6 +27,20 @@ def tell(**fields: str) -> bool:
 def ready() -> bool:
     """Say that the service does its work."""
     return tell(READY="1")
+
+
+def starting(allowed: timedelta) -> bool:
+    """Ask for more time to become ready in."""
+    return tell(EXTEND_TIMEOUT_USEC=str(allowed // timedelta(microseconds=1)))
+
+
+def watchdog() -> timedelta | None:
+    """Return how often the watchdog must be fed at the least; None where nobody watches us."""
+    pid = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    interval = os.environ.get("WATCHDOG_USEC", "")
+    if pid != str(os.getpid()) or not interval.isdigit():
+        return None
+    return timedelta(microseconds=int(interval))
 
 
 def alive() -> bool:

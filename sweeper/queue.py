@@ -146,7 +146,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Dead letters that died of the same; error and keys are those of the latest."""
+    """Dead letters that died of the same; error, ids and keys are those of the latest."""
 
     type: str | None
     reason: str
@@ -155,6 +155,7 @@ class Cause:
     first_at: datetime
     last_at: datetime
     error: str
+    ids: Sequence[int]
     keys: Sequence[str | None]
 
 
@@ -364,15 +365,20 @@ class Queues:
             for name in ("type", "reason", "fingerprint", "error", "key")
         }
         alike = (story["type"], story["reason"], story["fingerprint"])
-        latest = table.c.msg_id.desc()
+
+        def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
+            in_order = aggregate_order_by(column, table.c.msg_id.desc())
+            return func.array_agg(in_order, type_=ARRAY(column.type))
+
         query = (
             select(
                 *alike,
                 func.count(),
                 func.min(table.c.enqueued_at),
                 func.max(table.c.enqueued_at),
-                func.array_agg(aggregate_order_by(story["error"], latest), type_=ARRAY(Text))[1],
-                func.array_agg(aggregate_order_by(story["key"], latest), type_=ARRAY(Text))[1:5],
+                latest(story["error"])[1],
+                latest(table.c.msg_id)[1:5],
+                latest(story["key"])[1:5],
             )
             .group_by(*alike)
             .order_by(func.count().desc(), *alike)

@@ -2,14 +2,17 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from sweeper.audit import Balance
 from sweeper.clock import iso
@@ -31,11 +34,7 @@ def document(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headings."""
-    headings = (Column(name, overflow="fold") for name in columns)
-    made = Table(*headings, title=title, title_justify="left")
-    for row in rows:
-        made.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(made)
+    out.print(_table(title, columns, rows))
 
 
 @contextmanager
@@ -128,7 +127,35 @@ def findings(found: Sequence[Any]) -> None:
 
 def status(now: Status) -> None:
     """Tell the status."""
-    table(
+    out.print(_picture(now))
+
+
+def watch(read: Callable[[], Status | str], every: float = 2.0) -> None:
+    """Tell the status again and again: in place on a terminal, one below the other elsewhere.
+
+    read  -- returns the status, or why there is none; the last one then stays to be seen
+    every -- seconds
+    """
+    if not out.is_terminal:
+        while True:
+            told = read()
+            out.print(told if isinstance(told, str) else _picture(told))
+            time.sleep(every)
+    picture: RenderableType = ""
+    console = Console(highlight=False, force_terminal=True)  # `out` would not crop to the screen
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            told = read()
+            if isinstance(told, str):
+                live.update(Group(Text(told, "bold red"), picture), refresh=True)
+            else:
+                picture = _picture(told)
+                live.update(picture, refresh=True)
+            time.sleep(every)
+
+
+def _picture(now: Status) -> RenderableType:
+    queues = _table(
         f"queues at {now.at}",
         ("queue", "ready", "in flight", "delayed", "oldest ready"),
         [
@@ -136,7 +163,7 @@ def status(now: Status) -> None:
             for name, d in now.queues.items()
         ],
     )
-    table(
+    rules = _table(
         "rules",
         ("rule", "overdue", "oldest beyond its limit", "anomalies", "last sweep", "ok"),
         [
@@ -152,11 +179,21 @@ def status(now: Status) -> None:
         ],
     )
     server = now.database
-    out.print(f"dead letters: {now.dead.count}, the oldest for {now.dead.oldest_seconds:.0f} s")
-    out.print(
-        f"database: Postgres {server.server}, pgmq {server.pgmq}, "
-        f"this host's clock {server.skew_ms:+.0f} ms ahead"
-    )
+    lines = [
+        f"dead letters: {now.dead.count}, the oldest for {now.dead.oldest_seconds:.0f} s",
+        *(f"{name.replace('_', ' ')}: {value:,.0f}" for name, value in now.figures.items()),
+        f"database: Postgres {server.server}, pgmq {server.pgmq}",
+        f"clock: this host's is {server.skew_ms:+.0f} ms ahead of the database's",
+    ]
+    return Group(queues, rules, Text("\n".join(lines)))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    headings = (Column(name, overflow="fold") for name in columns)
+    made = Table(*headings, title=title, title_justify="left")
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+    return made
 
 
 def letters(found: Sequence[DeadLetter]) -> None:

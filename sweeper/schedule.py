@@ -43,10 +43,9 @@ class Schedule:
         """Begin."""
         self._scheduler.start()
 
-    def hurry(self) -> None:
-        """Have everything called as soon as possible."""
-        for job in self._scheduler.get_jobs():
-            job.modify(next_run_time=datetime.now(UTC))
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have *call* made once, as soon as possible; it handles its own errors."""
+        self._scheduler.add_job(call)
 
     def stop(self) -> None:
         """Make no further calls, and wait for those that are under way."""

@@ -1,67 +1,38 @@
 """The service: its start, its loops and its stop, each written once, from top to bottom."""
 
+import faulthandler
 import signal
 import time
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from queue import SimpleQueue
-from threading import Event, Lock, Thread
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 
-from sweeper import events, notify
+from sweeper import clock, events, notify
 from sweeper.app import App
+from sweeper.counters import Counters
 from sweeper.database import gone, in_one_line
 from sweeper.drain import Drain
 from sweeper.errors import ClockSkewedError
+from sweeper.health import Health
+from sweeper.heartbeat import Heartbeat
 from sweeper.ledger import Trigger
+from sweeper.outage import Outage
 from sweeper.outbound import Outbound
 from sweeper.rule import Rule
 from sweeper.scan import Request
 from sweeper.schedule import Schedule
-from sweeper.settle import Tally
-from sweeper.sweep import Step
+from sweeper.settings import DatabaseSettings
+from sweeper.web import Web
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 
-
-@dataclass(slots=True)
-class Counters:
-    """What the process has done since its start."""
-
-    processed: int = 0
-    failed: int = 0
-    _lock: Lock = field(default_factory=Lock)
-
-    def add(self, tally: Tally) -> None:
-        """Count a step's work in."""
-        with self._lock:
-            self.processed += tally.done + tally.skipped
-            self.failed += tally.failed
-
-
-class Outage:
-    """Remembers that the database is away, so that it is said once when it goes and once after."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._lock = Lock()
-
-    def begin(self, error: BaseException) -> None:
-        """Say, once, that the database cannot be reached."""
-        with self._lock:
-            if self._since is None:
-                self._since = time.monotonic()
-                events.DATABASE_LOST.tell(error=in_one_line(error))
-
-    def end(self) -> None:
-        """Say, once, that the database answers again."""
-        with self._lock:
-            if self._since is not None:
-                seconds = round(time.monotonic() - self._since, 1)
-                events.DATABASE_RECOVERED.tell(seconds=seconds)
-                self._since = None
+_NAP = timedelta(seconds=2)  # after which a loop that has no work shows that it turns
+_PRUNING = timedelta(hours=1)
 
 
 class Service:
@@ -73,48 +44,77 @@ class Service:
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._stopping = Event()
         self._awake = {"database": Event(), "outbound": Event()}
-        self._counters = Counters()
+        outbound = app.outbound()
+        self._counters = Counters(self._active, lambda: outbound.blocked)
+        app.desk.observe = self._counters.observe
         self._outage = Outage()
-        self._scanned: set[str] = set()
         self._began = time.monotonic()
-        self._ready = Event()
-        self._schedule = Schedule(threads=len(app.rules) + 1)
-        self._workers = [app.drain() for _ in range(self._queue.drainers)]
-        self._outbound = app.outbound()
-        self._all_workers: tuple[Drain | Outbound, ...] = (*self._workers, self._outbound)
+        self._workers: dict[str, Drain | Outbound] = {
+            "outbound": outbound,
+            **{f"drain {number + 1}": app.drain() for number in range(self._queue.drainers)},
+        }
+        scans = {name: app.settings.rules[name].every for name in app.rules}
+        self._timetable = {
+            **scans,
+            "heartbeat": app.settings.service.heartbeat_every,
+            "history": _PRUNING,
+            "schedule": _NAP,  # shows that the clock itself goes
+        }
+        self._schedule = Schedule(threads=len(self._timetable) + 1)
+        naps = dict.fromkeys(self._workers, _NAP)
+        self._health = Health(
+            scans=scans,
+            reads=self._queue.poll_max,
+            loops={"watch": self._queue.poll_max, **naps, **self._timetable},
+            patience=_patience(app.settings.database),
+        )
+        self._web = Web(app, self._counters, self._health, self._wake)
 
     def run(self) -> int:
         """Work until told to stop; return the exit code. A second signal stops at once."""
+        # The watchdog's SIGABRT leaves stacks in the journal, whatever holds the interpreter.
+        faulthandler.enable(2)
         for number in (*STOP, signal.SIGUSR1):
             signal.signal(number, lambda number, _frame: self._signals.put(number))
         threads = self._start()
-        while (told := self._signals.get()) == signal.SIGUSR1:
-            for rule in self._app.rules.values():
-                self._scan(rule, Trigger.SIGNAL)
+        while (told := self._told(self._health.tell())) not in STOP:
+            for rule in self._app.rules.values() if told else ():
+                self._schedule.soon(partial(self._scan, rule, Trigger.SIGNAL))
         for each in STOP:
             signal.signal(each, signal.SIG_DFL)
         return self._stop(threads, signal.Signals(told).name)
 
+    def _told(self, seconds: float) -> int:
+        """Return the next signal, or 0 where none comes in time."""
+        with suppress(Empty):
+            return self._signals.get(timeout=seconds)
+        return 0
+
     def _start(self) -> list[Thread]:
+        if self._app.settings.web.enabled:
+            self._web.open()
         events.SERVICE_STARTED.tell(
             version=version("sweeper"), rules=list(self._app.rules), queue=self._queue.name
         )
-        for worker in self._all_workers:
-            worker.stopping = self._stopping.is_set
+        for name, worker in self._workers.items():
+            worker.stopping = partial(self._asked_to_stop, name)
         threads = [
             Thread(target=self._watch, name="watch", daemon=True),
-            Thread(target=self._work, args=(self._outbound, "outbound"), daemon=True),
             *(
-                Thread(target=self._work, args=(worker, "database"), daemon=True)
-                for worker in self._workers
+                Thread(target=self._work, args=(name, worker), name=name, daemon=True)
+                for name, worker in self._workers.items()
             ),
         ]
         for thread in threads:
             thread.start()
-        for rule in self._app.rules.values():
-            every = self._app.settings.rules[rule.name].every
-            self._schedule.add(rule.name, every, partial(self._scan, rule))
-        self._schedule.add("heartbeat", self._app.settings.service.heartbeat_every, self._beat)
+        calls: dict[str, Callable[[], None]] = {
+            **{name: partial(self._scan, rule) for name, rule in self._app.rules.items()},
+            "heartbeat": Heartbeat(self._app, self._counters, self._health, self._outage).beat,
+            "history": self._prune,
+            "schedule": lambda: None,
+        }
+        for name, every in self._timetable.items():
+            self._schedule.add(name, every, partial(self._turn, name, calls[name]))
         self._schedule.start()
         return threads
 
@@ -122,9 +122,9 @@ class Service:
         deadline = time.monotonic() + self._app.settings.service.shutdown_grace.total_seconds()
         events.SERVICE_STOPPING.tell(signal=told_by)
         notify.stopping()
+        self._web.close()
         self._stopping.set()
-        for lane in self._awake.values():
-            lane.set()
+        self._wake()
         clock = Thread(target=self._schedule.stop, daemon=True)
         clock.start()
         clean = True
@@ -137,6 +137,24 @@ class Service:
         )
         return 0 if clean else 1
 
+    def _wake(self) -> None:
+        for lane in self._awake.values():
+            lane.set()
+
+    def _active(self) -> int:
+        return sum(worker.active for worker in self._workers.values())
+
+    def _turn(self, name: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        finally:
+            self._health.turned(name)
+
+    def _asked_to_stop(self, loop: str) -> bool:
+        """Return whether to stop; whoever asks, between two transactions, shows that it turns."""
+        self._health.turned(loop)
+        return self._stopping.is_set()
+
     def _scan(self, rule: Rule, trigger: Trigger = Trigger.SCHEDULE) -> None:
         settings = self._app.settings
         every = settings.rules[rule.name].every if trigger is Trigger.SCHEDULE else None
@@ -146,22 +164,21 @@ class Service:
         except ClockSkewedError:
             return  # the scan has said so itself
         except Exception as error:  # noqa: BLE001 -- the next tick tries again, whatever it was
+            self._counters.scanned(rule.name, "failed")
             self._outage.begin(error) if gone(error) else events.SCAN_FAILED.tell(
                 rule=rule.name, error=in_one_line(error)
             )
             return
-        self._scanned.add(rule.name)
+        self._health.scanned(rule.name)
+        self._counters.scanned(rule.name, "braked" if found and found.braked else "ok")
         if found and found.enqueued:
             self._awake["database"].set()
-        if self._scanned >= self._app.rules.keys() and not self._ready.is_set():
-            self._ready.set()
-            notify.ready()
-            events.SERVICE_READY.tell(seconds=round(time.monotonic() - self._began, 3))
 
     def _watch(self) -> None:
         """Look for visible messages with one cheap statement, often while there are some."""
         rest = self._queue.poll_min
         while not self._stopping.wait(rest.total_seconds()):
+            self._health.turned("watch")
             try:
                 with self._app.database.glance() as connection:
                     ready = self._app.queues.ready(connection)
@@ -170,16 +187,20 @@ class Service:
                 rest = self._queue.poll_max
                 continue
             self._outage.end()
+            self._health.read()
             if ready & set(self._app.queues.database):
                 self._awake["database"].set()
             if self._app.queues.outbound in ready:
                 self._awake["outbound"].set()
             rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
 
-    def _work(self, worker: Step, lane: str) -> None:
+    def _work(self, name: str, worker: Drain | Outbound) -> None:
         """Step while there is work; sleep until somebody says that there is more."""
+        lane = "outbound" if isinstance(worker, Outbound) else "database"
         awake = self._awake[lane]
-        while awake.wait() and not self._stopping.is_set():
+        while not self._asked_to_stop(name):
+            if not awake.wait(_NAP.total_seconds()) or self._stopping.is_set():
+                continue
             try:
                 tally = worker.step()
             except Exception as error:  # noqa: BLE001 -- the message is read again after its lease
@@ -187,36 +208,26 @@ class Service:
                     self._outage.begin(error)
                 else:
                     events.WORKER_FAILED.tell(lane=lane, error=in_one_line(error))
-                tally = None
+                awake.clear()
+                continue
+            self._health.read()
             if tally is None:
                 awake.clear()
             else:
                 self._counters.add(tally)
-            if self._stopping.is_set():
-                return
 
-    def _beat(self) -> None:
+    def _prune(self) -> None:
         try:
-            status = self._app.reader.read()
-        except Exception as error:  # noqa: BLE001 -- the heartbeat says DOWN instead
-            self._outage.begin(error)
-            queued, processing, dead = None, None, None
-        else:
-            queued = sum(depth.ready + depth.delayed for depth in status.queues.values())
-            processing = sum(depth.in_flight for depth in status.queues.values())
-            dead = status.dead.count
-        up = queued is not None and self._ready.is_set()
-        events.SERVICE_HEARTBEAT.tell(
-            status="UP" if up else "DOWN",
-            uptime_seconds=round(time.monotonic() - self._began, 1),
-            active_jobs=sum(worker.active for worker in self._all_workers),
-            processed=self._counters.processed,
-            failed=self._counters.failed,
-            queued=queued,
-            processing=processing,
-            dead=dead,
-        )
-        notify.status(
-            f"{'UP' if up else 'DOWN'}: {self._counters.processed} processed, "
-            f"{self._counters.failed} failed, {queued} queued, {dead} dead"
-        )
+            self._app.history.prune(clock.now(), partial(self._asked_to_stop, "history"))
+        except Exception as error:  # noqa: BLE001 -- the next hour tries again
+            self._outage.begin(error) if gone(error) else events.HISTORY_FAILED.tell(
+                error=in_one_line(error)
+            )
+
+
+def _patience(database: DatabaseSettings) -> timedelta:
+    """Return the longest that one turn may take, if every timeout in it is used up.
+
+    A batch takes at most eight statements, and may have to wait for the pool and to connect.
+    """
+    return 8 * database.statement_timeout + 2 * database.connect_timeout

@@ -97,6 +97,8 @@ class WebSettings(_Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 4010
+    required: bool = True
+    public: bool = False
     token: SecretStr | None = None
 
 
@@ -179,7 +181,10 @@ class Settings:
     def database_url(self) -> str:
         """The database's URL; raises SettingsError where there is none."""
         if self.database.url is None:
-            message = "database.url is not set\nset DATABASE_URL, or SWEEPER_DATABASE__URL"
+            message = (
+                "database.url is not set\n"
+                "set DATABASE_URL, or the credential database_url, which only root may read"
+            )
             raise SettingsError(message)
         return self.database.url.get_secret_value()
 
@@ -188,6 +193,12 @@ class Settings:
         """The URL for migrations, past any pooler; the usual one where there is no other."""
         direct = self.database.direct_url
         return direct.get_secret_value() if direct else self.database_url
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret's value, for the log to mask."""
+        leaves = (value for _, value in _leaves(self._model.model_dump()))
+        return [leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)]
 
     def demand(self) -> None:
         """Raise SettingsError, naming them all, where settings without a default are not set."""
@@ -214,7 +225,7 @@ class Settings:
 def load(
     catalog: Catalog, *, file: Path | None = None, flags: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Return the settings: flags over the environment over the file over the defaults.
+    """Return the settings: flags over the environment over credentials over the file.
 
     file  -- from --config; else SWEEPER_CONFIG, else /etc/sweeper/sweeper.toml where it exists
     flags -- by dotted name
@@ -225,8 +236,10 @@ def load(
     path = _path(file)
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    credentials, faults = _credentials(model)
     sources = (
         (str(path), list(_leaves(_read(path)))) if path else ("", []),
+        ("credential", credentials),
         *(
             (variable, [(f"database.{key}", os.environ[variable])])
             for variable, key in _PLATFORM.items()
@@ -239,7 +252,7 @@ def load(
         for name, value in leaves:
             _put(merged, name, value)
             origins[name] = origin
-    faults = [f"{name} is no setting" for name in _strangers(model)]
+    faults += [f"{name} is no setting" for name in _strangers(model)]
     faults += [
         f"{name} is a secret and does not belong in {path}: set {_variable(name)}"
         for name, _ in sources[0][1]
@@ -295,6 +308,38 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         message = f"{path} is no TOML: {error}"
         raise SettingsError(message) from error
+
+
+def _credentials(model: type[BaseModel]) -> tuple[list[tuple[str, Any]], list[str]]:
+    """Return what systemd hands over, and the faults in it: one file a secret, as web_token.
+
+    Outside a unit they are read from where the unit has them, by those who may (root).
+    https://systemd.io/CREDENTIALS/
+    """
+    own = SYSTEM_FILE.with_name("credentials")
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", own))
+    secrets = {name.replace(".", "_"): name for name in _secrets(model)}
+    found, faults = [], []
+    for file in sorted(folder.iterdir()) if os.access(folder, os.R_OK | os.X_OK) else ():
+        name = file.name.removeprefix(_PREFIX.lower())
+        if name not in secrets:
+            if folder == own or name != file.name:
+                known = ", ".join(secrets)
+                faults.append(f"credential {name} is no secret setting; there are {known}")
+        elif not os.access(file, os.R_OK):
+            faults.append(f"credential {name} cannot be read")
+        elif value := file.read_text("utf-8", errors="replace").strip():
+            found.append((secrets[name], value))
+        else:
+            faults.append(f"credential {name} is empty")
+    return found, faults
+
+
+def _secrets(model: type[BaseModel]) -> Iterator[str]:
+    for section, field in model.model_fields.items():
+        for key in getattr(field.annotation, "model_fields", ()):
+            if _is_secret(model, f"{section}.{key}"):
+                yield f"{section}.{key}"
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

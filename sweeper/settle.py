@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select
 from sweeper import clock, events
 from sweeper.database import Database, in_one_line
 from sweeper.errors import ClockSkewedError
-from sweeper.job import Batch, Fate, Job, JobType, Lane, Message, Section
+from sweeper.job import Batch, Fate, Job, JobType, Lane, Message, Section, Verdict
 from sweeper.lease import Lease
 from sweeper.ledger import Ending, Outcome, record
 from sweeper.queue import DeadLetter, Queues, fingerprint
@@ -53,6 +53,7 @@ class Desk:
     max_retries -- where neither a message nor its type says a number
     crash_limit -- reads without a verdict after which a message is dead
     max_skew    -- how far this host's clock and the database's may differ
+    observe     -- is told of every batch that has committed, and of the seconds that it took
     """
 
     database: Database
@@ -64,6 +65,7 @@ class Desk:
     max_retries: int
     crash_limit: int
     max_skew: timedelta
+    observe: Callable[["Conclusion", float], None] = lambda _conclusion, _seconds: None
     _debts: deque[Message] = field(default_factory=deque)
 
     def read(self, queues: Sequence[str], *, lease: timedelta, quantity: int) -> list[Message]:
@@ -92,9 +94,11 @@ class Desk:
         """Return the jobs among *messages* that are worked in *lane*.
 
         What is unreadable or has crashed too often is buried, a message for several keys becomes
-        several, and a job that another lane works is moved there.
+        several, and a job that another lane works is moved there. An outbound job that has crashed
+        too often is handed on: its handler has written down that it is under way.
         """
         jobs, strays, crowds = list[Job[Any]](), list[Job[Any]](), list[Crowd]()
+        crashed = list[Job[Any]]()
         dead = list[tuple[Message, DeadLetter]]()
         for message in messages:
             match understood(message, self.types, self.max_retries):
@@ -103,7 +107,10 @@ class Desk:
                 case Crowd() as crowd:
                     crowds.append(crowd)
                 case Job() as job if message.crashes >= self.crash_limit:
-                    dead.append((message, _crashed_letter(job, now)))
+                    if job.type.lane is lane is Lane.OUTBOUND:
+                        crashed.append(job)
+                    else:
+                        dead.append((message, _crashed_letter(job, now)))
                 case Job() as job if job.type.lane is not lane:
                     strays.append(job)
                 case Job() as job:
@@ -113,7 +120,7 @@ class Desk:
         tally = self._bury(dead, now)
         self._split(crowds)
         self._move(strays)
-        return Sorted(jobs, tally)
+        return Sorted(jobs, tally, crashed)
 
     @contextmanager
     def settling(
@@ -141,11 +148,14 @@ class Desk:
         groups: dict[Fate, list[Job[Any]]] = {fate: [] for fate in Fate}
         for job in batch.jobs:
             groups[batch.verdict(job).fate].append(job)
-        waiting = [job.body for job in groups[Fate.POSTPONED]]
-        self.queues.send(batch.tx, batch.jobs[0].message.queue, waiting, _PAUSE)
+        for delay, bodies in _waiting(batch, groups).items():
+            self.queues.send(batch.tx, batch.jobs[0].message.queue, bodies, delay)
         letters = [
-            _letter(job, Reason.REJECTED, batch.verdict(job).reason or "", batch.now)
-            for job in groups[Fate.REJECTED]
+            _crashed_letter(job, batch.now)
+            if fate is Fate.CRASHED
+            else _letter(job, reason, batch.verdict(job).reason or "", batch.now)
+            for fate, reason in _DEATHS.items()
+            for job in groups[fate]
         ]
         ids = self.queues.bury(batch.tx, letters)
         endings = [
@@ -154,7 +164,19 @@ class Desk:
             for job in groups[fate]
         ]
         record(batch.tx, endings, batch.now)
-        return Conclusion(batch.jobs[0].type.name, groups, list(zip(ids, letters, strict=True)))
+        buried = list(zip(ids, letters, strict=True))
+        return Conclusion(batch, groups, buried, self.observe)
+
+    def verdict(self, job: Job[Any], error: Exception) -> Verdict:
+        """Return what is to be said of a job that raised *error*."""
+        told = in_one_line(error)
+        match judge(job.attempt, error, max_retries=job.max_retries, backoff=self.backoff):
+            case Dead(reason):
+                return Verdict(Fate(reason), told)
+            case Retry(delay):
+                return Verdict(Fate.RETRIED, told, delay)
+            case other:
+                assert_never(other)
 
     def fail(self, job: Job[Any], error: Exception, now: datetime) -> Tally:
         """Carry out the verdict on a job that raised *error*: it is sent again, or buried."""
@@ -170,13 +192,7 @@ class Desk:
                 if not owned:
                     events.LEASE_LOST.tell(type=job.type.name, keys=[job.key])
                     return Tally()
-                events.JOB_RETRIED.tell(
-                    type=job.type.name,
-                    key=job.key,
-                    attempt=job.attempt,
-                    delay_seconds=delay.total_seconds(),
-                    error=told,
-                )
+                _tell_retried(job, delay, told)
                 return Tally(retried=1)
             case other:
                 assert_never(other)
@@ -255,10 +271,14 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """The jobs that can be worked, and what became of the messages that cannot."""
+    """The jobs that can be worked, and what became of the messages that cannot.
+
+    crashed -- outbound jobs that crashed too often, and are still to be buried
+    """
 
     jobs: list[Job[Any]]
     tally: Tally
+    crashed: Sequence[Job[Any]] = ()
 
     def by_type(self) -> list[list[Job[Any]]]:
         """Return the jobs apart by type, in the order of the messages."""
@@ -272,9 +292,10 @@ class Sorted:
 class Conclusion:
     """What a committed batch came to."""
 
-    type: str
+    batch: Batch[Any]
     groups: Mapping[Fate, Sequence[Job[Any]]]
     buried: Sequence[tuple[int, DeadLetter]]
+    observe: Callable[["Conclusion", float], None]
 
     @property
     def tally(self) -> Tally:
@@ -282,29 +303,53 @@ class Conclusion:
         return Tally(
             done=len(self.groups[Fate.DONE]),
             skipped=len(self.groups[Fate.SKIPPED]),
+            retried=len(self.groups[Fate.RETRIED]),
             postponed=len(self.groups[Fate.POSTPONED]),
             dead=len(self.buried),
         )
 
     def tell(self, seconds: float) -> None:
-        """Log it, now that it has happened: one line for the batch, one for each death."""
+        """Log it, now that it has happened: one line for the batch, one for each failure."""
         keys = {fate: [job.key for job in jobs] for fate, jobs in self.groups.items()}
         events.BATCH_DONE.tell(
-            type=self.type,
+            type=self.batch.jobs[0].type.name,
             done=keys[Fate.DONE],
             skipped=keys[Fate.SKIPPED],
             postponed=keys[Fate.POSTPONED],
             duration_ms=round(seconds * 1000, 1),
         )
+        for job in self.groups[Fate.RETRIED]:
+            verdict = self.batch.verdict(job)
+            _tell_retried(job, verdict.delay or _PAUSE, verdict.reason or "")
         for msg_id, letter in self.buried:
             _tell_dead(msg_id, letter)
+        self.batch.committed()
+        self.observe(self, seconds)
 
 
+_DEATHS = {
+    Fate.REJECTED: Reason.REJECTED,
+    Fate.EXHAUSTED: Reason.EXHAUSTED,
+    Fate.CRASHED: Reason.CRASHED,
+}
 _OUTCOMES = {
     Fate.DONE: Outcome.DONE,
     Fate.SKIPPED: Outcome.SKIPPED,
-    Fate.REJECTED: Outcome.DEAD,
+    **dict.fromkeys(_DEATHS, Outcome.DEAD),
 }
+
+
+def _waiting(
+    batch: Batch[Any], groups: Mapping[Fate, Sequence[Job[Any]]]
+) -> Mapping[timedelta, Sequence[Mapping[str, Any]]]:
+    """Return the bodies of what is sent again, by how long it rests."""
+    waiting: dict[timedelta, list[Mapping[str, Any]]] = {}
+    for job in (*groups[Fate.POSTPONED], *groups[Fate.RETRIED]):
+        verdict = batch.verdict(job)
+        failed = verdict.fate is Fate.RETRIED
+        body = again(job, verdict.reason or "") if failed else job.body
+        waiting.setdefault(verdict.delay or _PAUSE, []).append(body)
+    return waiting
 
 
 def _letter(
@@ -365,6 +410,16 @@ def _dead_ending(message: Message, letter: DeadLetter) -> Ending:
         outcome=Outcome.DEAD,
         reason=letter.reason,
         attempt=letter.attempts,
+    )
+
+
+def _tell_retried(job: Job[Any], delay: timedelta, error: str) -> None:
+    events.JOB_RETRIED.tell(
+        type=job.type.name,
+        key=job.key,
+        attempt=job.attempt,
+        delay_seconds=delay.total_seconds(),
+        error=error,
     )
 
 

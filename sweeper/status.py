@@ -11,7 +11,7 @@ from sweeper import clock
 from sweeper.catalog import Catalog
 from sweeper.clock import iso
 from sweeper.database import Database
-from sweeper.ledger import last_sweeps
+from sweeper.ledger import completed, last_sweeps
 from sweeper.queue import Depth, Queues, pgmq_version
 from sweeper.rule import Rule
 
@@ -52,13 +52,22 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything that a person, a dashboard or an alarm asks for."""
+    """Everything that a person, a dashboard or an alarm asks for.
+
+    figures -- the job files' own numbers, by name
+    """
 
     at: str
     queues: Mapping[str, Depth]
     dead: Dead
     rules: Mapping[str, Overdue]
     database: Server
+    figures: Mapping[str, float]
+
+    @property
+    def oldest_overdue_seconds(self) -> float:
+        """The longest that any row is beyond its rule's limit."""
+        return max((rule.oldest_overdue_seconds for rule in self.rules.values()), default=0.0)
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `status --json` prints."""
@@ -94,7 +103,16 @@ class Reader:
                     server=tx.execute(_SERVER).scalar_one(),
                     skew_ms=round(skew / timedelta(milliseconds=1), 1),
                 ),
+                figures={
+                    figure.name: float(tx.execute(figure.query).scalar() or 0)
+                    for figure in self.catalog.figures
+                },
             )
+
+    def completed(self) -> int:
+        """Return how many jobs were done, or needed nothing, as far back as the books remember."""
+        with self.database.transaction() as tx:
+            return completed(tx)
 
     def _overdue(
         self, tx: Connection, rule: Rule, now: datetime, last: tuple[datetime, bool] | None

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -86,8 +86,11 @@ class Sweep:
     def drain(self, progress: Progress = lambda _tally: None) -> Tally:
         """Work off every visible message; what is sent with a delay waits for the next pass."""
         total = Tally()
-        while tallies := [tally for worker in self.workers if (tally := worker.step())]:
-            for tally in tallies:
-                progress(tally)
-                total += tally
+        while tally := next(self._steps(), None):
+            progress(tally)
+            total += tally
         return total
+
+    def _steps(self) -> Iterator[Tally]:
+        """Step the workers in their order: orders never wait for a slow provider."""
+        return (tally for worker in self.workers if (tally := worker.step()))

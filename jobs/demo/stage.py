@@ -25,6 +25,7 @@ _SCRIPT: Mapping[str, Any] = {
     "retry.jitter": 0.0,
     "safety.max_per_sweep": 1000,
     "service.heartbeat_url": None,
+    "web.required": False,
     "whatsapp.provider": "log",
 }
 

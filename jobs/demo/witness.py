@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, text
 
-from jobs.refunds import REFUND
+from jobs.debts import REFUND
 from jobs.tables import NOTIFICATION_LOG, ORDER
 from sweeper import clock
 from sweeper.app import App

@@ -225,6 +225,25 @@ def test_a_provider_that_fails_is_asked_again(app: App, connection: Connection) 
     assert notice(connection)["status"] == "sent"
 
 
+def test_a_notice_whose_retries_are_used_up_has_failed(app: App, connection: Connection) -> None:
+    """DOMAIN 6: sent, failed or suppressed in the end, and never `sending` for good."""
+    noticed(connection)
+
+    def answer(_parcel: Any, _call: Callable[[Any], Any]) -> Any:
+        message = "refused"
+        raise ConnectionError(message)
+
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND, maxRetries=1)
+    for _ in range(2):
+        drain(answered_by(app, TYPE, answer))
+        make_visible(app)
+
+    assert [letter.reason for letter in dead_letters(app)] == ["exhausted"]
+    row = notice(connection)
+    assert (row["status"], row["sentAt"]) == ("failed", None)
+    assert "refused" in row["errorMessage"]
+
+
 def test_a_provider_that_refuses_one_keeps_the_others_going(
     app: App, connection: Connection
 ) -> None:
@@ -254,6 +273,7 @@ def test_an_event_without_a_text_is_rejected(app: App, connection: Connection) -
 
     assert drain(app) == Tally(dead=1)
     assert [letter.reason for letter in dead_letters(app)] == ["rejected"]
+    assert notice(connection)["status"] == "failed"
 
 
 def test_no_full_phone_number_is_logged(app: App, shop: Shop, connection: Connection) -> None:

@@ -294,12 +294,14 @@ def test_products_are_locked_in_the_order_of_their_ids(
 
     worker = Thread(target=drain, args=[app])
     worker.start()
-    wait_for_a_blocked_session(connection)
-    with pytest.raises(OperationalError, match="could not obtain lock"):
-        asker.execute(lock, {"id": first})  # the worker, who waits for the second, holds it
-    holder.rollback()
-    asker.rollback()
-    worker.join()
+    try:
+        wait_for_a_blocked_session(connection)
+        with pytest.raises(OperationalError, match="could not obtain lock"):
+            asker.execute(lock, {"id": first})  # the worker holds it, and waits for the second
+    finally:
+        asker.rollback()
+        holder.rollback()
+        worker.join()
 
     assert shop.status(order) == "cancelled"
     assert (shop.stock(first), shop.stock(second)) == (2, 2)

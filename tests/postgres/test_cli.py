@@ -28,6 +28,7 @@ from sweeper.app import App
 from sweeper.cli import main
 from sweeper.database import Database
 from sweeper.queue import install_pgmq
+from tests import spoken
 from tests.conftest import (
     DEAD,
     HIGH,
@@ -85,6 +86,10 @@ COMMANDS = (
     "dead drop",
     "explain",
     "audit",
+    "refunds",
+    "refunds list",
+    "refunds settle",
+    "refunds export",
     "purge",
     "doctor",
     "grants",
@@ -902,7 +907,7 @@ def test_the_service_sweeps_and_stops_when_it_is_told(
         process.send_signal(told)
         out, err = process.communicate(timeout=10)
 
-    lines = [json.loads(line) for line in out.splitlines()]
+    lines = spoken.lines(out)
     names = [line["event"] for line in lines]
     assert (0, "") == (process.returncode, err)
     assert {("timestamp", "level", "event", "instance")} == {tuple(line)[:4] for line in lines}

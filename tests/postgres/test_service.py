@@ -1,6 +1,5 @@
 """`sweeper run`: signals, outages, and a stop that costs nobody anything."""
 
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
+from tests import spoken
 from tests.conftest import HOUR, Connect, messages, scan, wait_for_a_blocked_session
 
 Start = Callable[..., "Running"]
@@ -40,7 +40,7 @@ class Running:
 
     def told(self, event: str) -> list[dict[str, object]]:
         """Return the lines of one event."""
-        lines = map(json.loads, self._log.read_text().splitlines())
+        lines = spoken.lines(self._log.read_text())
         return [line for line in lines if line["event"] == event]
 
     def wait_for(self, event: str) -> dict[str, object]:

@@ -112,6 +112,16 @@ def test_a_zone_that_the_client_asks_for_changes_nobodys_limit(
     assert_all_is_utc(shop, orders)
 
 
+@pytest.mark.parametrize("place", ["database", "login"])
+def test_every_transaction_of_ours_is_in_utc(
+    open_app: OpenApp, database_url: str, place: str
+) -> None:
+    """L4: what a statement may say of the current time, or read as text, is UTC as well."""
+    with living_in(place, ZONES[0], database_url), open_app().database.transaction() as tx:
+        assert zone_of_a_new_session(database_url) == ZONES[0]
+        assert tx.execute(text("show timezone")).scalar_one() == "UTC"
+
+
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_zone_of_this_process_changes_nobodys_limit(
     app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch, zone: str

@@ -2,12 +2,15 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from sweeper import events
 from sweeper.events import CATALOGUE, Event
+from tests.spoken import SCHEMA
 
 # What happened, in one word; these are the ones that do not end in -ed.
 SAYINGS = {
@@ -45,7 +48,29 @@ PROMISED = (
 
 HEAD = {"timestamp", "level", "event", "instance"}
 
+# By the type in the schema; a choice is the first of its members.
+SAMPLES: dict[str, Any] = {
+    "string": "2026-01-31T12:00:00Z",
+    "integer": 1,
+    "number": 1.5,
+    "boolean": True,
+    "array": ["c0"],
+    "object": {"refunds_owed": 1.0},
+}
+
 each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in CATALOGUE])
+
+
+def sample(event: Event) -> dict[str, Any]:
+    """Return values that the catalogue allows."""
+    schema = SCHEMA["$defs"][event.name]["properties"]
+    return {name: example(schema[name]) for name in event.fields}
+
+
+def example(kind: Mapping[str, Any]) -> Any:
+    """Return a value of that kind."""
+    (first, *_) = kind["type"] if isinstance(kind["type"], list) else [kind["type"]]
+    return kind.get("enum", [SAMPLES[first]])[0]
 
 
 @each
@@ -107,7 +132,7 @@ def test_what_is_loud_says_what_to_do(event: Event) -> None:
 
 @each
 def test_an_event_is_told_with_its_fields_at_its_level(event: Event) -> None:
-    values = {name: f"a {name}" for name in event.fields}
+    values = sample(event)
 
     with capture_logs() as lines:
         event.tell(**values)

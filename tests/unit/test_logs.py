@@ -3,8 +3,10 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ import structlog
 from freezegun import freeze_time
 
 from sweeper import events, logs
+from sweeper.events import LIBRARY_LOGGED
 from sweeper.ledger import INSTANCE
+from tests import spoken
 
 
 class Terminal(io.StringIO):
@@ -43,7 +47,8 @@ def pipe() -> io.StringIO:
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+    """Return what was logged; every line of it is valid by the schema."""
+    return spoken.lines(stream.getvalue())
 
 
 def test_a_line_begins_with_what_every_line_has(pipe: io.StringIO) -> None:
@@ -92,8 +97,55 @@ def test_the_libraries_lines_go_through_the_same_pipe(pipe: io.StringIO) -> None
     logging.getLogger("some.library").warning("gone %s", "wrong")
 
     (line,) = lines(pipe)
-    assert ["timestamp", "level", "event", "instance"] == list(line)
-    assert ("warning", "gone wrong") == (line["level"], line["event"])
+    assert ["timestamp", "level", "event", "instance", *LIBRARY_LOGGED.fields] == list(line)
+    assert ("library.logged", "warning") == (line["event"], line["level"])
+    assert ("some.library", "gone wrong", None) == tuple(map(line.get, LIBRARY_LOGGED.fields))
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [(5, "debug"), (10, "debug"), (25, "info"), (30, "warning"), (40, "error"), (50, "error")],
+)
+def test_a_library_s_level_becomes_one_of_ours(level: int, told: str) -> None:
+    stream = io.StringIO()
+    logs.set_up("debug", "json", stream)
+    logging.getLogger().setLevel(1)
+
+    logging.getLogger("some.library").log(level, "hm")
+
+    (line,) = lines(stream)
+    assert told == line["level"]
+
+
+def test_a_warning_of_python_itself_goes_through_the_same_pipe(pipe: io.StringIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn("old ways", DeprecationWarning, stacklevel=1)
+
+    (line,) = lines(pipe)
+    assert "py.warnings" == line["logger"]
+    assert "old ways" in line["said"]
+
+
+def test_a_thread_that_dies_says_so_in_one_line(pipe: io.StringIO) -> None:
+    thread = Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+
+    (line,) = lines(pipe)
+    assert ("error", "threading") == (line["level"], line["logger"])
+    assert line["exception"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_line_with_a_fault_is_not_dumped_elsewhere(
+    pipe: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """L11: logging's own complaint would show the values as they are."""
+    logging.getLogger("some.library").warning("%d", "0812-0000-0001")
+
+    assert ("", "") == (pipe.getvalue(), capsys.readouterr().err)
 
 
 def test_an_exception_stays_on_its_line(pipe: io.StringIO) -> None:
@@ -103,7 +155,22 @@ def test_an_exception_stays_on_its_line(pipe: io.StringIO) -> None:
         logging.getLogger("some.library").exception("boom")
 
     (line,) = lines(pipe)
-    assert "ZeroDivisionError: division by zero" in line["exception"]
+    assert line["exception"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_traceback_on_a_terminal_shows_no_local_variable() -> None:
+    """L11: what a function held when it failed may be anybody's phone."""
+    terminal = Terminal()
+    logs.set_up("info", "auto", terminal)
+    held = "Sari Wulandari"
+
+    try:
+        _ = 1 / (len(held) - 14)
+    except ZeroDivisionError:
+        logging.getLogger("some.library").exception("boom")
+
+    assert "ZeroDivisionError: division by zero" in terminal.getvalue()
+    assert "Wulandari" not in terminal.getvalue()
 
 
 def test_a_text_of_two_lines_stays_on_its_line(pipe: io.StringIO) -> None:
@@ -114,10 +181,10 @@ def test_a_text_of_two_lines_stays_on_its_line(pipe: io.StringIO) -> None:
 
 
 def test_a_value_that_is_no_json_is_written_as_text(pipe: io.StringIO) -> None:
-    events.DATABASE_RECOVERED.tell(seconds=timedelta(seconds=2))
+    events.DATABASE_LOST.tell(error=timedelta(seconds=2))
 
     (line,) = lines(pipe)
-    assert "0:00:02" == line["seconds"]
+    assert "0:00:02" == line["error"]
 
 
 @pytest.mark.parametrize(
@@ -136,10 +203,13 @@ def test_what_is_less_than_the_level_is_not_logged(level: str, told: list[str]) 
     for name in ("debug", "info", "warning", "error"):
         getattr(structlog.get_logger("sweeper"), name)("some.event")
 
-    assert told == [line["level"] for line in lines(stream)]
+    assert told == [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
 
 
-@pytest.mark.parametrize("library", ["alembic", "apscheduler.scheduler", "sqlalchemy.engine"])
+@pytest.mark.parametrize(
+    "library",
+    ["alembic", "apscheduler.scheduler", "httpcore", "httpx", "sqlalchemy.engine", "uvicorn.error"],
+)
 def test_the_libraries_chatter_is_not_logged(library: str) -> None:
     stream = io.StringIO()
     logs.set_up("debug", "json", stream)

@@ -1,7 +1,9 @@
 """What the service manager hears, over a real datagram socket."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -33,10 +35,11 @@ def in_a_file(
         (notify.ready, "READY=1"),
         (notify.alive, "WATCHDOG=1"),
         (notify.stopping, "STOPPING=1"),
+        (lambda: notify.starting(timedelta(seconds=30)), "EXTEND_TIMEOUT_USEC=30000000"),
         (lambda: notify.status("UP: 12 processed"), "STATUS=UP: 12 processed"),
         (lambda: notify.tell(READY="1", STATUS="there"), "READY=1\nSTATUS=there"),
     ],
-    ids=["ready", "alive", "stopping", "status", "two at once"],
+    ids=["ready", "alive", "stopping", "starting", "status", "two at once"],
 )
 def test_each_word_is_one_datagram(
     in_a_file: socket.socket, say: Callable[[], bool], heard: str
@@ -76,3 +79,26 @@ def test_a_manager_that_went_away_is_no_reason_to_fail(
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
 
     assert not notify.stopping()
+
+
+@pytest.mark.parametrize("pid", [None, str(os.getpid())], ids=["for all", "for us"])
+def test_the_watchdog_says_how_often_it_must_be_fed(
+    pid: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    if pid:
+        monkeypatch.setenv("WATCHDOG_PID", pid)
+
+    assert timedelta(seconds=30) == notify.watchdog()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}],
+    ids=["nobody", "nonsense", "another process"],
+)
+def test_nobody_watches_us(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert notify.watchdog() is None

@@ -199,18 +199,17 @@ def test_a_call_that_fails_is_called_again(schedule: Schedule) -> None:
     ticks.next()
 
 
-def test_a_signal_hurries_everything(schedule: Schedule) -> None:
-    one, other = Ticks(), Ticks()
-    schedule.add("one", NEVER, one)
-    schedule.add("other", NEVER, other)
+def test_what_is_wanted_soon_is_called_once_beside_the_clock(schedule: Schedule) -> None:
+    ticks, wanted = Ticks(), Ticks()
+    schedule.add("expire_dp", NEVER, ticks)
     schedule.start()
-    one.next()
-    other.next()
+    ticks.next()
 
-    schedule.hurry()
+    schedule.soon(wanted)
 
-    one.next()
-    other.next()
+    wanted.next()
+    assert wanted.silent_for(0.2)
+    assert ticks.silent_for(0)
 
 
 def test_after_the_stop_nothing_is_called(schedule: Schedule) -> None:

@@ -1,0 +1,109 @@
+"""The rows of NotificationLog: written down, taken for sending, and marked with what came of it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Text,
+    any_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from jobs.tables import NOTIFICATION_LOG
+from sweeper import UtcTimestamp
+
+CLAIM = "claim"
+"""In the metadata of a notice under way: when the message was created that sends it."""
+
+UNKNOWN = "unknown"
+"""In the metadata: how many calls for it ended without a reply."""
+
+_LOG = NOTIFICATION_LOG.c
+_OPEN = ("queued", "sending", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is to stand in a notice's row; *notes* are added to its metadata."""
+
+    id: str
+    status: str
+    error: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def notice_id(*about: str) -> str:
+    """Return an id in the shape of the platform's own, always the same for the same words."""
+    return f"c{sha256(' '.join(about).encode()).hexdigest()[:24]}"
+
+
+def notice_id_of(order_id: ColumnElement[str], event_type: str) -> ColumnElement[str]:
+    """Return the same id of an order's notice as `notice_id` does, for a statement."""
+    digest = func.sha256(func.convert_to(order_id + literal(f" {event_type}"), "UTF8"))
+    return literal("c", Text) + func.left(func.encode(digest, "hex"), 24)
+
+
+def write_down(tx: Connection, rows: Sequence[Mapping[str, Any]], now: datetime) -> None:
+    """Add notices that are not there yet, as queued."""
+    usual = {
+        "recipientType": "PHONE",
+        "channel": "WHATSAPP",
+        "status": "queued",
+        "createdAt": now,
+    }
+    if rows:
+        values = [{**usual, **row} for row in rows]
+        tx.execute(insert(NOTIFICATION_LOG).values(values).on_conflict_do_nothing())
+
+
+def locked(tx: Connection, ids: Iterable[str]) -> dict[str, Any]:
+    """Return notices by id, each locked until the transaction ends."""
+    query = (
+        select(_LOG.id, _LOG.recipientId, _LOG.channel, _LOG.eventType, _LOG.status, _LOG.metadata)
+        .where(_LOG.id == any_(cast(list(ids), ARRAY(Text))))
+        .order_by(_LOG.id)
+        .with_for_update()
+    )
+    return {row.id: row for row in tx.execute(query)}
+
+
+def mark(tx: Connection, marks: Sequence[Mark], now: datetime) -> None:
+    """Write *marks* in one statement; a notice that somebody else has ended is left alone."""
+    if not marks:
+        return
+    columns = {
+        "id": [each.id for each in marks],
+        "status": [each.status for each in marks],
+        "error": [each.error for each in marks],
+        "notes": [json.dumps(each.notes) for each in marks],
+    }
+    rows = select(
+        *(func.unnest(cast(values, ARRAY(Text))).label(name) for name, values in columns.items())
+    ).subquery("marks")
+    known = case(
+        (func.jsonb_typeof(_LOG.metadata) == "object", _LOG.metadata), else_=cast({}, JSONB)
+    )
+    sent_at = case((rows.c.status == "sent", literal(now, UtcTimestamp)), else_=_LOG.sentAt)
+    tx.execute(
+        update(NOTIFICATION_LOG)
+        .values(
+            status=rows.c.status,
+            errorMessage=rows.c.error,
+            sentAt=sent_at,
+            metadata=known.op("-")(literal(CLAIM, Text)).op("||")(cast(rows.c.notes, JSONB)),
+        )
+        .where(_LOG.id == rows.c.id, _LOG.status.in_(_OPEN))
+    )

@@ -1,0 +1,127 @@
+"""No secret and no full phone number leaves the process: what looks like one is masked."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+from structlog.typing import EventDict
+
+PHONE = "[phone]"
+SECRET = "***"  # noqa: S105 -- the mask, not a secret
+
+_SHORTEST = 4  # a secret of fewer characters would mask half of every line
+
+# Most strings of most lines are an id of the platform (a cuid), or one word without a number.
+_ID = re.compile(r"c[0-9a-z]{24}")
+_WORD = re.compile(r"[A-Za-z_.-]{,30}")
+
+# What is long and full of digits, and no phone: UUID, cuid, digest, ISO 8601.
+_NO_PHONE = r"""
+    (?<! [0-9a-z] )
+    (?: [0-9a-f]{8} (?:-[0-9a-f]{4}){3} -[0-9a-f]{12}
+      | (?-i: c [0-9a-z]{24} )
+      | [0-9a-f]{32} | [0-9a-f]{40} | [0-9a-f]{64}
+      | (?:19|20)\d\d-[01]\d-[0-3]\d
+        (?: [T\ ] \d\d:\d\d (?: :\d\d (?:[.,]\d{1,9})? )? (?: Z | [+-]\d\d (?: :?\d\d )? )? )?
+      | (?:19|20)\d{6} T \d{6} (?:\d{3})?
+    )
+    (?! [0-9a-z] )
+"""
+# Between two digits: anything that people, chat programs, URLs and repr() put there.
+_GAP = r"(?: [-\s().+\u2000-\u206f] | %2[089BD] | \\(?: [nrt] | x[0-9a-f]{2} | u[0-9a-f]{4} ) ){,4}"
+_TIGHT = _GAP.replace(".", "")  # where a dot would make a decimal number
+_ALONE = r"(?<! \d ) (?<! \d\. )"
+# Any country's after a plus sign or 00 (ITU-T E.164: at most 15 digits, and what a checkout puts
+# before them); Indonesian mobiles (8, then 7 digits or more) after any heap of 62 and 0, or bare.
+_A_PHONE = rf"""
+    (?: \+ | %2B | {_ALONE} 00 ) (?! \d+\.\d\ s\b ) {_GAP} [1-9] (?: {_GAP} \d ){{7,16}}
+  | {_ALONE} (?: (?:62|0) {_TIGHT} ){{1,4}} 8 (?: {_GAP} \d ){{7,12}}
+  | {_ALONE} 8[1235789] (?: {_TIGHT} \d ){{7,11}}
+"""
+_PHONES = re.compile(rf"({_NO_PHONE}) | (?: {_A_PHONE} ) (?!\d)", re.VERBOSE | re.IGNORECASE)
+
+_NAMED = r"(?: password | passwd | passphrase | secret | token | api[-_]?key )"
+_CREDENTIALS = re.compile(
+    rf"""
+    ( :// [^\s:/@]{{,100}} : ) \S{{,300}} (?=@)
+  | ( \b bearer \s+ ) [^\s"',;)}}\]]+
+  | ( (?: authorization | cookie ) (?: ["']? \s* [:=] | ["'] \s* , ) \s* (?: b?["'] )? ) [^"'\r\n]+
+  | ( {_NAMED} ["']? \s* [:=] \s* ) (?: b?"[^"]*" | b?'[^']*' | [^\s"',;&)}}\]]+ )
+  | () \b eyJ [\w-]+ (?: \.[\w-]+ ){{1,2}}
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_SECRET_KEY = re.compile(rf"(?: {_NAMED} | authorization | cookie ) $", re.VERBOSE | re.IGNORECASE)
+
+_known: dict[str, re.Pattern[str]] = {}
+
+
+def know(secrets: Iterable[str]) -> None:
+    """From now on mask these values, and none that were known before, wherever they stand."""
+    whole = [each for secret in secrets for each in (secret, unquote(secret), *_password(secret))]
+    longest_first = sorted(set(whole), key=len, reverse=True)
+    _known.clear()
+    _known.update({each: _pattern(each) for each in longest_first if len(each) >= _SHORTEST})
+
+
+def text(value: str) -> str:
+    """Return *value* without secrets and phones; ids, times and numbers stay."""
+    if _ID.fullmatch(value) and value not in _known:
+        return value
+    for secret in _known.values():
+        value = secret.sub(SECRET, value)
+    if _WORD.fullmatch(value):
+        return value
+    value = _CREDENTIALS.sub(lambda found: f"{found[found.lastindex or 0]}{SECRET}", value)
+    return _PHONES.sub(lambda found: found[1] or PHONE, value)
+
+
+def line(_logger: object, _method: str, values: EventDict) -> EventDict:
+    """Mask what a log line says: the last processor before the one that writes it."""
+    return {name: value if name == "level" else _masked(value) for name, value in values.items()}
+
+
+def _masked(value: Any) -> Any:
+    """Return *value* in JSON's own types, so that nothing becomes text after this."""
+    match value:
+        case str():
+            return text(value)
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {
+                text(str(name)): SECRET if _SECRET_KEY.search(str(name)) else _masked(inner)
+                for name, inner in value.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            return [_masked(inner) for inner in value]
+        case _:
+            return text(str(value))
+
+
+def _password(secret: str) -> Iterator[str]:
+    """Yield the password of a URL, as it stands there and as it is meant."""
+    _, scheme, rest = secret.partition("://")
+    password = rest.rpartition("@")[0].partition(":")[2] if scheme else ""
+    yield from (password, unquote(password))
+
+
+def _pattern(secret: str) -> re.Pattern[str]:
+    """Return how texts, URLs, JSON and repr() spell *secret*, even one within the other."""
+    return re.compile("".join(map(_spelled, re.findall(r"\\+|[^\\]", secret))))
+
+
+def _spelled(letter: str) -> str:
+    if letter.isascii() and letter.isalnum():
+        return letter
+    if letter.startswith("\\"):
+        return r"(?:\\|%5C)+"
+    escapes = {json.dumps(letter)[1:-1], repr(letter)[1:-1]} - {letter}
+    spellings = [
+        r"\\*" + re.escape(letter),
+        *(r"\\+".join(map(re.escape, escape.split("\\"))) for escape in escapes),
+        *(f"(?i:{re.escape(each)})" for each in (quote(letter, safe=""), quote_plus(letter))),
+    ]
+    return f"(?:{'|'.join(spellings)})"

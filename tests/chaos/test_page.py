@@ -1,0 +1,184 @@
+"""The page in a real browser: what a person sees on it, and what a person does with it.
+
+SWEEPER_TEST_SCREENSHOTS=docs puts its pictures there.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.demo.people import INT_MAX
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from tests.browser import Page, chromium
+from tests.conftest import (
+    HOUR,
+    MINUTE,
+    OpenApp,
+    dead_letters,
+    messages,
+    scan,
+    send,
+    send_raw,
+    sweep,
+)
+from tests.site import TOKEN, Site, served
+
+PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` takes it away
+SCREENS = [(390, 844, False), (390, 844, True), (1280, 900, False), (1280, 900, True)]
+PHONE = "0812-3456-7890"
+
+
+@pytest.fixture(scope="module")
+def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Start the browser, once."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
+
+
+@pytest.fixture
+def browser(chromium_page: Page) -> Iterator[Page]:
+    """Lend a browser that nobody has signed in with; it has nothing to complain of afterwards."""
+    chromium_page.command("Network.clearBrowserCookies")
+    chromium_page.complaints.clear()
+    yield chromium_page
+    assert [] == chromium_page.complaints
+
+
+@pytest.fixture
+def acting(open_app: OpenApp) -> App:
+    """Return an app whose page may be acted on."""
+    return open_app(web__token=TOKEN, web__port=0)
+
+
+@pytest.fixture
+def site(acting: App) -> Iterator[Site]:
+    """Serve its page."""
+    with served(acting) as site:
+        yield site
+
+
+def furnish(app: App, shop: Shop) -> str:
+    """Leave something of everything behind; return the order whose job is dead."""
+    tins, shelf = shop.product(stock=8), shop.product(stock=INT_MAX)
+    for days in (2, 3, 5):
+        shop.order(
+            status="awaiting_validation",
+            age=days * 24 * HOUR,
+            paid_ago=25 * HOUR,
+            dp_amount=days * 60_000,
+            dp_proof_url="https://example.com/dp.jpg",
+        )
+    sweep(app, actor="ratih", reason="after the weekend")
+    overflowing = shop.order(age=50 * MINUTE, items=[(shelf, 1)])
+    send(app, "ORDER_EXPIRE_DP", {"orderId": overflowing}, maxRetries=0)
+    send_raw(app, f'{{"type": "NOTIFICATION_SEND_WHATSAPP", "payload": "{PHONE}"}}')
+    send_raw(app, '"expire everything"')
+    sweep(app)
+    shop.order(age=40 * MINUTE, dp_proof_url="https://example.com/dp.jpg")
+    for minutes in (31, 33, 38):
+        shop.order(age=minutes * MINUTE, items=[(tins, 1)])
+    scan(app)
+    shop.order(age=31 * MINUTE, items=[(tins, 2)])
+    return overflowing
+
+
+def pressed_in(browser: Page, site: Site) -> None:
+    """Open the page on a desk, and sign in."""
+    browser.look(width=1280, height=900)
+    browser.open(site.url)
+    browser.fill("[name=token]", TOKEN)
+    browser.press("Sign in")
+    browser.until("document.body.innerText.includes('Sweep by hand')")
+
+
+def test_a_person_sees_everything_at_one_glance(
+    acting: App, site: Site, shop: Shop, browser: Page, tmp_path: Path
+) -> None:
+    """L11, and nothing sticks out at either width, by day or by night."""
+    doomed = furnish(acting, shop)
+    folder = Path(PICTURES) if PICTURES else tmp_path
+
+    for width, height, dark in SCREENS:
+        browser.look(width=width, height=height, dark=dark)
+        browser.open(site.url)
+        picture = folder / f"page-{width}-{'dark' if dark else 'light'}.png"
+        picture.write_bytes(browser.picture())
+        assert width >= browser.ask("document.documentElement.scrollWidth")
+
+    read = browser.text()
+    for words in (
+        "5 overdue",
+        f"{doomed}\t50 min\tdead letter 3: exhausted",
+        "pending_dp with evidence of payment",
+        "waits in the queue",
+        "the next scan finds it",
+        "NumericValueOutOfRange",
+        "ratih: after the weekend",
+        "Rp 600.000",
+    ):
+        assert words in read
+    assert PHONE not in read
+
+
+def test_the_page_refreshes_itself_and_keeps_what_is_open(
+    acting: App, site: Site, shop: Shop, browser: Page
+) -> None:
+    furnish(acting, shop)
+    pressed_in(browser, site)
+    browser.press("Drop")
+    shop.order(age=31 * MINUTE)
+    browser.until("document.title.startsWith('6 overdue')")
+
+    assert 1 == browser.ask("document.querySelectorAll('details[open]').length")
+
+
+def test_a_page_that_gets_no_answer_says_that_it_is_old(acting: App, browser: Page) -> None:
+    """Alive but not working is the worst: what is shown must never look fresh when it is not."""
+    with served(acting) as site:
+        browser.open(site.url)
+        assert "What you see is old" not in browser.text()
+    browser.until("document.body.innerText.includes('What you see is old')")
+    browser.complaints.clear()  # of the connection that was refused
+
+
+def test_a_person_previews_a_sweep_and_runs_it(
+    acting: App, site: Site, shop: Shop, browser: Page
+) -> None:
+    order = shop.order(age=HOUR)
+    pressed_in(browser, site)
+    browser.fill("[name=reason]", "before lunch")
+    browser.press("Preview")
+    browser.until("document.body.innerText.includes('1 would be swept')")
+    assert order in browser.text()
+    assert [] == messages(acting)
+
+    browser.press("Run this sweep")
+    browser.until("document.body.innerText.includes('1 enqueued.')")
+    assert 1 == len(messages(acting))
+    assert "web 127.0.0.1: before lunch" in browser.text()
+
+
+def test_a_person_retries_one_cause_of_death_and_drops_another(
+    acting: App, site: Site, shop: Shop, browser: Page
+) -> None:
+    furnish(acting, shop)
+    pressed_in(browser, site)
+    browser.press("Retry")
+    browser.until("document.body.innerText.includes('1 sent again.')")
+    assert 2 == len(dead_letters(acting))
+
+    browser.press("Drop")
+    browser.press("Drop 1 for good")
+    browser.until("document.body.innerText.includes('1 dropped.')")
+    assert 1 == len(dead_letters(acting))
+
+
+def test_a_wrong_token_asks_for_the_right_one(site: Site, browser: Page) -> None:
+    browser.open(site.url)
+    browser.fill("[name=token]", "tebakan")
+    browser.press("Sign in")
+    browser.until("document.body.innerText.includes('The token, please')")
+    browser.complaints.clear()  # of the answer 401

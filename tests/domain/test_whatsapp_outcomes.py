@@ -1,0 +1,436 @@
+"""What a provider answers, and where it ends: in NotificationLog, in the queue and in the log."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, text
+from structlog.testing import capture_logs
+
+from jobs.send_whatsapp import NO_REPLY
+from jobs.tables import NOTIFICATION_LOG
+from sweeper.app import App
+from sweeper.settle import Tally
+from tests.conftest import (
+    NOW,
+    OUTBOUND,
+    OpenApp,
+    dead_letters,
+    drain,
+    endings,
+    make_visible,
+    messages,
+    rows,
+    send,
+)
+from tests.provider import TOKEN, Mood, Provider, provider
+
+TYPE = "NOTIFICATION_SEND_WHATSAPP"
+PHONE, NUMBER = "0812-3456-7890", "6281234567890"
+
+
+@pytest.fixture(params=["cloud", "fonnte"])
+def whatsapp(request: pytest.FixtureRequest) -> Iterator[Provider]:
+    with provider(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def app(open_app: OpenApp, whatsapp: Provider) -> App:
+    return open_app(**whatsapp.settings())
+
+
+def noticed(app: App, connection: Connection, name: str = "cnotice", **columns: Any) -> str:
+    """Add a notice with its message, as an order's change does."""
+    row = {
+        "id": name,
+        "recipientType": "PHONE",
+        "recipientId": PHONE,
+        "channel": "WHATSAPP",
+        "eventType": "ORDER_CANCELLED",
+        "status": "queued",
+        "metadata": {"orderId": f"o-{name}", "orderCode": "JST-1", "name": "Sari\nWulandari"},
+        "createdAt": NOW,
+    }
+    connection.execute(insert(NOTIFICATION_LOG).values(row | columns))
+    send(app, TYPE, {"messageId": name}, queue=OUTBOUND)
+    return name
+
+
+def notice(connection: Connection, name: str = "cnotice") -> dict[str, Any]:
+    return next(row for row in rows(connection, '"NotificationLog"') if row["id"] == name)
+
+
+def told(lines: list[Any], event: str) -> list[dict[str, Any]]:
+    return [line for line in lines if line["event"] == event]
+
+
+def delays(app: App) -> list[float]:
+    return [message.delay.total_seconds() for message in messages(app, OUTBOUND)]
+
+
+def test_what_the_provider_takes_is_sent(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: sentAt, the provider's own id, and the order's, all in the notice's row."""
+    noticed(app, connection)
+
+    with capture_logs() as lines:
+        assert drain(app) == Tally(done=1)
+
+    row = notice(connection)
+    assert (row["status"], row["errorMessage"]) == ("sent", None)
+    assert row["sentAt"] is not None
+    assert row["metadata"].items() >= {"provider": whatsapp.kind, "orderId": "o-cnotice"}.items()
+    assert row["metadata"]["providerMessageId"]
+    assert [delivery.to for delivery in whatsapp.deliveries] == [NUMBER]
+    (line,) = told(lines, "notification.sent")
+    assert (line["to"], line["provider"]) == ("0812****890", whatsapp.kind)
+    assert endings(connection) == [(TYPE, "cnotice", "done", None)]
+
+
+def test_a_bad_number_fails_at_once(app: App, whatsapp: Provider, connection: Connection) -> None:
+    """DOMAIN 6: no retry can help, and nobody is woken for it."""
+    whatsapp.mood = Mood.BAD_NUMBER
+    noticed(app, connection)
+
+    with capture_logs() as lines:
+        assert drain(app) == Tally(skipped=1)
+
+    assert (notice(connection)["status"], notice(connection)["sentAt"]) == ("failed", None)
+    assert (messages(app, OUTBOUND), dead_letters(app), whatsapp.requests) == ([], [], 1)
+    assert told(lines, "notification.failed")
+    assert not told(lines, "job.dead")
+
+
+def test_a_wrong_request_fails_at_once_and_is_dead(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: other 4xx; once mended, a person may have it sent after all."""
+    whatsapp.moods.append(Mood.BAD_REQUEST)
+    noticed(app, connection)
+
+    assert drain(app) == Tally(dead=1)
+
+    (letter,) = dead_letters(app)
+    assert (letter.reason, letter.attempts) == ("rejected", 1)
+    assert notice(connection)["status"] == "failed"
+
+    app.graveyard.retry(choice_of(letter.msg_id))
+    assert drain(app) == Tally(done=1)
+    assert notice(connection)["status"] == "sent"
+
+
+def test_a_bad_token_stops_the_lane_and_burns_nothing(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: one is asked, the others are not tried; all wait, and it is shouted once."""
+    whatsapp.mood = Mood.BAD_TOKEN
+    names = [noticed(app, connection, f"c{number}") for number in range(30)]
+
+    with capture_logs() as lines:
+        tally = drain(app)
+
+    assert tally.failed == 0
+    assert whatsapp.requests <= app.settings.queue.batch
+    assert whatsapp.requests <= 8
+    assert {notice(connection, name)["status"] for name in names} == {"queued"}
+    waiting = messages(app, OUTBOUND)
+    assert {(m.read_ct, m.body["retryCount"]) for m in waiting} == {(0, 0)}
+    assert min(delays(app)) > 1
+    (line,) = told(lines, "lane.blocked")
+    assert line["log_level"] == "error"
+    assert dead_letters(app) == []
+
+
+def test_busy_waits_as_told_and_costs_nothing(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: 429 honours Retry-After, for everybody, at no attempt."""
+    whatsapp.mood, whatsapp.retry_after = Mood.BUSY, "120"
+    for number in range(12):
+        noticed(app, connection, f"c{number}")
+
+    assert drain(app).failed == 0
+
+    waiting = messages(app, OUTBOUND)
+    assert len(waiting) == 12
+    assert {(m.read_ct, m.body["retryCount"]) for m in waiting} == {(0, 0)}
+    assert 110 < min(delays(app)) <= max(delays(app)) <= 121
+    assert whatsapp.requests <= 8
+
+
+def test_an_error_of_the_providers_is_retried(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6, L5: the first time it is a failure; the row waits as queued."""
+    whatsapp.moods.append(Mood.BROKEN)
+    noticed(app, connection)
+
+    assert drain(app) == Tally(retried=1)
+    row = notice(connection)
+    assert (row["status"], row["sentAt"]) == ("queued", None)
+    assert row["errorMessage"]
+    assert [m.body["retryCount"] for m in messages(app, OUTBOUND)] == [1]
+
+    make_visible(app)
+    assert drain(app) == Tally(done=1)
+    row = notice(connection)
+    assert (row["status"], row["errorMessage"]) == ("sent", None)
+
+
+def test_a_provider_that_cannot_be_reached_is_tried_again(
+    open_app: OpenApp, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: refused connections retry; nothing can have been sent, so nothing is unknown."""
+    app = open_app(**whatsapp.settings(base_url="http://127.0.0.1:9"))
+    noticed(app, connection)
+
+    assert drain(app) == Tally(retried=1)
+    assert "unknown" not in notice(connection)["metadata"]
+
+
+@pytest.mark.parametrize("mood", [Mood.HANG, Mood.RESET, Mood.LOST, Mood.GARBAGE])
+def test_a_lost_reply_is_unknown_and_sent_once_more(
+    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+) -> None:
+    """DOMAIN 6: recorded as unknown; whatever happens, it is sent twice at most."""
+    whatsapp.moods.append(mood)
+    noticed(app, connection)
+
+    with capture_logs() as lines:
+        assert drain(app) == Tally(retried=1)
+    row = notice(connection)
+    assert (row["status"], row["sentAt"], row["metadata"]["unknown"]) == ("queued", None, 1)
+    assert [line["again"] for line in told(lines, "reply.lost")] == [True]
+
+    make_visible(app)
+    assert drain(app) == Tally(done=1)
+    row = notice(connection)
+    assert (row["status"], row["metadata"]["unknown"]) == ("sent", 1)
+    assert len(whatsapp.deliveries) == 2
+
+
+def test_two_lost_replies_are_the_end(app: App, whatsapp: Provider, connection: Connection) -> None:
+    whatsapp.mood = Mood.LOST
+    noticed(app, connection)
+
+    for _ in range(6):
+        drain(app)
+        make_visible(app)
+
+    row = notice(connection)
+    assert (row["status"], row["errorMessage"]) == ("failed", NO_REPLY)
+    assert (row["sentAt"], row["metadata"]["unknown"]) == (None, 2)
+    assert len(whatsapp.deliveries) == 2
+    assert (messages(app, OUTBOUND), dead_letters(app)) == ([], [])
+
+
+def test_a_notice_whose_job_is_exhausted_is_failed(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: it does not stay in `sending`; a person may have it sent after all."""
+    whatsapp.moods.append(Mood.BROKEN)
+    noticed(app, connection)
+    connection.execute(text(f"update pgmq.q_{OUTBOUND} set message = message || :no"), {"no": ZERO})
+
+    assert drain(app) == Tally(dead=1)
+
+    assert notice(connection)["status"] == "failed"
+    (letter,) = dead_letters(app)
+    assert letter.reason == "exhausted"
+    app.graveyard.retry(choice_of(letter.msg_id))
+    assert drain(app) == Tally(done=1)
+    assert notice(connection)["status"] == "sent"
+
+
+def test_a_notice_whose_job_crashed_too_often_is_failed(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """L5: five reads without a verdict; the row does not stay in `sending`."""
+    noticed(app, connection, status="sending")
+    connection.execute(text(f"update pgmq.q_{OUTBOUND} set read_ct = 5"))
+
+    assert drain(app) == Tally(dead=1)
+
+    assert notice(connection)["status"] == "failed"
+    (letter,) = dead_letters(app)
+    assert (letter.reason, letter.attempts) == ("crashed", 5)
+    assert endings(connection) == [(TYPE, "cnotice", "dead", "crashed")]
+    assert whatsapp.requests == 0
+
+
+def test_what_a_stranger_sends_has_its_row_too(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: from the first read on, with its text, its order and what became of it."""
+    facts = {"orderId": "o1", "eventType": "ORDER_PAID", "courier": "JNE"}
+    payload = {"recipientPhone": PHONE, "message": "Halo {name}", "metadata": facts}
+    send(app, TYPE, payload, queue=OUTBOUND)
+
+    assert drain(app) == Tally(done=1)
+
+    (row,) = rows(connection, '"NotificationLog"')
+    assert (row["recipientType"], row["recipientId"], row["channel"]) == (
+        "PHONE",
+        PHONE,
+        "WHATSAPP",
+    )
+    assert (row["eventType"], row["status"]) == ("ORDER_PAID", "sent")
+    assert row["metadata"].items() >= {**facts, "message": "Halo {name}"}.items()
+    (delivery,) = whatsapp.deliveries
+    assert "Halo {name}" in json.dumps(delivery.body)
+
+
+@pytest.mark.parametrize("mood", [Mood.BROKEN, Mood.LOST])
+def test_what_a_stranger_sends_is_one_notice_through_all_its_tries(
+    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+) -> None:
+    whatsapp.moods.append(mood)
+    send(app, TYPE, {"recipientPhone": PHONE, "message": "Halo"}, queue=OUTBOUND)
+
+    drain(app)
+    make_visible(app)
+    drain(app)
+
+    assert [row["status"] for row in rows(connection, '"NotificationLog"')] == ["sent"]
+
+
+def test_a_stranger_cannot_tell_the_same_twice(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: one notice for each order and event, ever."""
+    facts = {"orderId": "o1", "eventType": "ORDER_PAID"}
+    for message in ("Halo", "Halo lagi"):
+        payload = {"recipientPhone": PHONE, "message": message, "metadata": facts}
+        send(app, TYPE, payload, queue=OUTBOUND)
+
+    assert drain(app) == Tally(done=1, skipped=1)
+
+    assert len(rows(connection, '"NotificationLog"')) == 1
+    assert len(whatsapp.deliveries) == 1
+
+
+def test_a_notice_for_another_channel_is_left_alone(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    noticed(app, connection, channel="EMAIL")
+
+    assert drain(app) == Tally(skipped=1)
+    assert (notice(connection)["status"], whatsapp.requests) == ("queued", 0)
+
+
+@pytest.mark.parametrize("mood", Mood)
+def test_no_number_no_token_and_no_text_is_logged(
+    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+) -> None:
+    """L11: in no event, no dead letter's error and no book, whatever the provider quotes."""
+    whatsapp.mood = mood
+    noticed(app, connection)
+
+    with capture_logs() as lines:
+        for _ in range(5):
+            drain(app)
+            make_visible(app)
+
+    seen = json.dumps(
+        [
+            lines,
+            [letter.error for letter in dead_letters(app)],
+            [message.body for message in messages(app, OUTBOUND)],
+            rows(connection, "sweeper.job_log"),
+        ],
+        default=str,
+    )
+    for secret in (PHONE, NUMBER, NUMBER[2:], TOKEN, "Halo"):
+        assert secret not in seen
+
+
+def test_an_unset_token_is_the_same_as_a_bad_one(
+    open_app: OpenApp, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: nothing is lost; it is said which setting it is."""
+    app = open_app(**whatsapp.settings(token=None))
+    noticed(app, connection)
+
+    with capture_logs() as lines:
+        assert drain(app) == Tally(postponed=1)
+
+    assert whatsapp.requests == 0
+    (line,) = told(lines, "lane.blocked")
+    assert "whatsapp.token is not set" in line["error"]
+
+
+def test_a_crash_between_answer_and_record_is_unknown(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: the row is found in `sending`; it is sent once more, and that is written down."""
+    noticed(app, connection)
+    killed_after_the_call(app)
+    assert (notice(connection)["status"], len(whatsapp.deliveries)) == ("sending", 1)
+    make_visible(app)
+
+    with capture_logs() as lines:
+        assert drain(app) == Tally(done=1)
+
+    row = notice(connection)
+    assert (row["status"], row["metadata"]["unknown"]) == ("sent", 1)
+    assert [line["again"] for line in told(lines, "reply.lost")] == [True]
+    assert len(whatsapp.deliveries) == 2
+
+
+def test_two_crashes_after_the_call_are_the_end(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    noticed(app, connection)
+    for _ in range(2):
+        killed_after_the_call(app)
+        make_visible(app)
+
+    assert drain(app) == Tally(skipped=1)
+
+    row = notice(connection)
+    assert (row["status"], row["errorMessage"]) == ("failed", NO_REPLY)
+    assert len(whatsapp.deliveries) == 2
+
+
+def test_a_notice_under_way_is_not_sent_by_a_second_message(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """L1: a message of another time finds it in `sending`, and keeps off."""
+    noticed(app, connection)
+    killed_after_the_call(app)
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND, createdAt="2026-02-01T00:00:00.000Z")
+
+    assert drain(app) == Tally(skipped=1)
+
+    assert (notice(connection)["status"], len(whatsapp.deliveries)) == ("sending", 1)
+
+
+class Killed(BaseException):
+    """What ends a worker with no chance to tidy up."""
+
+
+def killed_after_the_call(app: App) -> None:
+    """Step a worker that is killed when it is about to record."""
+    worker = app.outbound()
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(worker), "_record", die)
+        with pytest.raises(Killed):
+            worker.step()
+
+
+def choice_of(msg_id: int) -> Any:
+    from sweeper.dead import Choice  # noqa: PLC0415
+
+    return Choice([msg_id])
+
+
+ZERO = json.dumps({"maxRetries": 0})
+_ = timedelta

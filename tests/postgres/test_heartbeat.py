@@ -1,0 +1,182 @@
+"""The heartbeat: one line, one status, and a call to a monitor outside after good work only."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.types import EventDict
+
+from sweeper import courier, heartbeat, notify
+from sweeper.app import App
+from sweeper.counters import Counters
+from sweeper.health import Health
+from sweeper.heartbeat import Heartbeat
+from sweeper.outage import Outage
+from sweeper.settle import Tally
+from tests.conftest import DAY, OpenApp, send
+
+PATH = "/ping/a-path-that-nobody-else-knows"
+
+
+@pytest.fixture
+def health() -> Health:
+    """Be ready."""
+    made = Health({}, DAY, {}, DAY)
+    made.read()
+    return made
+
+
+@pytest.fixture
+def statuses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collect what `systemctl status` shows."""
+    shown: list[str] = []
+    monkeypatch.setattr(notify, "status", shown.append)
+    return shown
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have little patience with the monitor, and keep no connection to it."""
+    monkeypatch.setattr(heartbeat, "_PATIENCE", timedelta(milliseconds=300))
+    courier._client().close()
+    courier._client.cache_clear()
+    yield
+    courier._client().close()
+    courier._client.cache_clear()
+
+
+@contextmanager
+def monitor(status: int = 200) -> Iterator[tuple[str, list[str]]]:
+    """Run one; yield its address and the paths that were called."""
+    called: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            """Answer."""
+            called.append(self.path)
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}{PATH}", called
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def beat(app: App, health: Health) -> list[EventDict]:
+    """Let it beat once, and return what is logged."""
+    counters = Counters(lambda: 2)
+    counters.add(Tally(done=3, skipped=1, retried=1))
+    with capture_logs() as lines:
+        Heartbeat(app, counters, health, Outage()).beat()
+    assert PATH not in str(lines)
+    return list(lines)
+
+
+def test_a_heartbeat_says_how_things_are(app: App, health: Health, statuses: list[str]) -> None:
+    send(app, "ORDER_EXPIRE_DP", {"orderId": "o1"})
+
+    (line,) = beat(app, health)
+
+    figures: dict[str, Any] = line.pop("figures")
+    uptime = line.pop("uptime_seconds")
+    assert line == {
+        "event": "service.heartbeat",
+        "log_level": "info",
+        "status": "UP",
+        "active_jobs": 2,
+        "processed": 4,
+        "failed": 1,
+        "queued": 1,
+        "processing": 0,
+        "dead": 0,
+        "oldest_overdue_seconds": 0.0,
+        "reasons": [],
+    }
+    assert (True, True) == (uptime < 60, figures.keys() == set(app.reader.read().figures))
+    assert ["UP: 4 processed, 1 failed; 1 queued, 0 dead"] == statuses
+
+
+def test_who_is_not_ready_is_down_and_says_why(app: App, statuses: list[str]) -> None:
+    (line,) = beat(app, Health({}, DAY, {}, DAY))
+
+    assert ("DOWN", ["the queues were never read"]) == (line["status"], line["reasons"])
+    expected = "DOWN: 4 processed, 1 failed; 0 queued, 0 dead; the queues were never read"
+    assert [expected] == statuses
+
+
+def test_without_a_database_there_are_no_numbers(
+    open_app: OpenApp, health: Health, statuses: list[str]
+) -> None:
+    app = open_app(url="postgresql://127.0.0.1:1/nowhere", database__connect_timeout="1s")
+
+    lost, line = beat(app, health)
+
+    assert ("database.lost", "DOWN") == (lost["event"], line["status"])
+    assert {None} == {line[name] for name in ("queued", "processing", "dead", "figures")}
+    assert ["DOWN: 4 processed, 1 failed; the database cannot be read"] == statuses
+
+
+# The monitor outside.
+
+
+def test_the_monitor_is_called_after_good_work(open_app: OpenApp, health: Health) -> None:
+    with monitor() as (url, called):
+        lines = beat(open_app(service__heartbeat_url=url), health)
+
+    assert ([PATH], ["service.heartbeat"]) == (called, [line["event"] for line in lines])
+
+
+def test_the_monitor_is_not_called_where_the_work_is_not_done(open_app: OpenApp) -> None:
+    """L9: a dead-man's switch that a wedged service presses is worth nothing."""
+    with monitor() as (url, called):
+        beat(open_app(service__heartbeat_url=url), Health({}, DAY, {}, DAY))
+
+    assert [] == called
+
+
+def test_a_monitor_that_says_no_is_no_reason_to_stop(open_app: OpenApp, health: Health) -> None:
+    with monitor(404) as (url, _):
+        _, line = beat(open_app(service__heartbeat_url=url), health)
+
+    assert ("heartbeat.failed", "answered 404") == (line["event"], line["error"])
+
+
+def test_a_monitor_that_never_answers_is_not_waited_for(open_app: OpenApp, health: Health) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}{PATH}"
+        _, line = beat(open_app(service__heartbeat_url=url), health)
+
+    assert ("heartbeat.failed", "no reply came: ReadTimeout") == (line["event"], line["error"])
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        (f"http://127.0.0.1:1{PATH}", "cannot be reached: ConnectError"),
+        (f"nowhere{PATH}", "no reply came: UnsupportedProtocol"),
+        (f"http://127.0.0.1:seven{PATH}", "InvalidURL"),
+    ],
+    ids=["refused", "no scheme", "no URL"],
+)
+def test_an_address_that_leads_nowhere_is_said_without_it(
+    url: str, error: str, open_app: OpenApp, health: Health
+) -> None:
+    """L11: whoever knows the address can silence the alarm."""
+    _, line = beat(open_app(service__heartbeat_url=url), health)
+
+    assert ("heartbeat.failed", error) == (line["event"], line["error"])

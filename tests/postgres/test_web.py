@@ -1,0 +1,596 @@
+"""HTTP from outside: true numbers, closed doors, and what may be done with the token."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Connection
+from structlog.testing import capture_logs
+
+from jobs.demo.shop import Shop
+from sweeper import redact
+from sweeper.app import App
+from sweeper.counters import Counters
+from sweeper.errors import SettingsError
+from sweeper.health import Health
+from sweeper.web import Web
+from tests.conftest import (
+    HOUR,
+    QUEUE,
+    OpenApp,
+    broken,
+    dead_letters,
+    messages,
+    rows,
+    send,
+    send_raw,
+    sweep,
+)
+from tests.site import TOKEN, Site, served
+
+READING = (
+    "/",
+    "/metrics",
+    "/api/monitoring/queue/stats",
+    "/api/monitoring/queue/health",
+    "/api/monitoring/queue/info",
+)
+ACTING = ("/api/sweep", "/api/test-queue", "/preview", "/sweep", "/dead", "/sign-out")
+PHONE = "0812-3456-7890"
+NOWHERE = "postgresql://sari@127.0.0.1:1/jastip"
+
+
+@pytest.fixture
+def app(open_app: OpenApp) -> App:
+    """Return an app whose page may be acted on."""
+    return open_app(web__token=TOKEN, web__port=0)
+
+
+@pytest.fixture
+def site(app: App) -> Iterator[Site]:
+    """Serve its page, as part of a healthy service."""
+    with served(app) as site:
+        yield site
+
+
+@pytest.fixture
+def cut_off(open_app: OpenApp) -> Iterator[Site]:
+    """Serve a page whose database is away."""
+    with served(open_app(url=NOWHERE, web__token=TOKEN, web__port=0)) as site:
+        yield site
+
+
+def work(app: App, site: Site, shop: Shop) -> None:
+    """Have two orders done and one dead, and leave three messages, one of them in flight."""
+    shop.order(age=HOUR)
+    shop.order(age=HOUR)
+    doomed = shop.order(age=HOUR)
+    app.desk.observe = site.counters.observe
+    with broken(app, "Order", f"new.id = '{doomed}'"):
+        send(app, "ORDER_EXPIRE_DP", {"orderId": doomed}, maxRetries=0)
+        site.counters.add(sweep(app).jobs)
+    for _ in range(3):
+        send(app, "ORDER_EXPIRE_DP", {"orderId": "c1"}, retryCount=2)
+    with app.database.transaction() as tx:
+        app.queues.read(tx, [QUEUE], lease=timedelta(hours=1), quantity=1)
+
+
+def metrics(site: Site) -> dict[tuple[str, ...], float]:
+    """Return every sample by its name and the values of its labels, in their names' order."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(site.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def cookie(site: Site) -> dict[str, str]:
+    """Sign in, and return what the browser sends along from there on."""
+    answer = site.submit("/sign-in", {"token": TOKEN})
+    assert answer.status == 303
+    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+
+def seal(site: Site, session: dict[str, str]) -> str:
+    """Return what the forms of a session carry."""
+    found = re.search(r'name="seal" value="(\w+)"', site.get("/", **session).text)
+    assert found
+    return found[1]
+
+
+# What the platform's dashboards read.
+
+
+def test_the_stats_are_true(app: App, site: Site, shop: Shop) -> None:
+    work(app, site, shop)
+
+    told = site.get("/api/monitoring/queue/stats").document
+
+    (oldest, *_) = messages(app)
+    queue = told["data"]["queue"]
+    assert (True, {"queue", "timestamp"}) == (told["success"], told["data"].keys())
+    assert (2, 1, 1) == (queue["totalQueued"], queue["totalProcessing"], queue["totalFailed"])
+    assert 4 == queue["totalCompleted"]
+    assert 0 < queue["avgProcessingTime"] < 10_000
+    assert {"id": oldest.msg_id + 1, "retryCount": 2} == {
+        name: queue["oldestJob"][name] for name in ("id", "retryCount")
+    }
+    assert re.fullmatch(r"[\d-]{10}T[\d:.]{12}Z", queue["oldestJob"]["createdAt"])
+
+
+def test_an_empty_queue_has_no_oldest_job(site: Site) -> None:
+    assert "oldestJob" not in site.get("/api/monitoring/queue/stats").document["data"]["queue"]
+    assert site.get("/api/monitoring/queue/info").document["data"]["oldestJob"] is None
+    health = site.get("/api/monitoring/queue/health").document["data"]
+    assert health["queue"]["oldestJobAge"] is None
+
+
+def test_the_health_is_true(app: App, site: Site, shop: Shop) -> None:
+    work(app, site, shop)
+
+    answer = site.get("/api/monitoring/queue/health")
+
+    data = answer.document["data"]
+    assert (200, "healthy") == (answer.status, data["overall"])
+    assert {"up": "up"} == {"up": data["database"]["status"]}
+    assert {
+        "status": "running",
+        "uptime": data["worker"]["uptime"],
+        "activeJobs": 0,
+        "totalProcessed": 4,
+        "totalFailed": 1,
+        "successRate": "80.00",
+        "pid": data["worker"]["pid"],
+    } == data["worker"]
+    assert (2, 1) == (data["queue"]["totalQueued"], data["queue"]["totalProcessing"])
+
+
+def test_the_info_is_true(app: App, site: Site, shop: Shop) -> None:
+    work(app, site, shop)
+
+    data = site.get("/api/monitoring/queue/info").document["data"]
+
+    assert (QUEUE, 2, 1, 1, 4) == tuple(
+        data[name] for name in ("queueName", "queued", "processing", "failed", "completed")
+    )
+    assert re.fullmatch(r"\d+ms", data["avgProcessingTime"])
+    assert re.fullmatch(r"\d+s", data["worker"]["uptime"])
+    assert (True, 4, 1) == tuple(
+        data["worker"][name] for name in ("running", "processedTotal", "failedTotal")
+    )
+    assert {"id", "retries", "ageSeconds"} == data["oldestJob"].keys()
+
+
+def test_a_service_that_does_not_work_is_unhealthy(app: App) -> None:
+    """L9: and says why."""
+    with served(app, healthy=False) as site:
+        ready, health = site.get("/readyz"), site.get("/api/monitoring/queue/health")
+
+        assert (503, False) == (ready.status, ready.document["ready"])
+        assert "expire_dp was never scanned" in ready.document["reasons"]
+        assert (503, "unhealthy") == (health.status, health.document["data"]["overall"])
+        assert "the queues were never read" in health.document["error"]
+        assert 200 == site.get("/livez").status
+
+
+def test_a_loop_that_hangs_is_not_alive(app: App) -> None:
+    nothing = timedelta()
+    health = Health({}, HOUR, {"watch": nothing}, nothing)
+    web = Web(app, Counters(), health, lambda: None)
+    web.open()
+    try:
+        site = Site(str(web.address), Counters(), health, Event())
+        assert (503, ["watch"]) == (
+            site.get("/livez").status,
+            site.get("/livez").document["hanging"],
+        )
+    finally:
+        web.close()
+
+
+def test_without_a_database_every_face_says_so(cut_off: Site) -> None:
+    health = cut_off.get("/api/monitoring/queue/health")
+
+    assert (503, "down") == (health.status, health.document["data"]["database"]["status"])
+    for face in ("stats", "info"):
+        answer = cut_off.get(f"/api/monitoring/queue/{face}")
+        assert (503, {"success", "error"}) == (answer.status, answer.document.keys())
+    assert "The database does not answer" in cut_off.get("/").text
+    assert 200 == cut_off.get("/livez").status
+
+
+# What Prometheus reads.
+
+
+def test_the_metrics_are_true(app: App, site: Site, shop: Shop) -> None:
+    work(app, site, shop)
+    site.counters.scanned("expire_dp", "ok")
+
+    told = metrics(site)
+
+    assert (2, 1) == tuple(
+        told["sweeper_queue_messages", QUEUE, state] for state in ("ready", "in_flight")
+    )
+    assert (1, 1) == (told["sweeper_dead_letters",], told["sweeper_overdue", "expire_dp"])
+    assert 1800 <= told["sweeper_oldest_overdue_seconds", "expire_dp"] < 1900
+    assert (4, 1) == (told["sweeper_jobs_total", "done"], told["sweeper_jobs_total", "dead"])
+    assert 1 == told["sweeper_scans_total", "ok", "expire_dp"]
+    assert (1, 1) == (told["sweeper_ready",], told["sweeper_database_up",])
+    assert 0 <= told["sweeper_last_scan_age_seconds", "expire_dp"] < 60
+    assert 0 == told["sweeper_refunds_owed",]
+    for name in ("handling", "waiting"):
+        assert 2 == told[f"sweeper_job_{name}_seconds_count", "ORDER_EXPIRE_DP"]
+        assert 0 < told[f"sweeper_job_{name}_seconds_sum", "ORDER_EXPIRE_DP"]
+        assert 2 == told[f"sweeper_job_{name}_seconds_bucket", "+Inf", "ORDER_EXPIRE_DP"]
+
+
+def test_the_metrics_are_named_as_prometheus_names_them(app: App, site: Site, shop: Shop) -> None:
+    """https://prometheus.io/docs/practices/naming/."""
+    work(app, site, shop)
+
+    families = list(text_string_to_metric_families(site.get("/metrics").text))
+
+    ours = [family for family in families if not family.name.startswith("process_")]
+    assert [] == [f.name for f in ours if not re.fullmatch(r"sweeper(_[a-z]+)+", f.name)]
+    assert [] == [f.name for f in ours if not f.documentation.endswith(".")]
+    assert [] == [f.name for f in ours if "_ms" in f.name or f.name.endswith("_count")]
+    assert len(ours) == len({family.name for family in ours})
+
+
+def test_without_a_database_the_metrics_say_what_the_process_knows(cut_off: Site) -> None:
+    told = metrics(cut_off)
+
+    assert 0 == told["sweeper_database_up",]
+    assert 0 == told["sweeper_jobs_total", "done"]
+    assert ("sweeper_dead_letters",) not in told
+
+
+# Who may read.
+
+
+@pytest.mark.parametrize("path", READING)
+@pytest.mark.parametrize(
+    "stranger",
+    [{"host": "sweeper.example"}, {"x-forwarded-for": "203.0.113.7"}, {"host": "[broken"}],
+    ids=str,
+)
+def test_only_this_host_reads_without_the_token(
+    site: Site, path: str, stranger: dict[str, str]
+) -> None:
+    """Neither a proxy's client, nor a page whose name was made to lead here."""
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+
+    assert (200, 401, 200) == tuple(
+        site.get(path, **headers).status for headers in ({}, stranger, stranger | bearer)
+    )
+
+
+def test_whoever_is_to_read_may_be_said(open_app: OpenApp) -> None:
+    with served(open_app(web__public=True, web__port=0)) as site:
+        assert 200 == site.get("/", host="sweeper.example").status
+
+
+def test_every_answer_tells_browsers_to_be_strict(site: Site) -> None:
+    for path in (*READING, "/page/page.css", "/nothing", "/readyz"):
+        headers = site.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "nosniff" == headers["x-content-type-options"]
+        assert "DENY" == headers["x-frame-options"]
+        assert "no-store" == headers["cache-control"]
+        assert "server" not in headers
+
+
+def test_nobody_asks_too_often(site: Site) -> None:
+    answers = (site.get("/livez") for _ in range(5_000))
+    refused = next(answer for answer in answers if answer.status != 200)
+
+    assert (429, "1") == (refused.status, refused.headers["retry-after"])
+
+
+# Who may act.
+
+
+@pytest.mark.parametrize("path", ACTING)
+def test_a_wrong_token_is_refused_and_written_down(site: Site, path: str) -> None:
+    """L11: the peer learns nothing, the log learns the peer's address and not the token."""
+    with capture_logs() as lines:
+        answer = site.post(path, {}, token="tebakan")  # noqa: S106 -- a guess
+
+    assert (401, "Bearer") == (answer.status, answer.headers["www-authenticate"])
+    assert "wrong" not in answer.text
+    assert [
+        {
+            "event": "web.refused",
+            "log_level": "warning",
+            "peer": "127.0.0.1",
+            "reason": "wrong token",
+        }
+    ] == lines
+
+
+@pytest.mark.parametrize("path", ACTING)
+def test_without_any_token_nothing_is_done(site: Site, path: str) -> None:
+    assert 401 == site.post(path, {}, token=None).status
+
+
+def test_where_no_token_is_set_nobody_acts(open_app: OpenApp) -> None:
+    with served(open_app(web__port=0)) as site:
+        assert [403, 403] == [
+            site.post("/api/sweep", {}, token=token).status for token in (TOKEN, None)
+        ]
+        assert "SWEEPER_WEB__TOKEN is not set" in site.get("/").text
+
+
+def test_guessing_is_slow(site: Site) -> None:
+    guesses = [site.post("/api/sweep", {}, token=f"tebakan {n}").status for n in range(12)]
+
+    assert [401] * 10 + [429] * 2 == guesses
+
+
+def test_a_session_is_for_this_site_only(site: Site) -> None:
+    answer = site.submit("/sign-in", {"token": TOKEN})
+
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {*answer.headers["set-cookie"].split("; ")}
+    assert TOKEN not in answer.headers["set-cookie"]
+
+
+def test_a_form_of_another_site_is_refused(site: Site, shop: Shop, app: App) -> None:
+    """CSRF: neither without the seal of this session, nor from another origin."""
+    shop.order(age=HOUR)
+    session = cookie(site)
+    form = {"rules": "expire_dp", "seal": seal(site, session)}
+
+    with capture_logs() as lines:
+        unsealed = site.submit("/sweep", {"rules": "expire_dp"}, **session)
+        foreign = site.submit("/sweep", form, origin="https://evil.example", **session)
+        stolen = site.submit("/sweep", form)
+        sign_in = site.submit("/sign-in", {"token": TOKEN}, origin="https://evil.example")
+
+    assert [403, 403, 401, 403] == [a.status for a in (unsealed, foreign, stolen, sign_in)]
+    assert ["foreign form"] * 3 == [line["reason"] for line in lines]
+    assert [] == messages(app)
+
+
+def test_whoever_signs_out_acts_no_more(site: Site) -> None:
+    session = cookie(site)
+    answer = site.submit("/sign-out", {"seal": seal(site, session)}, **session)
+
+    assert 303 == answer.status
+    assert 'sweeper=""' in answer.headers["set-cookie"]
+
+
+# What is done with the token.
+
+
+def test_a_preview_changes_nothing(app: App, site: Site, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+    told = site.post("/api/sweep", {"dry_run": True, "rules": ["expire_dp"]}).document
+
+    assert (True, [order]) == (told["success"], told["data"]["rules"]["expire_dp"]["orders"])
+    assert [] == messages(app)
+
+
+def test_a_sweep_is_left_to_the_workers_and_stands_in_the_books(
+    app: App, site: Site, shop: Shop, connection: Connection
+) -> None:
+    shop.order(age=HOUR)
+    with capture_logs() as lines:
+        told = site.post("/api/sweep", {"reason": "a customer called"}).document
+
+    assert 1 == told["data"]["rules"]["expire_dp"]["enqueued"]
+    assert 1 == len(messages(app))
+    assert site.woken.is_set()
+    booked = {(row["actor"], row["reason"]) for row in rows(connection, "sweeper.sweep")}
+    assert {("web 127.0.0.1", "a customer called")} == booked
+    assert ["sweep"] == [line["action"] for line in lines if line["event"] == "web.acted"]
+
+
+def test_the_brake_is_answered_over_http(site: Site, shop: Shop) -> None:
+    """L7: the answer says so, and max allows more."""
+    shop.many(1_001, age=HOUR)
+    held = site.post("/api/sweep")
+    allowed = site.post("/api/sweep", {"max": 2_000})
+
+    assert (409, 1_001) == (held.status, held.document["data"]["rules"]["expire_dp"]["braked"])
+    assert (200, 1_001) == (
+        allowed.status,
+        allowed.document["data"]["rules"]["expire_dp"]["enqueued"],
+    )
+
+
+def test_a_job_is_tried_by_hand(app: App, site: Site) -> None:
+    told = site.post("/api/test-queue", {"type": "ORDER_EXPIRE_DP", "orderId": "c1"}).document
+
+    (message,) = messages(app)
+    assert {"msg_id": message.msg_id, "queue": QUEUE} == told["data"]
+    assert {"orderId": "c1"} == message.body["payload"]
+
+
+def test_the_platform_s_dialects_are_accepted(app: App, site: Site) -> None:
+    site.post("/api/test-queue", {"type": "ORDER_AUTO_REFUND", "orderIds": ["c1", "c2"]})
+
+    assert [{"orderIds": ["c1", "c2"]}] == [message.body["payload"] for message in messages(app)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "word"),
+    [
+        ("/api/test-queue", {"orderId": "c1"}, "type"),
+        ("/api/test-queue", {"type": "ORDER_EXPIRE"}, "there is no job type"),
+        ("/api/test-queue", {"type": "ORDER_EXPIRE_DP", "orderId": 7}, "orderId"),
+        ("/api/test-queue", {"type": "ORDER_EXPIRE_DP", "orderId": "\0"}, "NUL"),
+        ("/api/test-queue", ["ORDER_EXPIRE_DP"], "no JSON object"),
+        ("/api/sweep", {"rules": ["expire"]}, "there is no rule"),
+        ("/api/sweep", {"max": 0}, "max"),
+        ("/api/sweep", {"dryrun": True}, "dryrun"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    app: App, site: Site, path: str, body: object, word: str
+) -> None:
+    answer = site.post(path, body)
+
+    assert (400, False) == (answer.status, answer.document["success"])
+    assert word in answer.document["error"]
+    assert [] == messages(app)
+
+
+def test_a_body_is_bounded(site: Site) -> None:
+    assert 413 == site.post("/api/test-queue", {"type": "x" * 20_000}).status
+
+
+def test_dead_letters_of_one_cause_are_sent_again(app: App, site: Site, shop: Shop) -> None:
+    work(app, site, shop)
+    session = cookie(site)
+    (letter,) = dead_letters(app)
+    form = {"seal": seal(site, session), "fingerprint": letter.fingerprint, "do": "retry"}
+
+    answer = site.submit("/dead", form, **session)
+
+    assert (303, "/?retried=1") == (answer.status, answer.headers["location"])
+    assert ([], 4) == (dead_letters(app), len(messages(app)))
+
+
+def test_dead_letters_of_one_cause_are_dropped_and_no_others(
+    app: App, site: Site, shop: Shop
+) -> None:
+    work(app, site, shop)
+    send_raw(app, "7")
+    sweep(app)
+    session = cookie(site)
+    kept, letter = dead_letters(app)
+    form = {"seal": seal(site, session), "fingerprint": letter.fingerprint, "do": "drop"}
+
+    answer = site.submit("/dead", form, **session)
+
+    assert "/?dropped=1" == answer.headers["location"]
+    assert [kept.msg_id] == [each.msg_id for each in dead_letters(app)]
+
+
+def test_one_thing_is_done_at_a_time(app: App, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks while something else is done is told to come back."""
+    again: list[int] = []
+
+    def slow(*_: object) -> tuple[int, str]:
+        again.append(site.post("/api/test-queue", {"type": "x"}).status)
+        return 1, QUEUE
+
+    monkeypatch.setattr(app, "enqueue", slow)
+    first = site.post("/api/test-queue", {"type": "x"})
+
+    assert ([409], 200) == (again, first.status)
+
+
+# What must never be seen.
+
+
+def test_no_phone_and_no_secret_is_on_any_face(app: App, site: Site) -> None:
+    """L11: whatever strangers put into messages, sweepers into reasons."""
+    redact.know(app.settings.secrets)
+    send(app, PHONE, {})
+    send(app, "NOTIFICATION_SEND_WHATSAPP", {"recipientPhone": PHONE})
+    sweep(app, reason=f"call {PHONE}, token {TOKEN}")
+
+    for path in READING:
+        text = site.get(path, **cookie(site)).text
+        assert (PHONE in text, TOKEN in text) == (False, False)
+
+
+def test_what_goes_wrong_is_told_to_the_log_only(
+    app: App, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError(TOKEN)
+
+    monkeypatch.setattr(app, "enqueue", fail)
+    with capture_logs() as lines:
+        answer = site.post("/api/test-queue", {"type": "x"})
+
+    assert (500, "unexpected; the log says more") == (answer.status, answer.document["error"])
+    assert ["web.failed"] == [line["event"] for line in lines]
+
+
+# The port.
+
+
+def test_a_port_that_is_taken_is_a_fault_of_the_settings(open_app: OpenApp) -> None:
+    """Exit code 78, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        web = Web(open_app(web__port=port), Counters(), Health({}, HOUR, {}, HOUR), lambda: None)
+        with pytest.raises(SettingsError, match="cannot be had") as fault:
+            web.open()
+
+    assert 78 == fault.value.exit_code
+    assert "web.required = false" in str(fault.value)
+
+
+def test_the_sweep_goes_on_without_a_page_where_that_is_allowed(open_app: OpenApp) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, capture_logs() as lines:
+        port = other.getsockname()[1]
+        app = open_app(web__port=port, web__required=False)
+        web = Web(app, Counters(), Health({}, HOUR, {}, HOUR), lambda: None)
+        web.open()
+        web.close()
+
+    assert [("web.failed", "error")] == [(line["event"], line["log_level"]) for line in lines]
+
+
+# The whole service.
+
+
+def test_the_service_serves_its_page_within_its_memory(
+    database_url: str, tmp_path: Path, shop: Shop
+) -> None:
+    """Figure: 120 MB resident at idle with the page on; and the numbers are the service's own."""
+    shop.order(age=HOUR)
+    log = tmp_path / "log.jsonl"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "SWEEPER_STOCK__TAKEN_AT": "checkout",
+        "SWEEPER_WEB__PORT": "0",
+    }
+    with (
+        log.open("wb") as stdout,
+        subprocess.Popen(
+            [sys.executable, "-m", "sweeper", "run"], env=environment, stdout=stdout
+        ) as service,
+    ):
+        try:
+            opened = re.compile(r'"web.opened".*"address": "([^"]+)"')
+            until(lambda: opened.search(log.read_text()))
+            found = opened.search(log.read_text())
+            assert found
+            site = Site(found[1], Counters(), Health({}, HOUR, {}, HOUR), Event())
+            until(lambda: metrics(site)["sweeper_jobs_total", "done"] == 2)
+            told = metrics(site)
+            for path in READING:
+                site.get(path)
+            status = Path(f"/proc/{service.pid}/status").read_text()
+        finally:
+            service.terminate()
+
+    assert 1 <= told["sweeper_scans_total", "ok", "expire_dp"]
+    assert 1 == told["sweeper_job_handling_seconds_count", "ORDER_EXPIRE_DP"]
+    assert 1 == told["sweeper_ready",]
+    resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert resident
+    assert int(resident[1]) / 1024 < 120
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Return once something holds."""
+    for _ in range(600):
+        if holds():
+            return
+        Event().wait(0.05)
+    pytest.fail("it did not happen within thirty seconds")

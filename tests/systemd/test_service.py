@@ -1,0 +1,374 @@
+"""What an operator sees: installed, started, watched, killed, upgraded, under a real systemd.
+
+`make test-systemd` runs it; `make test` does not. It needs root and a container (debootstrap,
+systemd-nspawn), and is skipped elsewhere. The database is outside, at the end of a cable.
+"""
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, make_url, text
+
+from jobs.demo.shop import Shop
+from tests.cable import Cable, cable
+from tests.conftest import HOUR, Connect, wait_for_a_blocked_session
+from tests.container import ROOT, Container, booted, lacking, wheelhouse
+
+pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
+
+PLATFORM = ROOT / "jobs" / "demo" / "platform.sql"
+DROP_IN = "/run/systemd/system/sweeper.service.d/test.conf"
+INSTALL = "cd /src && PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels make install"
+PASSWORD = secrets.token_hex(8)
+
+
+# A machine, a database, and the service on it.
+
+
+@pytest.fixture(scope="module")
+def line(server_url: str) -> Iterator[Cable]:
+    with cable(server_url) as laid:
+        yield laid
+
+
+@pytest.fixture(scope="module")
+def platform(admin: psycopg.Connection, server_url: str) -> Iterator[str]:
+    """Make the platform's database, and a login for the sweeper that may do nothing yet."""
+    admin.execute("create database jastip")
+    admin.execute("create role sweeper login")
+    yield make_url(server_url).set(database="jastip").render_as_string(hide_password=False)
+    admin.execute("drop database jastip with (force)")
+    admin.execute("drop role sweeper")
+
+
+@pytest.fixture
+def database_url(platform: str) -> str:
+    """Have the tests' own hands write into that database."""
+    return platform
+
+
+@pytest.fixture(scope="module")
+def machine(
+    line: Cable, platform: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Container]:
+    """Boot a machine, and install the service as README says."""
+    with psycopg.connect(platform, autocommit=True) as connection:
+        connection.execute(PLATFORM.read_bytes())
+    with booted(wheelhouse(tmp_path_factory.mktemp("wheels"))) as machine:
+        machine.run(INSTALL)
+        for name, user in (("database_url", "sweeper"), ("database_direct_url", "postgres")):
+            url = make_url(line.url(platform, PASSWORD)).set(username=user)
+            value = url.render_as_string(hide_password=False)
+            machine.run(f"umask 077; echo '{value}' > /etc/sweeper/credentials/{name}")
+        settings = 's/^# taken_at = .*/taken_at = "checkout"/; s/^port = .*/port = 0/'
+        machine.run(f"sed -i '{settings}' /etc/sweeper/sweeper.toml")
+        machine.run("sweeper migrate --install-pgmq --with-indexes")
+        with psycopg.connect(platform, autocommit=True) as connection:
+            connection.execute(machine.run("sweeper grants sweeper"))
+        machine.run("systemctl enable --now sweeper")
+        yield machine
+
+
+class Unit:
+    """The service, as systemctl and journalctl show it; restarted for each test."""
+
+    def __init__(self, machine: Container) -> None:
+        self.machine = machine
+        self._since = time.time()
+
+    def __call__(self, verb: str, *options: str) -> str:
+        """Run systemctl."""
+        return self.machine.run(f"systemctl {verb} {' '.join(options)} sweeper")
+
+    def show(self, name: str) -> str:
+        """Return one property."""
+        return self("show", "--value", "-p", name).strip()
+
+    def override(self, *lines: str) -> None:
+        """Do as `systemctl edit` does; it holds until the machine's next test."""
+        content = "\n".join(["[Service]", *lines])
+        self.machine.run(f"mkdir -p {Path(DROP_IN).parent}; echo '{content}' > {DROP_IN}")
+        self("daemon-reload; systemctl restart")
+
+    def journal(self, unit: str = "sweeper") -> str:
+        """Return what the journal holds of this test."""
+        since = f"--since=@{self._since:.6f}"
+        return self.machine.run(f"journalctl -q --no-pager -o cat {since} -u {unit}")
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        """Return the log's lines of that name."""
+        lines = (line for line in self.journal().splitlines() if line.startswith("{"))
+        return [line for line in map(json.loads, lines) if line["event"] == event]
+
+    def wait_for(self, holds: Callable[[], object], within: float = 60) -> None:
+        """Return as soon as it holds."""
+        deadline = time.monotonic() + within
+        while not holds():
+            assert time.monotonic() < deadline, self("status", "-l", "--no-pager; journalctl -u")
+            time.sleep(0.3)
+
+    def is_ready(self) -> bool:
+        """Return whether /readyz says so."""
+        (address,) = {line["address"] for line in self.told("web.opened")[-1:]}
+        ask = f"import urllib.request as r; r.urlopen('http://{address}/readyz', timeout=5)"
+        return self.machine.attempt(f'python3 -c "{ask}"').returncode == 0
+
+
+@pytest.fixture
+def unit(machine: Container, line: Cable) -> Unit:
+    """Lend the service, running and ready, as it is shipped."""
+    line.mend()
+    unit = Unit(machine)
+    machine.run(f"rm -f {DROP_IN}; systemctl daemon-reload")
+    unit("reset-failed")
+    unit("restart")
+    return unit
+
+
+@pytest.fixture
+def shop(connection: Connection) -> Shop:
+    """Lend the platform's hand, each time with ids of its own."""
+    return Shop(connection, datetime.now(UTC), seed=time.time_ns() % 1_000_000)
+
+
+# Units.
+
+
+def test_systemd_has_nothing_to_say_against_the_units(machine: Container) -> None:
+    assert "" == machine.run(
+        "systemd-analyze verify sweeper.service sweeper-sweep@expire_dp.service"
+    )
+
+
+@pytest.mark.parametrize("name", ["sweeper.service", "sweeper-sweep@expire_dp.service"])
+def test_the_units_are_exposed_to_little(name: str, machine: Container) -> None:
+    report = machine.run(f"systemd-analyze security --no-pager {name}")
+
+    (exposure,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", report)
+    assert float(exposure) <= 2.0
+
+
+# The service.
+
+
+def test_started_means_ready(unit: Unit, connect: Connect) -> None:
+    """L9: systemd says that it runs when it has scanned and read, and not before."""
+    unit("stop")
+    somebody = connect()
+    somebody.execute(text("lock table sweeper.sweep in access exclusive mode"))
+
+    unit("start", "--no-block")
+    unit.wait_for(lambda: unit.told("service.started")[1:])
+    time.sleep(2)
+    before = unit.show("ActiveState"), len(unit.told("service.ready"))
+    somebody.rollback()
+
+    unit.wait_for(lambda: unit.show("ActiveState") == "active")
+    assert ("activating", 1) == before
+    assert 2 == len(unit.told("service.ready"))
+    assert unit.is_ready()
+
+
+def test_an_order_is_swept_at_once_when_asked(unit: Unit, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+
+    unit("kill", "-s USR1")
+
+    unit.wait_for(lambda: shop.status(order) == "cancelled")
+
+
+def test_the_status_line_lives(unit: Unit) -> None:
+    unit.override("Environment=SWEEPER_SERVICE__HEARTBEAT_EVERY=1s")
+
+    unit.wait_for(lambda: "0 queued, 0 dead" in unit.show("StatusText"))
+
+    assert re.search(r'Status: "UP: \d+ processed, 0 failed; 0 queued, 0 dead"', unit("status"))
+
+
+def test_a_process_that_stands_still_is_killed_and_restarted(unit: Unit) -> None:
+    """L9: alive means working."""
+    before = unit.show("MainPID")
+
+    unit("kill", "-s STOP")
+
+    unit.wait_for(lambda: unit.show("NRestarts") == "1" and unit.show("ActiveState") == "active")
+    assert before != unit.show("MainPID")
+    assert "Failed with result 'watchdog'" in unit.journal()
+
+
+def test_a_thread_that_hangs_is_as_bad(unit: Unit, line: Cable) -> None:
+    """L9: the database hangs without closing; not ready, then restarted, then at work again."""
+    unit.override(
+        "WatchdogSec=6s",
+        "Environment=SWEEPER_DATABASE__STATEMENT_TIMEOUT=1s SWEEPER_DATABASE__CONNECT_TIMEOUT=1s",
+    )
+
+    line.pinch()
+    unit.wait_for(lambda: unit.told("readiness.lost"))
+    unit.wait_for(lambda: "Failed with result 'watchdog'" in unit.journal())
+    line.mend()
+
+    assert unit.told("loop.stalled")
+    unit.wait_for(lambda: unit.show("ActiveState") == "active")
+    assert unit.is_ready()
+
+
+def test_a_database_that_is_away_is_waited_for(unit: Unit, line: Cable, shop: Shop) -> None:
+    """L9: not ready, never restarted, and back by itself."""
+    before = unit.show("MainPID")
+    order = shop.order(age=HOUR)
+
+    line.cut()
+    unit.wait_for(lambda: unit.told("readiness.lost"))
+    time.sleep(5)
+    assert not unit.is_ready()
+    assert "DOWN" in unit.show("StatusText")
+    line.mend()
+
+    unit.wait_for(unit.is_ready)
+    unit("kill", "-s USR1")
+    unit.wait_for(lambda: shop.status(order) == "cancelled")
+    assert (before, "0") == (unit.show("MainPID"), unit.show("NRestarts"))
+
+
+def test_a_database_that_is_away_at_the_start_is_tried_until_it_comes(
+    unit: Unit, line: Cable
+) -> None:
+    unit("stop")
+    line.cut()
+
+    assert unit.machine.attempt("systemctl start sweeper").returncode
+    assert "check DATABASE_URL" in unit.journal()
+    line.mend()
+
+    unit.wait_for(lambda: unit.show("ActiveState") == "active")
+
+
+def test_settings_that_only_a_person_can_mend_are_not_tried_again(unit: Unit) -> None:
+    unit.machine.run("touch /etc/sweeper/credentials/databse_url")
+
+    failed = unit.machine.attempt("systemctl restart sweeper").returncode
+    time.sleep(7)  # longer than RestartSec
+    state = unit.show("ActiveState"), unit.show("ExecMainStatus"), unit.show("NRestarts")
+    unit.machine.run("rm /etc/sweeper/credentials/databse_url")
+
+    assert (1, ("failed", "78", "0")) == (failed, state)
+    assert "credential databse_url is no secret setting" in unit.journal()
+
+
+def test_work_in_flight_is_ended_before_the_stop(
+    unit: Unit, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """L5: a deploy costs nothing, and the watchdog does not hurry it."""
+    unit.override("WatchdogSec=3s", "Environment=SWEEPER_DATABASE__LOCK_TIMEOUT=20s")
+    product = shop.product(stock=0)
+    order = shop.order(age=HOUR, items=[(product, 1)])
+    somebody = connect()
+    somebody.execute(text('select * from "Product" where id = :id for update'), {"id": product})
+    unit("kill", "-s USR1")
+    wait_for_a_blocked_session(connection)
+
+    unit("stop", "--no-block")
+    time.sleep(5)
+    before = unit.show("ActiveState"), shop.status(order)
+    somebody.rollback()
+
+    unit.wait_for(lambda: unit.show("ActiveState") == "inactive")
+    assert ("deactivating", "pending_dp") == before
+    assert ("success", "cancelled", 1) == (
+        unit.show("Result"),
+        shop.status(order),
+        shop.stock(product),
+    )
+    assert unit.told("service.stopped")[-1]["clean"]
+
+
+def test_the_button_sweeps_one_rule(unit: Unit, shop: Shop, connection: Connection) -> None:
+    unit("stop")
+    order = shop.order(age=HOUR)
+
+    unit.machine.run("systemctl start sweeper-sweep@expire_dp")
+
+    assert "cancelled" == shop.status(order)
+    books = text("select rule, actor, reason from sweeper.sweep order by at desc limit 1")
+    expected = ("expire_dp", "sweeper", "systemctl start sweeper-sweep@expire_dp.service")
+    assert expected == tuple(connection.execute(books).one())
+
+
+def test_a_button_that_does_not_exist_fails(unit: Unit) -> None:
+    failed = unit.machine.attempt("systemctl start sweeper-sweep@nonsense")
+
+    assert 1 == failed.returncode
+    assert "there is no rule 'nonsense'" in unit.journal("sweeper-sweep@nonsense")
+
+
+def test_no_secret_can_be_seen(unit: Unit) -> None:
+    """L11: not in the unit, the journal, the environment, the arguments, or the page."""
+    pid = unit.show("MainPID")
+    (web,) = unit.told("web.opened")
+
+    seen = unit.machine.run(
+        f"""
+        systemctl show sweeper; systemctl status -l sweeper; systemctl cat sweeper
+        journalctl --no-pager -o json
+        cat /proc/{pid}/environ /proc/{pid}/cmdline
+        sweeper config; sweeper doctor; sweeper status --json
+        python3 -c "import urllib.request as r
+for page in ('', 'metrics', 'readyz'):
+    print(r.urlopen('http://{web["address"]}/' + page).read().decode())"
+        """
+    )
+
+    assert "sweeper_ready 1.0" in seen
+    assert PASSWORD not in seen
+    assert PASSWORD in unit.machine.run("cat /run/credentials/sweeper.service/*")
+
+
+def test_only_root_reads_the_secrets(unit: Unit) -> None:
+    somebody = "setpriv --reuid=65534 --clear-groups"
+
+    for place in ("/etc/sweeper/credentials", "/run/credentials/sweeper.service"):
+        assert unit.machine.attempt(f"{somebody} ls {place}").returncode
+    assert "which only root may read" in unit.machine.run(f"{somebody} sweeper status", check=False)
+
+
+def test_it_is_small(unit: Unit) -> None:
+    """At rest, with the page on: at most 120 MB."""
+    unit.is_ready()
+    (resident,) = re.findall(
+        r"VmRSS:\s+(\d+) kB", unit.machine.run(f"cat /proc/{unit.show('MainPID')}/status")
+    )
+
+    assert int(resident) < 120_000
+
+
+def test_an_upgrade_keeps_the_configuration_and_restarts(unit: Unit) -> None:
+    etc = "cd /etc/sweeper && find . -type f -exec md5sum {} + | sort"
+    files, before = unit.machine.run(etc), unit.show("MainPID")
+
+    unit.machine.run(INSTALL)
+
+    assert files == unit.machine.run(etc)
+    assert before != unit.show("MainPID")
+    assert unit.is_ready()
+
+
+def test_what_is_removed_leaves_the_configuration(unit: Unit) -> None:
+    """The last test, for what it does."""
+    etc = "find /etc/sweeper"
+    files = unit.machine.run(etc)
+
+    unit.machine.run("cd /src && make uninstall")
+
+    assert files == unit.machine.run(etc)
+    assert "not-found" == unit.show("LoadState")
+    found = unit.machine.run("find /opt /usr/local /etc/systemd -name '*sweeper*'")
+    assert "" == found

@@ -1,0 +1,344 @@
+"""L11: no secret and no full phone number survives, and nothing else is touched."""
+
+import io
+import json
+import logging
+import re
+import string
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.phones import masked
+from sweeper import events, logs, redact
+from tests import spoken
+
+fuzzed = settings(deadline=None, derandomize=True, database=None, max_examples=200)
+
+PHONES = [
+    "081234567890",
+    "+6281234567890",
+    "6281234567890",
+    "81234567890",
+    "0812-3456-7890",
+    "0812 3456 7890",
+    "0812.3456.7890",
+    "(0812) 3456 7890",
+    "+62 812-3456-7890",
+    "+62 (812) 3456 7890",
+    "(+62) 812 3456 7890",
+    "62 812 3456 7890",
+    "812-3456-7890",
+    "6208123456789",
+    "62+6281234567890",
+    "62 0812 3456 7890",
+    "+62081234567890",
+    "006281234567890",
+    "\u202a+62\u00a0812\u20113456\u20117890\u202c",
+    "+1 415 555 0100",
+    "+1 (415) 555-0100",
+    "+14155550100",
+    "0014155550100",
+    "+65 9123 4567",
+    "%2B62%20812%203456%207890",
+]
+
+SAFE = [
+    "cmh2k9x0p000008l4a1b2c3d4",
+    "c08123456789012345678901a",
+    "c628123456789aaaaaaaaaaaa",
+    "3f081234-5678-4012-8123-081234567890",
+    "08123456-7890-4123-8123-456789012345",
+    "2026-01-31T12:00:00.123Z",
+    "2026-08-12 10:11:12.345678+07:00",
+    "2026-08-12T08:12:34.567890",
+    "20260812T081234567",
+    "1769860800812",
+    "JST-081234-62",
+    "Rp 1.850.000.000",
+    "found 1000, enqueued 812, dead 0",
+    "took 0.8123456789 s, 628.5 ms, 1.0812345678 s",
+    "this host's clock is +25660800.0 s off the database's",
+    "127.0.0.1:4010",
+    "10.0.81.234:6432",
+    "job.dead",
+    "vm-10-0-81-234:62812",
+    "6281****890",
+    "postgresql+psycopg://sweeper:***@localhost:6543/postgres",
+    "http://127.0.0.1:4010/metrics",
+    "password authentication failed for user",
+    '["c0", "c1"], 3 of 8000000',
+]
+
+WORDS = st.text("abdefghijklmnopqrstuvwxyzABCXYZ ,;=/'\"\n", max_size=12)  # no c: no cuids
+GAPS = st.sampled_from(["", " ", "-", ".", " - ", "\u00a0", "\u2011", ") ", " ("])
+NATIONAL = st.from_regex(r"8[1235789][0-9]{7,10}", fullmatch=True)
+PUT_BEFORE = st.sampled_from(["0", "62", "+62", "620", "+620", "62+62", "6262", "0062", "+62 (0)"])
+ABROAD = st.sampled_from(["+1", "+44", "+65", "+86", "00971"])
+
+
+@st.composite
+def spelled(draw: st.DrawFn) -> tuple[str, str]:
+    """Draw the digits that may not survive, and a spelling of the whole number."""
+    home = draw(st.booleans())
+    digits = draw(NATIONAL) if home else draw(st.from_regex(r"[2-9][0-9]{8}", fullmatch=True))
+    pieces, rest = [draw(PUT_BEFORE if home else ABROAD)], digits
+    while rest:
+        length = draw(st.integers(1, 5))
+        pieces += [rest[:length], draw(GAPS)]
+        rest = rest[length:]
+    return digits, "".join(pieces[:-1])
+
+
+BARE = NATIONAL.map(lambda digits: (digits, digits))
+PHONE = spelled() | BARE
+# The 7 makes them differ from the words that every line has.
+SECRET = st.text(st.characters(codec="utf-8"), max_size=40).map("7{}secret".format)
+TOKEN = st.text(string.ascii_letters + string.digits + "-_.~+/", max_size=40).map("7{}token".format)
+ID = st.one_of(
+    st.from_regex(r"c[0-9a-z]{24}", fullmatch=True),
+    st.from_regex(r"c(08|628|8)[0-9]{8,12}[a-z]{1,9}", fullmatch=True).map(
+        lambda start: start.ljust(25, "x")[:25]
+    ),
+    st.uuids().map(str),
+    st.datetimes(datetime(2020, 1, 1), datetime(2039, 1, 1)).map(str),  # noqa: DTZ001 -- both forms
+    st.datetimes(datetime(2020, 1, 1), datetime(2039, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
+        datetime.isoformat
+    ),
+    st.integers(0, 79_999_999).map(str),
+    st.binary(min_size=16, max_size=16).map(bytes.hex),
+    st.binary(min_size=32, max_size=32).map(bytes.hex),
+)
+
+
+def digits_of(text: str) -> str:
+    return re.sub(r"\D", "", text)
+
+
+def bare(text: str) -> str:
+    """Return *text* without backslashes, of which every escape adds some."""
+    return text.replace("\\", "")
+
+
+def written(form: str, said: str, secrets: Iterable[str] = ()) -> str:
+    """Return what comes out of the whole pipe, ours and a library's, with and without an error."""
+    stream = io.StringIO()
+    logs.set_up("debug", form, stream, secrets)
+    events.DATABASE_LOST.tell(error=said)
+    structlog.get_logger("sweeper").info(said, deep=[{said: (said, {"error": Exception(said)})}])
+    library = logging.getLogger("some.library")
+    library.info("it said %s of %r", said, said)
+    try:
+        fail(said)
+    except RuntimeError:
+        library.exception("it failed")
+    return stream.getvalue()
+
+
+def fail(said: str) -> None:
+    try:
+        _ = dict[str, str]()[said]
+    except KeyError as error:
+        raise RuntimeError(said) from error
+
+
+@pytest.mark.parametrize("phone", PHONES)
+@pytest.mark.parametrize(
+    "frame", ["{}", "to {}, now", "wa:{}", "WA{}", "{}.", "<{}>", "phone={}&x=1"]
+)
+def test_no_spelling_of_a_phone_survives(phone: str, frame: str) -> None:
+    before, after = frame.split("{}")
+
+    told = redact.text(frame.format(phone))
+
+    assert redact.PHONE in told
+    assert (True, True) == (told.startswith(before), told.endswith(after))
+    assert len(digits_of(told)) <= len("62") + len(digits_of(frame))
+
+
+@pytest.mark.parametrize("safe", SAFE)
+def test_what_is_neither_phone_nor_secret_stays(safe: str) -> None:
+    assert (safe, f"<{safe}>") == (redact.text(safe), redact.text(f"<{safe}>"))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("postgresql://u:p@h/db", "postgresql://u:***@h/db"),
+        ("at postgres://u:p@ss:/w@h:6543/db?x=1 now", "at postgres://u:***@h:6543/db?x=1 now"),
+        ("https://user:pw@hooks.example/x", "https://user:***@hooks.example/x"),
+        ("Authorization: Bearer abc.def", "Authorization: ***"),
+        ("authorization: Basic YTpi", "authorization: ***"),
+        ("{'Authorization': 'raw token'}", "{'Authorization': '***'}"),
+        ("(b'Authorization', b'raw token')", "(b'Authorization', b'***')"),
+        ("sent Bearer abc, got 401", "sent Bearer ***, got 401"),
+        ("host=h password=x dbname=d", "host=h password=*** dbname=d"),
+        ("host=h password='x y' dbname=d", "host=h password=*** dbname=d"),
+        ("/send?token=abc&target=x", "/send?token=***&target=x"),
+        ('{"access_token": "a b", "x": 1}', '{"access_token": ***, "x": 1}'),
+        ("api_key=x; Cookie: session=y", "api_key=***; Cookie: ***"),
+        ("key eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYSJ9.c2ln ends", "key *** ends"),
+    ],
+)
+def test_a_credential_is_known_by_its_form(said: str, told: str) -> None:
+    assert told == redact.text(said)
+
+
+def test_a_known_secret_is_masked_wherever_it_stands() -> None:
+    redact.know(["s3cret-value"])
+
+    assert "a***b, nothing else" == redact.text("as3cret-valueb, nothing else")
+
+
+@pytest.mark.parametrize("told", ["p@ss w/rd", "p%40ss%20w%2Frd", "p%40ss w/rd"])
+def test_the_password_of_a_known_url_is_masked_alone(told: str) -> None:
+    redact.know(["postgresql://u:p%40ss w/rd@h:6543/db"])
+
+    assert "it was ***." == redact.text(f"it was {told}.")
+
+
+def test_a_secret_in_the_shape_of_an_id_is_masked_and_an_id_around_a_secret_is_not() -> None:
+    redact.know(["c2k9x0p000008l4a1b2c3d4e5", "2c3d"])
+
+    assert "***" == redact.text("c2k9x0p000008l4a1b2c3d4e5")
+    assert "c2k9x0p000008l4a1b2c3d4e6" == redact.text("c2k9x0p000008l4a1b2c3d4e6")
+
+
+def test_an_empty_or_tiny_secret_masks_nothing() -> None:
+    redact.know(["", "a", "info"[:3]])
+
+    assert "a banana, for your info" == redact.text("a banana, for your info")
+
+
+def test_what_was_a_secret_before_is_none_now() -> None:
+    redact.know(["s3cret-value"])
+    redact.know([])
+
+    assert "s3cret-value" == redact.text("s3cret-value")
+
+
+def test_a_line_keeps_its_types() -> None:
+    line = {"key": "c0", "msg_id": 6281234567890, "share": 0.5, "clean": True, "reason": None}
+
+    assert line == redact.line(None, "", dict(line))
+
+
+def test_what_is_no_json_is_turned_into_text_before_it_is_masked() -> None:
+    told = redact.line(
+        None, "", {"at": datetime(2026, 1, 31, tzinfo=UTC), "who": {b"081234567890"}}
+    )
+
+    assert {"at": "2026-01-31 00:00:00+00:00", "who": ["b'[phone]'"]} == told
+
+
+def test_a_name_can_say_that_its_value_is_a_secret() -> None:
+    told = redact.line(None, "", {"headers": {"X-Api-Key": "abc", "access_token": 1, "tokens": 2}})
+
+    assert {"headers": {"X-Api-Key": "***", "access_token": "***", "tokens": 2}} == told
+
+
+def test_what_the_jobs_have_masked_stays_as_it_is() -> None:
+    assert masked("081234567890") == redact.text(masked("081234567890"))
+
+
+def test_masking_twice_is_masking_once() -> None:
+    said = "postgresql://u:p@h to 0812-3456-7890, token=abc, Bearer x"
+
+    assert redact.text(said) == redact.text(redact.text(said))
+
+
+@fuzzed
+@given(PHONE, WORDS, WORDS, st.sampled_from(["json", "console"]))
+def test_no_phone_gets_through_the_pipe(
+    phone: tuple[str, str], before: str, after: str, form: str
+) -> None:
+    digits, spelling = phone
+
+    told = written(form, f"{before}{spelling}{after}")
+
+    assert digits not in digits_of(told)
+    assert form == "console" or 4 == len(told.splitlines())
+
+
+@fuzzed
+@given(SECRET, WORDS, WORDS, st.sampled_from(["json", "console"]))
+def test_no_known_secret_gets_through_the_pipe(
+    secret: str, before: str, after: str, form: str
+) -> None:
+    """As it is, in a URL, in JSON or in a repr: none of its spellings."""
+    url = f"postgresql://u:{quote(secret, safe='')}@h/db"
+    spellings = [secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret), url]
+
+    told = written(form, f" {before} ".join([*spellings, repr(spellings), after]), secrets=[url])
+
+    assert [] == [one for one in spellings if bare(one) in bare(told)]
+
+
+@fuzzed
+@given(
+    TOKEN,
+    st.sampled_from(
+        [
+            "Authorization: Bearer {}",
+            "Authorization: {}",
+            "bearer {} ",
+            "https://u:{}@h/x",
+            "postgres://u:{}@h/x y",
+            "password={} ",
+            "&token={}&",
+            '{{"api_key": "{}"}}',
+            "{{'access_token': '{}'}}",
+        ]
+    ),
+    st.sampled_from(["json", "console"]),
+)
+def test_no_credential_gets_through_the_pipe(token: str, frame: str, form: str) -> None:
+    assert f"{token}" not in written(form, "x " + frame.format(token))
+
+
+@fuzzed
+@given(st.lists(ID, min_size=1, max_size=5), WORDS)
+def test_no_id_no_time_and_no_count_is_touched(ids: list[str], word: str) -> None:
+    """Alone, and in a sentence."""
+    sentence = f"{word.strip('=')}: {', '.join(ids)}"
+
+    assert {"keys": ids, "error": sentence} == redact.line(
+        None, "", {"keys": ids, "error": sentence}
+    )
+
+
+def test_a_batch_of_ids_costs_little() -> None:
+    """A hot path: five hundred ids a line; generous, for machines that are busy."""
+    ids = [f"c{urlsafe_b64encode(bytes([n % 250] * 18)).decode().lower()}" for n in range(500)]
+    began = datetime.now(UTC)
+
+    redact.line(None, "", {"done": ids})
+
+    assert (datetime.now(UTC) - began).total_seconds() < 0.1
+
+
+def test_a_flood_is_masked_in_time_that_grows_with_it() -> None:
+    """Else a stranger's message could keep the log busy for hours."""
+    began = datetime.now(UTC)
+
+    for flood in ("8 ", "0 ", "+1", "://", "://a:", "token=", "bearer ", "62", "a", "c0"):
+        redact.text(flood * 20_000)
+
+    assert (datetime.now(UTC) - began).total_seconds() < 20
+
+
+def test_the_lines_are_still_valid_by_the_schema() -> None:
+    stream = io.StringIO()
+    logs.set_up("info", "json", stream, ["started"])
+
+    events.SERVICE_STOPPING.tell(signal="SIGTERM 081234567890")
+    logging.getLogger("x").warning("0812-3456-7890")
+
+    told = spoken.lines(stream.getvalue())
+    assert ["SIGTERM [phone]", "[phone]"] == [told[0]["signal"], told[1]["said"]]

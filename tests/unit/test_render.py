@@ -1,0 +1,46 @@
+"""What `status --watch` shows: the status again and again, and what keeps it from being read."""
+
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from sweeper import render
+from sweeper.queue import Depth
+from sweeper.status import Dead, Overdue, Server, Status
+
+
+def readings() -> Iterator[Status | str]:
+    """Return two readings, and an outage between them; after them, somebody presses Ctrl-C."""
+    for ready in (7, None, 8):
+        yield status(ready) if ready else "database at db:5432: it is away"
+
+
+def status(ready: int) -> Status:
+    """Return a status that differs in this."""
+    return Status(
+        at="2026-01-31T12:00:00.000Z",
+        queues={"jobs": Depth(ready, 0, 0, 1.0, None)},
+        dead=Dead(0, 0.0),
+        rules={"expire_dp": Overdue(3, 60.0, 0, None, None)},
+        database=Server("1.5.1", "18.0", 0.0),
+        figures={"refunds_owed": 4.0},
+    )
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_watch_goes_on_through_an_outage(
+    terminal: bool,  # noqa: FBT001 -- one of the two ways
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(render, "out", Console(highlight=False, force_terminal=terminal))
+
+    with pytest.raises(StopIteration):
+        render.watch(readings().__next__, every=0.0)
+
+    shown = capsys.readouterr().out
+    assert "expire_dp" in shown
+    assert "refunds owed: 4" in shown
+    if not terminal:  # a terminal shows the latest only
+        assert "it is away" in shown

@@ -1,0 +1,74 @@
+"""The picture in a sentence: what is wrong comes first, the worst of it before all."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import literal, select
+
+from sweeper.figure import Figure
+from sweeper.queue import Depth
+from sweeper.status import Dead, Overdue, Server, Status
+from sweeper.verdict import Number, judged, numbers
+
+QUIET = Overdue(0, 0.0, 0, "2026-01-31T12:00:00.000Z", last_sweep_ok=True)
+LATE = replace(QUIET, overdue=1_234, oldest_overdue_seconds=3_600.0)
+HELD = replace(QUIET, overdue=2_000, oldest_overdue_seconds=60.0, last_sweep_ok=False)
+WELL = Status(
+    at="2026-01-31T12:00:00.000Z",
+    queues={"jobs": Depth(2, 3, 4, 0.0, None)},
+    dead=Dead(0, 0.0),
+    rules={"expire_dp": QUIET, "auto_refund": QUIET},
+    database=Server("1.5.1", "18.0", 0.0),
+    figures={"refunds_owed": 7.0, "oldest_seconds": 0.0},
+)
+ON = ("expire_dp", "auto_refund")
+
+
+def with_rule(rule: Overdue, dead: int = 0) -> Status:
+    """Return a status that differs in these."""
+    return replace(WELL, rules={**WELL.rules, "expire_dp": rule}, dead=Dead(dead, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("status", "tone", "title"),
+    [
+        (None, "bad", "The database does not answer"),
+        (WELL, "good", "All is swept"),
+        (with_rule(replace(QUIET, overdue=3)), "good", "3 being swept"),
+        (with_rule(QUIET, dead=1), "warn", "1 dead letter"),
+        (with_rule(QUIET, dead=2), "warn", "2 dead letters"),
+        (with_rule(LATE, dead=2), "bad", "1,234 overdue"),
+        (with_rule(HELD, dead=2), "bad", "The brake holds"),
+    ],
+)
+def test_the_worst_comes_first(status: Status | None, tone: str, title: str) -> None:
+    verdict = judged(status, [], ON)
+
+    assert (tone, title) == (verdict.tone, verdict.title)
+
+
+def test_nothing_is_worse_than_not_working() -> None:
+    verdict = judged(with_rule(LATE, dead=1), ["the queues were never read"], ON)
+
+    assert "The sweeper does not work" == verdict.title
+    assert ("the queues were never read", "Also: 1,234 overdue, 1 dead letter.") == verdict.lines
+
+
+def test_a_rule_that_is_off_calls_nobody() -> None:
+    assert "All is swept" == judged(with_rule(HELD), [], ["auto_refund"]).title
+
+
+def test_the_numbers_are_those_of_all_queues_and_job_files() -> None:
+    figures = (
+        Figure("refunds_owed", "refunds owed", select(literal(7))),
+        Figure("oldest_seconds", "oldest refund", select(literal(0))),
+    )
+
+    assert [
+        Number("overdue", "1,234", "warn"),
+        Number("waiting", "6"),
+        Number("in work", "3"),
+        Number("dead letters", "0", "quiet"),
+        Number("refunds owed", "7"),
+        Number("oldest refund", "0 s", "quiet"),
+    ] == numbers(with_rule(LATE), figures)
