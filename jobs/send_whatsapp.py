@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from jobs import whatsapp_cloud, whatsapp_fonnte
 from jobs.notification_log import CLAIM, UNKNOWN, Mark, locked, mark, notice_id, write_down
+from jobs.parcels import Parcel, letter, packed
 from jobs.phones import masked, normalized
-from jobs.texts import fields, owed, rendered
-from jobs.whatsapp import Letter, UndeliverableError, WhatsappSettings
+from jobs.whatsapp import UndeliverableError, WhatsappSettings
 from sweeper import (
     Answer,
     Batch,
@@ -54,24 +54,6 @@ class SendWhatsapp(Payload):
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """One notice on its way; *unknown* is how many calls for it have ended without a reply."""
-
-    id: str
-    key: str
-    event_type: str
-    phone: str
-    facts: Mapping[str, Any]
-    settings: WhatsappSettings
-    unknown: int = 0
-
-    @property
-    def about(self) -> dict[str, str]:
-        """What every event about it says."""
-        return {"key": self.key, "event_type": self.event_type, "to": masked(self.phone)}
-
-
-@dataclass(frozen=True, slots=True)
 class Sent:
     """The provider took it, and calls it so."""
 
@@ -82,18 +64,22 @@ class Sent:
 def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Parcel]:
     """Mark the batch's notices as being sent, and pack what each call needs."""
     write_down(batch.tx, [_row(job) for job in batch.jobs if not job.payload.message_id], batch.now)
-    rows = locked(batch.tx, map(_id, batch.jobs))
+    rows, settings = locked(batch.tx, map(_id, batch.jobs)), batch.settings(WhatsappSettings)
     parcels, marks = dict[int, Parcel](), list[Mark]()
     for job in batch.jobs:
-        parcel = _packed(batch, job, rows.pop(_id(job), None))
-        if parcel is None:
+        parcel = packed(rows.pop(_id(job), None), _claim(job), job.key, settings)
+        if isinstance(parcel, str):
+            batch.skip(job, parcel)
             continue
+        if parcel.crashed:
+            again, error = parcel.unknown == 1, "a worker ended between the call and its record"
+            batch.tell(REPLY_LOST, **parcel.about, again=again, error=error)
         if parcel.unknown > 1:
             marks.append(_given_up(batch, job, parcel))
-        else:
-            notes = _noted(parcel.unknown) | {CLAIM: _claim(job)}
-            marks.append(Mark(parcel.id, "sending", notes=notes))
-            parcels[job.message.msg_id] = parcel
+            continue
+        parcels[job.message.msg_id] = parcel
+        notes = _noted(parcel) | {CLAIM: _claim(job)}
+        marks.append(Mark(parcel.id, "sending", notes=notes))
     mark(batch.tx, marks, batch.now)
     return parcels
 
@@ -104,16 +90,16 @@ def call(parcel: Parcel) -> Sent:
     number = normalized(parcel.phone)
     if number is None:
         raise UndeliverableError(NO_PHONE)
-    letter = _letter(parcel, number)
+    written = letter(parcel, number)
     if faults := "; ".join(settings.faults()):
         raise RefusedError(faults)
     match settings.provider:
         case "log":
             return Sent("log")
         case "cloud":
-            return Sent("cloud", whatsapp_cloud.send(settings, letter))
+            return Sent("cloud", whatsapp_cloud.send(settings, written))
         case "fonnte":
-            return Sent("fonnte", whatsapp_fonnte.send(settings, letter))
+            return Sent("fonnte", whatsapp_fonnte.send(settings, written))
         case other:
             assert_never(other)
 
@@ -159,42 +145,6 @@ def _row(job: Job[SendWhatsapp]) -> dict[str, Any]:
     }
 
 
-def _packed(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], row: Any) -> Parcel | None:
-    """Return what the call needs; a notice that is not this job's to send is skipped."""
-    if row is None or row.channel.upper() != "WHATSAPP":
-        batch.skip(job, "no notice that waits to be sent")
-        return None
-    facts = row.metadata if isinstance(row.metadata, dict) else {}
-    mine = facts.get(CLAIM) == _claim(job)
-    if row.status != "queued" and not (mine and row.status in {"sending", "failed"}):
-        batch.skip(job, f"the notice is {row.status}")
-        return None
-    settings = batch.settings(WhatsappSettings)
-    parcel = Parcel(row.id, job.key, row.eventType, row.recipientId, facts, settings)
-    # A notice that our own log is to tell was not told: that comes after the commit.
-    crashed = row.status == "sending" and settings.provider != "log"
-    before = facts.get(UNKNOWN)
-    unknown = (before if isinstance(before, int) else 0) + crashed
-    if crashed:
-        error = "a worker ended between the call and its record"
-        batch.tell(REPLY_LOST, **parcel.about, again=unknown == 1, error=error)
-    return replace(parcel, unknown=unknown)
-
-
-def _letter(parcel: Parcel, number: str) -> Letter:
-    facts, settings = parcel.facts, parcel.settings
-    if isinstance(own := facts.get("message"), str):
-        return Letter(number, own)
-    text = rendered(parcel.event_type, facts, settings.language, settings.messages)
-    variant = f"{parcel.event_type}_REFUND" if owed(facts) else parcel.event_type
-    known = settings.templates if settings.mode == "template" else {}
-    template = known.get(variant) or known.get(parcel.event_type)
-    if template is None:
-        return Letter(number, text)
-    values = fields(facts)
-    return Letter(number, text, template, tuple(values[name] for name in template.parameters))
-
-
 def _mark(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer) -> Mark | None:
     """Return what is to stand in a notice's row, by its answer and the job's fate."""
     parcel, verdict = answer.parcel, batch.verdict(job)
@@ -217,7 +167,7 @@ def _mark(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer) ->
             batch.tell(REPLY_LOST, **parcel.about, again=again, error=str(error))
             if parcel.unknown > 1:
                 return _given_up(batch, job, parcel)
-    notes = _noted(parcel.unknown)
+    notes = _noted(parcel)
     if not verdict.fate.dead:
         return Mark(parcel.id, "queued", verdict.reason, notes)
     batch.tell(NOTIFICATION_FAILED, **parcel.about, error=verdict.reason)
@@ -227,11 +177,11 @@ def _mark(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer) ->
 def _given_up(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], parcel: Parcel) -> Mark:
     batch.skip(job, NO_REPLY)
     batch.tell(NOTIFICATION_FAILED, **parcel.about, error=NO_REPLY)
-    return Mark(parcel.id, "failed", NO_REPLY, _noted(parcel.unknown))
+    return Mark(parcel.id, "failed", NO_REPLY, _noted(parcel))
 
 
-def _noted(unknown: int) -> dict[str, Any]:
-    return {UNKNOWN: unknown} if unknown else {}
+def _noted(parcel: Parcel) -> dict[str, Any]:
+    return {UNKNOWN: parcel.unknown} if parcel.unknown else {}
 
 
 JOB = JobType(

@@ -46,6 +46,17 @@ TEMPLATES = {
 }
 
 
+def _completed(own: Any) -> Any:
+    """Return an operator's templates; what they do not say stays as it is shipped."""
+    if not isinstance(own, Mapping):
+        return own
+    made: dict[Any, Any] = {event: shipped.model_dump() for event, shipped in TEMPLATES.items()}
+    for event, template in own.items():
+        said = template if isinstance(template, Mapping) else {"name": template}
+        made[event] = {**made.get(event, {}), **said}
+    return made
+
+
 def _readable(file: Path | None) -> Path | None:
     texts(file)
     return file
@@ -62,10 +73,7 @@ class WhatsappSettings(Section):
     phone_number_id: Annotated[str, Field(pattern=r"^\d+$")] | None = None
     graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v24.0"
     mode: Literal["template", "text"] = "template"
-    templates: Annotated[
-        Mapping[str, Template],
-        BeforeValidator(lambda own: {**TEMPLATES, **own} if isinstance(own, Mapping) else own),
-    ] = TEMPLATES
+    templates: Annotated[Mapping[str, Template], BeforeValidator(_completed)] = TEMPLATES
     language: Literal["id", "en"] = "id"
     messages: Annotated[Path, AfterValidator(_readable)] | None = None
     rate: Annotated[float, Field(gt=0)] = 10.0

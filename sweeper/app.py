@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweeper import indexes
+from sweeper import events, indexes
 from sweeper import settings as settings_file
 from sweeper.audit import Auditor
 from sweeper.catalog import Catalog
@@ -140,7 +140,10 @@ class App:
         return Drain(self.desk, self.settings.queue.visibility, self.settings.queue.batch)
 
     def outbound(self) -> Outbound:
-        """Return a worker for the outside world."""
+        """Return a worker for the outside world; what its jobs lack is said aloud."""
+        for section in self.settings.sections.values():
+            for problem in section.faults():
+                events.SETTINGS_LACKED.tell(section=section.name, problem=problem)
         return Outbound(self.desk, self.settings.queue.visibility, self.settings.queue.batch)
 
     def sweep(self) -> Sweep:

@@ -74,6 +74,10 @@ def _settings(app: App) -> Findings:
         yield Finding(Level.ERROR, "settings", *_halves(error))
     else:
         yield Finding(Level.OK, "settings", "valid and complete")
+    for section in app.settings.sections.values():
+        for problem in section.faults():
+            remedy = "set it; until then its jobs wait, and none is lost"
+            yield Finding(Level.WARNING, section.name, problem, remedy)
     visibility, timeout = app.settings.queue.visibility, app.settings.database.statement_timeout
     if visibility < timedelta(seconds=5):
         yield Finding(

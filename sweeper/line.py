@@ -1,11 +1,11 @@
 """One job type's way into the outside world: how many calls may be made now, and how they fare."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any
 
 from sweeper import events
@@ -47,7 +47,7 @@ class Line:
     @property
     def pause(self) -> timedelta:
         """How long the outside world is still to be left alone."""
-        return timedelta(seconds=self._breaker.left(time.monotonic()))
+        return timedelta(seconds=self._breaker.left(monotonic()))
 
     @property
     def blocked(self) -> bool:
@@ -60,7 +60,7 @@ class Line:
         It is one, alone, where it is to show that a pause is over.
         """
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             if self._breaker.left(now):
                 return 0
             most = 1 if self._breaker.since is not None else self._concurrency
@@ -69,7 +69,7 @@ class Line:
     def call(self, parcel: Any) -> "Future[Landing]":
         """Make one call, when its turn comes; what it raises is in the answer."""
         with self._lock:
-            turn = self._limiter.take(time.monotonic())
+            turn = self._limiter.take(monotonic())
         return self._threads.submit(self._call, parcel, turn)
 
     def _call(self, parcel: Any, turn: float) -> Landing:
@@ -86,13 +86,13 @@ class Line:
         """Wait for the turn; return whether the call may still be made then."""
         while turn > 0 and not self._halted():
             blink = min(turn, _BLINK)
-            time.sleep(blink)
+            sleep(blink)
             turn -= blink
         return not self._halted() and not self.pause
 
     def _succeeded(self) -> None:
         with self._lock:
-            now, since = time.monotonic(), self._breaker.since
+            now, since = monotonic(), self._breaker.since
             self._breaker.succeeded(now)
             if since is not None and self._breaker.since is None:
                 events.LANE_RESUMED.tell(type=self._name, seconds=round(now - since, 1))
@@ -101,7 +101,7 @@ class Line:
     def _failed(self, error: Exception) -> timedelta | None:
         """Count what *error* says of the outside world; return how long the job rests for it."""
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             match error:
                 case ThrottledError(alone=True):
                     return error.wait

@@ -190,7 +190,8 @@ class Service:
             self._health.read()
             if ready & set(self._app.queues.database):
                 self._awake["database"].set()
-            if self._app.queues.outbound in ready:
+            # What has been answered while the database was away waits to be recorded.
+            if self._app.queues.outbound in ready or self._workers["outbound"].active:
                 self._awake["outbound"].set()
             rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
 

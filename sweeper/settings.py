@@ -386,7 +386,7 @@ def _fault(fault: Any, origins: Mapping[str, str]) -> str:
     name = ".".join(parts)
     near = (known for known in origins if f"{known}.".startswith(f"{name}."))
     above = (known for known in origins if f"{name}.".startswith(f"{known}."))
-    origin = origins[next(chain(near, above))]
+    origin = next((origins[known] for known in chain(near, above)), "settings")
     if fault["type"] == "extra_forbidden":
         return f"{name} is no setting ({origin})"
     return f"{name}: {fault['msg'].removeprefix('Value error, ')} ({origin})"

@@ -1,21 +1,28 @@
 """What a provider answers, and where it ends: in NotificationLog, in the queue and in the log."""
 
 import json
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, text
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from jobs.send_whatsapp import NO_REPLY
 from jobs.tables import NOTIFICATION_LOG
+from sweeper import Answer, Batch, Outside
 from sweeper.app import App
+from sweeper.dead import Choice
+from sweeper.doctor import Level, examine
+from sweeper.errors import SettingsError
+from sweeper.flights import Flights
 from sweeper.settle import Tally
 from tests.conftest import (
     NOW,
     OUTBOUND,
+    Connect,
     OpenApp,
     dead_letters,
     drain,
@@ -24,6 +31,7 @@ from tests.conftest import (
     messages,
     rows,
     send,
+    worked_by,
 )
 from tests.provider import TOKEN, Mood, Provider, provider
 
@@ -118,7 +126,7 @@ def test_a_wrong_request_fails_at_once_and_is_dead(
     assert (letter.reason, letter.attempts) == ("rejected", 1)
     assert notice(connection)["status"] == "failed"
 
-    app.graveyard.retry(choice_of(letter.msg_id))
+    app.graveyard.retry(Choice([letter.msg_id]))
     assert drain(app) == Tally(done=1)
     assert notice(connection)["status"] == "sent"
 
@@ -234,14 +242,15 @@ def test_a_notice_whose_job_is_exhausted_is_failed(
     """DOMAIN 6: it does not stay in `sending`; a person may have it sent after all."""
     whatsapp.moods.append(Mood.BROKEN)
     noticed(app, connection)
-    connection.execute(text(f"update pgmq.q_{OUTBOUND} set message = message || :no"), {"no": ZERO})
+    no_retries = text(f"update pgmq.q_{OUTBOUND} set message = message || :none")
+    connection.execute(no_retries, {"none": '{"maxRetries": 0}'})
 
     assert drain(app) == Tally(dead=1)
 
     assert notice(connection)["status"] == "failed"
     (letter,) = dead_letters(app)
     assert letter.reason == "exhausted"
-    app.graveyard.retry(choice_of(letter.msg_id))
+    app.graveyard.retry(Choice([letter.msg_id]))
     assert drain(app) == Tally(done=1)
     assert notice(connection)["status"] == "sent"
 
@@ -409,6 +418,69 @@ def test_a_notice_under_way_is_not_sent_by_a_second_message(
     assert (notice(connection)["status"], len(whatsapp.deliveries)) == ("sending", 1)
 
 
+def test_an_answer_that_could_not_be_recorded_is_kept(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """L5: the database goes away after the call; once it is back, nothing is unknown."""
+    noticed(app, connection)
+    handler = app.catalog.job(TYPE).handler
+    assert isinstance(handler, Outside)
+    cuts = iter([True, False])
+
+    def record(batch: Batch[Any], answers: Mapping[int, Answer]) -> None:
+        if next(cuts):
+            batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+        handler.record(batch, answers)
+
+    lane = worked_by(app, TYPE, replace(handler, record=record)).outbound()
+    with pytest.raises(OperationalError):
+        lane.step()
+    assert (notice(connection)["status"], lane.active) == ("sending", 1)
+
+    assert lane.step() == Tally(done=1)
+
+    row = notice(connection)
+    assert (row["status"], "unknown" in row["metadata"]) == ("sent", False)
+    assert (whatsapp.requests, lane.active) == (1, 0)
+
+
+def test_a_notice_that_somebody_holds_waits_a_moment(
+    open_app: OpenApp, whatsapp: Provider, connection: Connection, connect: Connect
+) -> None:
+    """L5: somebody else's lock costs a short delay and no attempt."""
+    app = open_app(**whatsapp.settings(), database__lock_timeout="100ms")
+    noticed(app, connection)
+    connect().execute(text('select from "NotificationLog" for update'))
+
+    assert app.outbound().step() == Tally(postponed=1)
+
+    (message,) = messages(app, OUTBOUND)
+    assert (message.read_ct, message.body["retryCount"], whatsapp.requests) == (0, 0, 0)
+
+
+def test_a_call_may_not_wait_longer_than_a_lease(open_app: OpenApp, whatsapp: Provider) -> None:
+    """DOMAIN 6: timeouts are shorter than the visibility; else the lane is not even made."""
+    app = open_app(**whatsapp.settings(timeout="30s"))
+
+    with pytest.raises(SettingsError, match=r"not less than queue\.visibility"):
+        app.outbound()
+
+
+def test_what_the_provider_lacks_is_said_at_the_start(open_app: OpenApp) -> None:
+    app = open_app(whatsapp__provider="cloud")
+
+    with capture_logs() as lines:
+        app.outbound()
+
+    problems = [line["problem"] for line in told(lines, "settings.lacked")]
+    assert [problem.split()[0] for problem in problems] == [
+        "whatsapp.token",
+        "whatsapp.phone_number_id",
+    ]
+    found = {finding.what: finding.level for finding in examine(app)}
+    assert [found[problem] for problem in problems] == [Level.WARNING, Level.WARNING]
+
+
 class Killed(BaseException):
     """What ends a worker with no chance to tidy up."""
 
@@ -421,16 +493,6 @@ def killed_after_the_call(app: App) -> None:
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(worker), "_record", die)
+        patch.setattr(Flights, "_record", die)
         with pytest.raises(Killed):
             worker.step()
-
-
-def choice_of(msg_id: int) -> Any:
-    from sweeper.dead import Choice  # noqa: PLC0415
-
-    return Choice([msg_id])
-
-
-ZERO = json.dumps({"maxRetries": 0})
-_ = timedelta
