@@ -70,6 +70,7 @@ RULE = Rule(
     due=due,
     every=timedelta(minutes=1),
     older_than=timedelta(hours=24),
+    why="the jastiper did not answer",
     anomalies=anomalies,
     index=Index("sweeper_auto_refund", ORDER.c.dpPaidAt, postgresql_where=waiting),
     terms=terms,

@@ -1,5 +1,6 @@
 """Money that is owed back: written down with the rejection, settled by people."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 from jobs.phones import masked
 from jobs.tables import GUEST, ORDER, PARTICIPANT
 from jobs.texts import rupiah
-from sweeper import METADATA, Batch, Figure, UsageError
+from sweeper import METADATA, Batch, Effect, Figure, UsageError
 from sweeper.events import REFUND_RECORDED
 
 REFUND = Table(
@@ -130,3 +131,17 @@ FIGURES = (
     ),
     Figure("refunds_oldest_owed_seconds", "oldest refund owed", select(_age).where(_due)),
 )
+
+
+def debts(order_ids: Sequence[str]) -> Select[Any]:
+    """Return what is owed for these orders, for a dry run."""
+    ours = REFUND.c.order_id == any_(cast(order_ids, ARRAY(Text)))
+    columns = (REFUND.c.order_id, REFUND.c.order_code, REFUND.c.amount)
+    return select(*columns).where(ours).order_by(REFUND.c.order_id)
+
+
+def _owed(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(after)
+
+
+EFFECTS = (Effect("refunds", "refunds", debts, _owed),)

@@ -60,6 +60,7 @@ RULE = Rule(
     due=due,
     every=timedelta(minutes=1),
     older_than=timedelta(minutes=30),
+    why="the down payment did not come",
     anomalies=anomalies,
     index=Index("sweeper_expire_dp", ORDER.c.createdAt, postgresql_where=pending),
     terms=terms,

@@ -3,6 +3,7 @@
 A notice's id follows from its order and event, so that there is one of each, ever.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -21,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from jobs.notification_log import notice_id_of
+from jobs.phones import masked
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
-from sweeper import Batch, UtcTimestamp
+from sweeper import Batch, Effect, UtcTimestamp
 
 ORDER_CANCELLED = "ORDER_CANCELLED"
 ORDER_REJECTED = "ORDER_REJECTED"
@@ -114,3 +116,35 @@ def told(order_id: str) -> Select[Any]:
 
 
 FACTS = told
+
+
+def letters(order_ids: Sequence[str]) -> Select[Any]:
+    """Return these orders' notices, for a dry run; their ids lead to them."""
+    ids = func.unnest(cast(order_ids, ARRAY(Text))).column_valued("order_id")
+    ours = union_all(*(select(notice_id_of(ids, event).label("id")) for event in EVENTS)).cte(
+        "ours"
+    )
+    order_id = NOTIFICATION_LOG.c.metadata["orderId"].astext.label("order_id")
+    return (
+        select(
+            NOTIFICATION_LOG.c.id,
+            order_id,
+            NOTIFICATION_LOG.c.eventType,
+            NOTIFICATION_LOG.c.recipientId,
+            NOTIFICATION_LOG.c.status,
+        )
+        .join(ours, ours.c.id == NOTIFICATION_LOG.c.id)
+        .order_by(order_id, NOTIFICATION_LOG.c.eventType)
+    )
+
+
+def _written(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "order_id": after.get("order_id"),
+        "event_type": after.get("eventType"),
+        "to": masked(after.get("recipientId") or ""),
+        "status": after.get("status"),
+    }
+
+
+EFFECTS = (Effect("notices", "notices", letters, _written),)

@@ -1,6 +1,6 @@
 """What both order jobs share: their payload, and the claim on rows that are due."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from jobs.tables import ORDER
-from sweeper import Batch, Payload
+from sweeper import Batch, Effect, Payload
 
 
 class OrderPayload(Payload):
@@ -75,3 +75,21 @@ def odd(*kinds: tuple[str, ColumnElement[bool]]) -> Select[Any]:
             )
         ).subquery("odd")
     )
+
+
+def states(order_ids: Sequence[str]) -> Select[Any]:
+    """Return these orders' states, for a dry run."""
+    ours = ORDER.c.id == any_(cast(order_ids, ARRAY(Text)))
+    return select(ORDER.c.id, ORDER.c.orderCode, ORDER.c.status).where(ours).order_by(ORDER.c.id)
+
+
+def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "order_id": before.get("id"),
+        "order_code": before.get("orderCode"),
+        "before": before.get("status"),
+        "after": after.get("status"),
+    }
+
+
+EFFECTS = (Effect("orders", "orders", states, _moved),)

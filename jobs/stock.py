@@ -1,5 +1,6 @@
 """Stock that an order took goes back, once ever for each order and product."""
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, assert_never
 
@@ -28,7 +29,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql import insert as insert_or_leave
 
 from jobs.tables import ORDER, ORDER_ITEM, PRODUCT
-from sweeper import METADATA, Batch, Section
+from sweeper import METADATA, Batch, Effect, Section
 
 
 class TakenAt(StrEnum):
@@ -151,7 +152,7 @@ def add(batch: Batch[Any], quantities: dict[str, int]) -> set[str]:
     return set(batch.tx.execute(statement).scalars())
 
 
-def _lines(order_ids: list[str], taken: ColumnElement[bool]) -> Select[tuple[str, str, int]]:
+def _lines(order_ids: Sequence[str], taken: ColumnElement[bool]) -> Select[tuple[str, str, int]]:
     """Return what each order took, one row a product: its items, or itself where it has none."""
     ours = and_(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), taken)
     items = select(
@@ -185,3 +186,25 @@ def released(order_id: str) -> Select[Any]:
 
 
 FACTS = released
+
+
+def shelves(order_ids: Sequence[str]) -> Select[Any]:
+    """Return the stock of every product in these orders, for a dry run."""
+    lines = _lines(order_ids, true()).subquery("lines")
+    return (
+        select(PRODUCT.c.id, PRODUCT.c.title, PRODUCT.c.stock)
+        .where(PRODUCT.c.id.in_(select(lines.c.product_id)))
+        .order_by(PRODUCT.c.title, PRODUCT.c.id)
+    )
+
+
+def _restocked(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "product_id": before.get("id"),
+        "title": before.get("title"),
+        "before": before.get("stock"),
+        "after": after.get("stock"),
+    }
+
+
+EFFECTS = (Effect("stock", "stock", shelves, _restocked),)

@@ -43,6 +43,7 @@ PRODUCT = Table(
     PLATFORM,
     Column("id", Text, primary_key=True),
     Column("tripId", Text),
+    Column("title", Text),
     Column("stock", Integer),
     Column("isUnlimitedStock", Boolean),
     Column("type", Text),

@@ -3,6 +3,7 @@
 from sweeper.clock import UtcTimestamp
 from sweeper.courier import Reply, post
 from sweeper.durations import Duration
+from sweeper.effect import Effect
 from sweeper.errors import (
     LostReplyError,
     OutsideError,
@@ -34,6 +35,7 @@ __all__ = [
     "Answer",
     "Batch",
     "Duration",
+    "Effect",
     "Fate",
     "Figure",
     "Grant",

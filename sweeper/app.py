@@ -23,8 +23,10 @@ from sweeper.job import JobType, Priority
 from sweeper.migrate import migrate
 from sweeper.outbound import Outbound
 from sweeper.overview import Lookout
+from sweeper.plan import Plan, place, understood
 from sweeper.preflight import check
 from sweeper.queue import Queues
+from sweeper.rehearsal import Rehearsal
 from sweeper.retry import Backoff
 from sweeper.rule import Rule
 from sweeper.scan import Scanner
@@ -135,9 +137,23 @@ class App:
         """Balances the books."""
         return Auditor(self.database, self.queues, self.catalog)
 
-    def drain(self) -> Drain:
-        """Return a worker for the database's lane."""
-        return Drain(self.desk, self.settings.queue.visibility, self.settings.queue.batch)
+    def plan(self, raw: str) -> Plan:
+        """Return the plan that *raw* holds, if it may be carried out here and now.
+
+        Raises UsageError where it is damaged, foreign or old.
+        """
+        plan = understood(raw)
+        for name in plan.rules:
+            self.catalog.rule(name)
+        self.check()
+        with self.database.transaction() as tx:
+            plan.demand(place(tx), now(), self.settings.safety.max_plan_age)
+        return plan
+
+    def drain(self, only: str | None = None) -> Drain:
+        """Return a worker for the database's lane, or for one sweep's share of it."""
+        queue = self.settings.queue
+        return Drain(self.desk, queue.visibility, queue.batch, only)
 
     def outbound(self) -> Outbound:
         """Return a worker for the outside world; what its jobs lack is said aloud."""
@@ -150,7 +166,9 @@ class App:
         """Return the full pass, ready to run; raises where orders could not be worked."""
         self.settings.demand()
         self.check()
-        return Sweep(self.scanner, (self.drain(), self.outbound()))
+        effects, size = self.catalog.effects, self.settings.queue.batch
+        rehearsal = Rehearsal(self.scanner, self.desk, effects, size)
+        return Sweep(self.scanner, lambda only: (self.drain(only), self.outbound()), rehearsal)
 
     def enqueue(
         self,

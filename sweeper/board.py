@@ -87,7 +87,7 @@ class Board:
 
     def preview(self, request: Request, body: bytes) -> Response:
         """Answer a wish for a sweep with what it would do."""
-        wish = _wish(body, dry_run=True)
+        wish = _wish(body)
         report = self._hands.sweep(wish, peer(request))
         total = sum(found.enqueued for found in report.rules.values())
         return self._page(
@@ -96,12 +96,14 @@ class Board:
             wish=wish,
             limit=wish.max or self._settings.safety.max_per_sweep,
             report=report,
+            told=report.rehearsed,
+            labels={effect.name: effect.label for effect in self._readings.app.catalog.effects},
             total=total,
         )
 
     def sweep(self, request: Request, body: bytes) -> Response:
-        """Make the sweep that was previewed."""
-        report = self._hands.sweep(_wish(body, dry_run=False), peer(request))
+        """Make the sweep that was previewed, and no other."""
+        report = self._hands.sweep(Wish(plan=fields(body).get("plan", "")), peer(request))
         return self._back(swept=sum(found.enqueued for found in report.rules.values()))
 
     def dead(self, request: Request, body: bytes) -> Response:
@@ -159,13 +161,13 @@ def _names(queues: Queues) -> dict[str, str]:
     return by_priority | {queues.outbound: "outbound"}
 
 
-def _wish(body: bytes, *, dry_run: bool) -> Wish:
+def _wish(body: bytes) -> Wish:
     form = parse_qs(body.decode(errors="replace"))
     wished = {name: form[name][-1] for name in ("max", "reason") if name in form}
     if not form.get("rules"):
         message = "choose a rule"
         raise UsageError(message)
     try:
-        return Wish.model_validate({"rules": form["rules"], "dry_run": dry_run, **wished})
+        return Wish.model_validate({"rules": form["rules"], "dry_run": True, **wished})
     except ValidationError as error:
         raise UsageError(faults(error)) from error

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Select
 
+from sweeper.effect import Effect
 from sweeper.errors import CatalogError, UsageError
 from sweeper.figure import Figure
 from sweeper.grants import Grant
@@ -29,6 +30,7 @@ class Catalog:
 
     facts   -- key -> statement of (at, what): a job file's part in the story of an order
     figures -- the job files' own numbers
+    effects -- what their jobs change
     grants  -- what the job files' statements need of tables
     """
 
@@ -39,6 +41,7 @@ class Catalog:
     commands: Mapping[str, Any]
     facts: tuple[Callable[[str], Select[Any]], ...]
     figures: tuple[Figure, ...]
+    effects: tuple[Effect, ...]
     grants: tuple[Grant, ...]
 
     def job(self, name: str) -> JobType[Any]:
@@ -70,8 +73,9 @@ def load(package: str) -> Catalog:
             raise CatalogError(message)
     facts = tuple(module.FACTS for module in modules if hasattr(module, "FACTS"))
     figures = tuple(figure for module in modules for figure in getattr(module, "FIGURES", ()))
+    effects = tuple(effect for module in modules for effect in getattr(module, "EFFECTS", ()))
     grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
-    return Catalog(package, jobs, rules, sections, commands, facts, figures, grants)
+    return Catalog(package, jobs, rules, sections, commands, facts, figures, effects, grants)
 
 
 def _modules(package: str) -> Iterable[ModuleType]:

@@ -2,6 +2,7 @@
 
 import getpass
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +23,7 @@ from sweeper.database import in_one_line, unusable
 from sweeper.dead import Choice
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
+from sweeper.plan import Plan
 from sweeper.settle import Tally
 from sweeper.status import Status
 from sweeper.wire import json_value
@@ -138,7 +140,7 @@ def sweep(
     context: typer.Context,
     rules: Annotated[list[str] | None, typer.Argument(metavar="[RULE]...")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what is due; change nothing.")
+        bool, typer.Option("--dry-run", help="Show what would happen; with --json, as a plan.")
     ] = False,
     scan_only: Annotated[
         bool, typer.Option("--scan-only", help="Enqueue; leave the work to the service.")
@@ -147,23 +149,34 @@ def sweep(
         int | None,
         typer.Option("--max", min=1, metavar="N", help="Answer the brake: up to N rows a rule."),
     ] = None,
+    plan: Annotated[
+        typer.FileText | None,
+        typer.Option(
+            metavar="FILE", help="Touch only the orders of this dry run that are still due."
+        ),
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why; it stands in the books.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make one full pass now: scan the rules, work off every visible message, exit.
 
     Safe beside a running service. Without RULE, every rule that is on.
+
+    To sweep just what you have looked at: sweep --dry-run --json > plan.json, read it, then
+    sweep --plan plan.json. A plan works off its own orders, and leaves the rest to the service.
     """
     with opened(context) as app:
-        chosen = [app.catalog.rule(name) for name in rules or app.rules]
-        limit = max_ or app.settings.safety.max_per_sweep
+        obeyed = _plan(app, plan, rules)
+        chosen = [app.catalog.rule(name) for name in rules or (obeyed or app).rules]
+        limit = max_ or (obeyed.limit if obeyed else app.settings.safety.max_per_sweep)
         machine = app.sweep()
         with render.progress(lambda: _visible(app)) as progress:
             report = machine.run(
                 chosen,
                 limit=limit,
-                actor=getpass.getuser(),
-                reason=reason,
+                actor=_user(),
+                reason=reason or (f"plan {obeyed.sweep_id}" if obeyed else None),
+                planned=obeyed.planned if obeyed else None,
                 dry_run=dry_run,
                 scan_only=scan_only,
                 progress=progress,
@@ -412,6 +425,28 @@ def _tell_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
         render.document({verb: ids})
     else:
         typer.echo(f"{len(ids)} dead letters {verb}")
+
+
+def _plan(app: App, file: TextIO | None, rules: list[str] | None) -> Plan | None:
+    """Return the plan to obey, if there is one; raises UsageError for one that cannot be."""
+    if file is None:
+        return None
+    if rules:
+        message = "a plan names its rules itself: leave out RULE, or --plan"
+        raise UsageError(message)
+    try:
+        return app.plan(file.read())
+    except UnicodeDecodeError as error:
+        message = f"the plan is no text: {error.reason}"
+        raise UsageError(message) from error
+
+
+def _user() -> str:
+    """Return who runs this, by number where the number has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _visible(app: App) -> int:

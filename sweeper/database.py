@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from datetime import timedelta
+from typing import Self
 from urllib.parse import parse_qsl, unquote
 
 from psycopg import errors as pg
@@ -69,15 +71,34 @@ class Database:
             },
         )
         event.listen(self._engine, "begin", self._begin)
+        self._stage: Connection | None = None
 
     @contextmanager
     def transaction(self, *, lock_timeout: timedelta | None = None) -> Iterator[Connection]:
         """Open one transaction: committed at the end, rolled back by any error."""
+        if self._stage is not None:
+            with self._stage.begin_nested():
+                patience = _milliseconds(lock_timeout or self.lock_timeout)
+                self._stage.exec_driver_sql(f"set local lock_timeout = {patience}")
+                yield self._stage
+            return
         with self._engine.connect() as connection:
             if lock_timeout is not None:
                 connection.execution_options(lock_timeout=lock_timeout)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[Self]:
+        """Lend a double of this door; whatever goes through it is rolled back in the end.
+
+        Its transactions are savepoints on one connection: it is for one thread.
+        """
+        with self._engine.connect() as connection, connection.begin() as whole:
+            double = copy(self)
+            double._stage = connection  # noqa: SLF001 -- a double of our own
+            yield double
+            whole.rollback()
 
     @contextmanager
     def glance(self) -> Iterator[Connection]:

@@ -28,12 +28,14 @@ class Drain:
 
     lease    -- how long a message that was read stays invisible
     size     -- messages in one read, and so in one transaction
+    only     -- the sweep whose messages are read; None for all
     stopping -- asked between transactions; what was read and not begun is then given back
     """
 
     desk: Desk
     lease: timedelta
     size: int
+    only: str | None = None
     stopping: Callable[[], bool] = lambda: False
     active: int = field(default=0, init=False)
     _orders: Iterator[Sequence[str]] = field(init=False)
@@ -51,7 +53,9 @@ class Drain:
             self.active = 0
 
     def _step(self) -> Tally | None:
-        messages = self.desk.read(next(self._orders), lease=self.lease, quantity=self.size)
+        messages = self.desk.read(
+            next(self._orders), lease=self.lease, quantity=self.size, only=self.only
+        )
         if not messages:
             return None
         now = clock.now()

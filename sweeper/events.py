@@ -1,8 +1,10 @@
 """Every log event: its name, its level, its fields, and what an operator does about it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import structlog
 
@@ -29,10 +31,29 @@ class Event:
             odd = ", ".join(sorted(values.keys() ^ self.fields.keys()))
             message = f"{self.name} and the catalogue differ in {odd}"
             raise TypeError(message)
-        getattr(_log, self.level)(self.name, **values)
+        script = _script.get()
+        if script is None:
+            getattr(_log, self.level)(self.name, **values)
+        else:
+            script.append((self, values))
 
 
 _log = structlog.get_logger("sweeper")
+
+Script: TypeAlias = list[tuple[Event, Mapping[str, Any]]]
+_script: ContextVar[Script | None] = ContextVar("script", default=None)
+
+
+@contextmanager
+def rehearsed() -> Iterator[Script]:
+    """Write down what this thread would log, for as long as nothing of it happens."""
+    script: Script = []
+    token = _script.set(script)
+    try:
+        yield script
+    finally:
+        _script.reset(token)
+
 
 SERVICE_STARTED = Event(
     "service.started",

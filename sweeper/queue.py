@@ -78,8 +78,8 @@ _READ = (
 _READ_FIRST = (
     "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct, enqueued_at,"
     " cast(message as text) as raw"
-    " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer))"
-    "{unless})"
+    " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer),"
+    " cast(:which as jsonb)){unless})"
 )
 
 
@@ -194,11 +194,19 @@ class Queues:
             tx.execute(_CREATE, {"queue": queue})
 
     def read(
-        self, tx: Connection, queues: Sequence[str], *, lease: timedelta, quantity: int
+        self,
+        tx: Connection,
+        queues: Sequence[str],
+        *,
+        lease: timedelta,
+        quantity: int,
+        only: str | None = None,
     ) -> list[Message]:
         """Return up to *quantity* messages of the first of *queues* that has any, oldest first.
 
         They are invisible to everybody else for *lease*, rounded up to seconds.
+
+        only -- the sweep that sent them; None for whoever did
         """
         reads, unless = [], ""
         for n in range(len(queues)):
@@ -206,9 +214,10 @@ class Queues:
             unless += f"{' and' if n else ' where'} not exists (select from q{n})"
         found = " union all ".join(f"table q{n}" for n in range(len(queues)))
         names = {f"queue{n}": queue for n, queue in enumerate(queues)}
+        which = json.dumps({} if only is None else {"sweepId": only})
         rows = tx.execute(
             text(_READ.format(reads=", ".join(reads), found=found)),
-            {**names, "lease": _seconds(lease), "quantity": quantity},
+            {**names, "lease": _seconds(lease), "quantity": quantity, "which": which},
         )
         return [Message(*row) for row in rows]
 

@@ -18,13 +18,17 @@ from sweeper.audit import Balance
 from sweeper.clock import iso
 from sweeper.explain import Story
 from sweeper.queue import DeadLetter
+from sweeper.rehearsal import Expected, Rehearsed
 from sweeper.settle import Tally
 from sweeper.status import Status
 from sweeper.sweep import Report
+from sweeper.words import age
 
 # A pipe has no width; what reads it may want every word.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
+
+_READ = 100  # rows of a table, before it stops to be read
 
 
 def document(value: Any) -> None:
@@ -71,19 +75,48 @@ def sweep(report: Report, limit: int) -> None:
         (name, f.found, f.enqueued, f.already_queued, f.dead, f.braked, f.anomalies)
         for name, f in report.rules.items()
     ]
-    table("dry run: nothing was changed" if report.request.dry_run else "sweep", columns, rows)
-    if report.request.dry_run:
-        for name, found in report.rules.items():
-            for key in found.keys:
-                out.print(f"{name}  {key}", markup=False)
-        return
-    tally(report.jobs, report.seconds)
+    table("dry run: nothing was changed" if report.rehearsed else "sweep", columns, rows)
+    if report.request.planned is not None:
+        planned = sum(map(len, report.request.planned.values()))
+        gone = planned - sum(found.found for found in report.rules.values())
+        out.print(f"{planned} orders were planned; {gone} are no longer due, and are left alone")
+    if report.rehearsed:
+        rehearsed(report.rehearsed)
+    else:
+        tally(report.jobs, report.seconds)
     if report.braked:
         err.print(
             f"The brake held: more than {limit} rows are due, and none of them was enqueued.\n"
             "Look with --dry-run --max N; if it is right, sweep again with --max N.",
             style="bold red",
         )
+
+
+def rehearsed(told: Rehearsed) -> None:
+    """Tell what a sweep would do: to which rows, and what else would change."""
+    due = [
+        (name, one.key, age(one.age.total_seconds()), one.reason, _in_words(one))
+        for name, expected in told.due.items()
+        for one in expected
+    ]
+    _long("due", ("rule", "order", "waits", "because", "would be"), due)
+    for name, rows in told.effects.items():
+        columns = [column.replace("_", " ") for column in rows[0]] if rows else []
+        _long(name, columns, [list(row.values()) for row in rows])
+    odd = [(name, *one) for name, found in told.rules.items() for one in found.odd]
+    _long("anomalies, left alone", ("rule", "order", "because"), odd)
+
+
+def _in_words(expected: Expected) -> str:
+    return f"{expected.outcome}: {expected.error}" if expected.error else expected.outcome
+
+
+def _long(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table of which a person reads the beginning, if it has rows."""
+    if rows:
+        table(f"{title}: {len(rows)}", columns, rows[:_READ])
+    if len(rows) > _READ:
+        out.print(f"... and {len(rows) - _READ} more; --json names them all")
 
 
 def tally(jobs: Tally, seconds: float) -> None:
@@ -192,7 +225,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]])
     headings = (Column(name, overflow="fold") for name in columns)
     made = Table(*headings, title=title, title_justify="left")
     for row in rows:
-        made.add_row(*("" if cell is None else str(cell) for cell in row))
+        made.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     return made
 
 

@@ -20,6 +20,7 @@ class Rule:
                   and `since`, the time from which a row waits, aware
     every      -- how often to look
     older_than -- how old a row must be; the exact limit counts
+    why        -- why a row is due, in a few words
     anomalies  -- cutoff -> (key, reason): rows that look due and must not be touched
     index      -- what makes the scan cheap however large the table; only a person creates it
     terms      -- cutoff -> the parts of the condition by what they say, to explain a row by
@@ -30,6 +31,7 @@ class Rule:
     due: Callable[[datetime], Select[Any]]
     every: timedelta
     older_than: timedelta
+    why: str = ""
     anomalies: Callable[[datetime], Select[Any]] | None = None
     index: Index | None = None
     terms: Callable[[datetime], Mapping[str, ColumnElement[bool]]] | None = None

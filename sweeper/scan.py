@@ -1,8 +1,8 @@
 """A rule and the time become messages, in one transaction with the sweep's row in the books."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import (
     ARRAY,
     Connection,
     Text,
+    any_,
     case,
     cast,
     func,
@@ -36,8 +37,9 @@ class Request:
     sweep_id -- shared by the scans of one sweep
     actor    -- who pressed the button, and reason why; None for the schedule
     limit    -- the brake: more due rows than this are not enqueued
-    dry_run  -- roll everything back, and say which rows it would have been
+    dry_run  -- say which rows were enqueued: all is to be rolled back
     every    -- on a schedule: the length of a slot, in which one scan is enough for all machines
+    planned  -- by rule: the keys that may be enqueued; None for all that are due
     """
 
     sweep_id: str
@@ -47,13 +49,15 @@ class Request:
     reason: str | None = None
     dry_run: bool = False
     every: timedelta | None = None
+    planned: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What one scan saw and did; found = enqueued + already_queued + dead + braked.
 
-    keys -- the rows that were enqueued; only told of a dry run
+    keys -- the rows that were enqueued, and
+    odd  -- up to a hundred anomalies as (key, reason); both are told of a dry run only
     """
 
     found: int
@@ -63,6 +67,7 @@ class Found:
     braked: int
     anomalies: int
     keys: tuple[str, ...] = ()
+    odd: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,7 +84,7 @@ class Scanner:
     older_than: Mapping[str, timedelta]
     max_retries: int
     max_skew: timedelta
-    _told: set[tuple[str, str]] = field(default_factory=set)
+    _told: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def cutoff(self, rule: Rule, now: datetime) -> datetime:
         """Return the time before which a row must have begun to wait to be due at *now*."""
@@ -100,11 +105,8 @@ class Scanner:
                 return None
             anomalies, named = self._anomalies(tx, rule, now)
             found = self._enqueue(tx, rule, request, now, anomalies)
-            if request.dry_run and (transaction := tx.get_transaction()):
-                transaction.rollback()
-        if not request.dry_run:
-            self._tell(rule, request, found, named, time.monotonic() - began)
-        return found
+        self._tell(rule, request, found, named, time.monotonic() - began)
+        return replace(found, odd=tuple(named)) if request.dry_run else found
 
     def _anomalies(
         self, tx: Connection, rule: Rule, now: datetime
@@ -123,7 +125,11 @@ class Scanner:
         cutoff = self.cutoff(rule, now)
         found = rule.due(cutoff).subquery("found")
         # Numbered before anything is joined: a join may shuffle what the rule has put in order.
-        rows = select(found, func.row_number().over().label("place")).cte("rows")
+        numbered = select(found, func.row_number().over().label("place"))
+        if request.planned is not None:
+            planned = cast(request.planned[rule.name], ARRAY(Text))
+            numbered = numbered.where(found.c[rule.job.key] == any_(planned))
+        rows = numbered.cte("rows")
         key = rows.c[rule.job.key]
         waiting = self.queues.waiting(rule.job).cte("waiting")
         buried = self.queues.buried(rule.job).cte("buried")

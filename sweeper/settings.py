@@ -89,6 +89,7 @@ class SafetySettings(_Section):
 
     max_per_sweep: Count = 1000
     max_clock_skew: Duration = timedelta(seconds=5)
+    max_plan_age: Duration = timedelta(hours=1)
 
 
 class WebSettings(_Section):

@@ -66,10 +66,14 @@ class Desk:
     crash_limit: int
     max_skew: timedelta
     observe: Callable[["Conclusion", float], None] = lambda _conclusion, _seconds: None
-    _debts: deque[Message] = field(default_factory=deque)
+    _debts: deque[Message] = field(default_factory=deque, init=False)
 
-    def read(self, queues: Sequence[str], *, lease: timedelta, quantity: int) -> list[Message]:
+    def read(
+        self, queues: Sequence[str], *, lease: timedelta, quantity: int, only: str | None = None
+    ) -> list[Message]:
         """Lease messages of the first queue that has any, in a transaction of its own.
+
+        only -- the sweep that sent them; None for whoever did
 
         A crash afterwards still counts the read, and that is how crashes are counted. Raises
         ClockSkewedError, with everything given back, where the clocks disagree.
@@ -77,7 +81,7 @@ class Desk:
         self._pay_debts()
         before = clock.now()
         with self.database.transaction() as tx:
-            messages = self.queues.read(tx, queues, lease=lease, quantity=quantity)
+            messages = self.queues.read(tx, queues, lease=lease, quantity=quantity, only=only)
         if messages:
             try:
                 clock.agree(before, messages[0].read_at, clock.now(), self.max_skew)

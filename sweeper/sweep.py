@@ -1,12 +1,15 @@
-"""One full pass, whoever asks for it: scan the rules, then work off every visible message."""
+"""One full pass, whoever asks for it: scan the rules, then work off what is visible."""
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from sweeper import plan
+from sweeper.clock import iso
 from sweeper.ledger import Trigger
+from sweeper.rehearsal import Expected, Rehearsal, Rehearsed
 from sweeper.rule import Rule
 from sweeper.scan import Found, Request, Scanner
 from sweeper.settle import Tally
@@ -24,12 +27,16 @@ Progress = Callable[[Tally], None]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sweep did; `as_json` is its contract."""
+    """What a sweep did; `as_json` is its contract.
+
+    rehearsed -- what it would do, if it was a dry run
+    """
 
     request: Request
     rules: Mapping[str, Found]
     jobs: Tally
     seconds: float
+    rehearsed: Rehearsed | None = None
 
     @property
     def braked(self) -> bool:
@@ -37,31 +44,52 @@ class Report:
         return any(found.braked for found in self.rules.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the document that `sweep --json` prints."""
-        return {
+        """Return the document that `sweep --json` prints; a dry run's is a plan."""
+        document = {
             "sweep_id": self.request.sweep_id,
             "trigger": self.request.trigger,
             "dry_run": self.request.dry_run,
-            "rules": {name: self._rule(found) for name, found in self.rules.items()},
+            "rules": {name: self._rule(name, found) for name, found in self.rules.items()},
             "jobs": asdict(self.jobs),
             "duration_ms": round(self.seconds * 1000),
         }
+        if self.rehearsed is None:
+            return document
+        return plan.sealed(
+            {
+                **document,
+                "at": iso(self.rehearsed.at),
+                "database": self.rehearsed.database,
+                "limit": self.request.limit,
+                "effects": {name: list(rows) for name, rows in self.rehearsed.effects.items()},
+            }
+        )
 
-    def _rule(self, found: Found) -> dict[str, Any]:
+    def _rule(self, name: str, found: Found) -> dict[str, Any]:
         told = asdict(found)
-        keys = told.pop("keys")
-        return told | {"orders": list(keys)} if self.request.dry_run else told
+        keys, odd = told.pop("keys"), told.pop("odd")
+        if self.request.planned is not None:
+            planned = len(self.request.planned[name])
+            told |= {"planned": planned, "no_longer_due": planned - found.found}
+        if self.rehearsed is not None:
+            due = self.rehearsed.due[name]
+            told["orders"] = list(keys)
+            told["due"] = [_told(expected) for expected in due]
+            told["left_alone"] = [{"key": key, "reason": reason} for key, reason in odd]
+        return told
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """The pass itself; it is safe beside a running service.
 
-    workers -- what works off the queues, the most urgent first
+    workers -- makes what works off the queues, the most urgent first; given a sweep, its order
+               jobs only
     """
 
     scanner: Scanner
-    workers: tuple[Step, ...]
+    workers: Callable[[str | None], tuple[Step, ...]]
+    rehearsal: Rehearsal
 
     def run(
         self,
@@ -71,26 +99,50 @@ class Sweep:
         trigger: Trigger = Trigger.MANUAL,
         actor: str | None = None,
         reason: str | None = None,
+        planned: Mapping[str, Sequence[str]] | None = None,
         dry_run: bool = False,
         scan_only: bool = False,
         progress: Progress = lambda _tally: None,
     ) -> Report:
-        """Scan *rules* and drain; a dry run rolls the scans back and drains nothing."""
-        began = time.monotonic()
-        request = Request(str(uuid.uuid4()), trigger, limit, actor, reason, dry_run)
+        """Scan *rules* and drain; a dry run does the same, and rolls it all back.
+
+        planned -- by rule: the orders that may be touched; None for all that are due
+        """
+        began, sweep_id = time.monotonic(), str(uuid.uuid4())
+        request = Request(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
+        if dry_run:
+            rehearsed = self.rehearsal.run(rules, request)
+            seconds = time.monotonic() - began
+            return Report(request, rehearsed.rules, Tally(), seconds, rehearsed)
         scans = ((rule.name, self.scanner.scan(rule, request)) for rule in rules)
         found = {name: seen for name, seen in scans if seen}
-        jobs = Tally() if dry_run or scan_only else self.drain(progress)
+        only = None if planned is None else sweep_id
+        jobs = Tally() if scan_only else self.drain(progress, only)
         return Report(request, found, jobs, time.monotonic() - began)
 
-    def drain(self, progress: Progress = lambda _tally: None) -> Tally:
-        """Work off every visible message; what is sent with a delay waits for the next pass."""
-        total = Tally()
-        while tally := next(self._steps(), None):
+    def drain(self, progress: Progress = lambda _tally: None, only: str | None = None) -> Tally:
+        """Work off every visible message; what is sent with a delay waits for the next pass.
+
+        only -- the sweep whose order jobs are worked off; None for all
+        """
+        total, workers = Tally(), self.workers(only)
+        while tally := next(_steps(workers), None):
             progress(tally)
             total += tally
         return total
 
-    def _steps(self) -> Iterator[Tally]:
-        """Step the workers in their order: orders never wait for a slow provider."""
-        return (tally for worker in self.workers if (tally := worker.step()))
+
+def _steps(workers: Sequence[Step]) -> Iterator[Tally]:
+    """Step the workers in their order: orders never wait for a slow provider."""
+    return (tally for worker in workers if (tally := worker.step()))
+
+
+def _told(expected: Expected) -> dict[str, Any]:
+    return {
+        "key": expected.key,
+        "since": iso(expected.since),
+        "age_seconds": int(expected.age.total_seconds()),
+        "reason": expected.reason,
+        "outcome": expected.outcome,
+        "error": expected.error,
+    }

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from sqlalchemy.pool import NullPool
 from jobs.demo.shop import Shop, create_platform
 from sweeper import Outside, catalog, clock, events, redact, settings
 from sweeper.app import App
+from sweeper.cli import main
 from sweeper.database import Database
 from sweeper.dead import Choice
 from sweeper.embedded import Embedded
@@ -71,6 +73,7 @@ class OpenApp(Protocol):
 
 
 Connect = Callable[[], Connection]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +402,33 @@ def open_app(database_url: str, through_pooler: Callable[[str], str]) -> Iterato
 def app(open_app: OpenApp) -> App:
     """Return the app of most tests: stock is taken at checkout, the rest stands at its default."""
     return open_app()
+
+
+@pytest.fixture
+def run(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    """Run a command on the test's database; return its exit code, stdout and stderr."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    ready = {
+        "DATABASE_URL": database_url,
+        "SWEEPER_STOCK__TAKEN_AT": "checkout",
+        "COLUMNS": "200",
+    }
+
+    def run_it(*arguments: str, **variables: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", {**os.environ, **ready, **variables})
+            patch.setattr(sys, "argv", ["sweeper", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return (int(ended.value.code or 0), *capfd.readouterr())
+
+    yield run_it
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def _roomy_memory() -> str | None:

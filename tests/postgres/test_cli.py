@@ -542,7 +542,7 @@ def test_a_dry_run_names_the_orders_and_changes_nothing(
 
     told = ran.document
     expected = dict.fromkeys(FOUND, 0) | {"found": 2, "enqueued": 2, "orders": [oldest, newest]}
-    assert expected == told["rules"]["expire_dp"]
+    assert expected.items() <= told["rules"]["expire_dp"].items()
     assert (0, True, dict.fromkeys(JOBS, 0)) == (ran.code, told["dry_run"], told["jobs"])
     assert before == contents(ready["DATABASE_URL"])
 

@@ -1,46 +1,11 @@
 """What `explain`, `audit`, `doctor` and `grants` print for people, and how they exit."""
 
-import logging
-import os
-import sys
-from collections.abc import Callable, Iterator
-
 import pytest
 from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.cli import main
-from tests.conftest import HOUR, broken, scan, sweep
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    """Run a command on the test's database; return its exit code, stdout and stderr."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    ready = {
-        "DATABASE_URL": database_url,
-        "SWEEPER_STOCK__TAKEN_AT": "checkout",
-        "COLUMNS": "200",
-    }
-
-    def run_it(*arguments: str, **variables: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "environ", {**os.environ, **ready, **variables})
-            patch.setattr(sys, "argv", ["sweeper", *arguments])
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return (int(ended.value.code or 0), *capfd.readouterr())
-
-    yield run_it
-    root.handlers[:] = handlers
-    root.setLevel(level)
+from tests.conftest import HOUR, Run, broken, scan, sweep
 
 
 def test_explain_tells_people_why_an_order_is_due(run: Run, shop: Shop) -> None:

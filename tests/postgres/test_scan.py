@@ -279,6 +279,7 @@ def test_a_dry_run_changes_nothing(app: App, shop: Shop, connection: Connection)
         anomalies=0,
         keys=(orders[0], orders[2]),
     )
+    assert report.rehearsed
     assert report.as_json()["rules"]["expire_dp"]["orders"] == [orders[0], orders[2]]
     assert report.jobs == Tally()
     assert [shop.row("Order", order) for order in orders] == before

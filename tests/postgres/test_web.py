@@ -378,6 +378,71 @@ def test_a_preview_changes_nothing(app: App, site: Site, shop: Shop) -> None:
     assert [] == messages(app)
 
 
+def test_a_sweep_that_was_previewed_is_that_sweep(
+    app: App, site: Site, shop: Shop, connection: Connection
+) -> None:
+    """What has fallen due since is another sweep's; what is no longer due is left alone."""
+    seen = shop.order(age=HOUR)
+    preview = site.post("/api/sweep", {"dry_run": True, "reason": "a customer called"}).document
+    shop.order(age=HOUR)
+    plan = {"plan": preview["data"]["sweep_id"]}
+
+    first, second = (site.post("/api/sweep", plan).document["data"] for _ in range(2))
+
+    assert [seen] == [message.body["payload"]["orderId"] for message in messages(app)]
+    assert (1, 0) == tuple(each["rules"]["expire_dp"]["enqueued"] for each in (first, second))
+    assert {"a customer called"} == {row["reason"] for row in rows(connection, "sweeper.sweep")}
+
+
+def test_a_preview_is_held_for_so_long_and_no_longer(open_app: OpenApp, shop: Shop) -> None:
+    app = open_app(web__token=TOKEN, web__port=0, safety__max_plan_age="1ms")
+    shop.order(age=HOUR)
+    with served(app) as site:
+        plan = site.post("/api/sweep", {"dry_run": True}).document["data"]["sweep_id"]
+        refused = site.post("/api/sweep", {"plan": plan})
+
+    assert (400, True) == (refused.status, "too old" in refused.document["error"])
+    assert [] == messages(app)
+
+
+def test_the_last_previews_are_held(site: Site, shop: Shop) -> None:
+    shop.order(age=HOUR)
+    plans = [
+        site.post("/api/sweep", {"dry_run": True}).document["data"]["sweep_id"] for _ in range(17)
+    ]
+
+    assert [400, 200] == [site.post("/api/sweep", {"plan": plan}).status for plan in plans[:2]]
+
+
+def test_the_page_shows_a_preview_and_runs_just_that(app: App, site: Site, shop: Shop) -> None:
+    """Stock before and after, notices, refunds; phones masked."""
+    tin = shop.product(stock=3, title="Matcha & <b>teh</b>")
+    shop.order(age=HOUR, items=[(tin, 2)], participant=shop.participant(phone="0812-3456-7890"))
+    odd = shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg")
+    session = cookie(site)
+    sealed = {"seal": seal(site, session)}
+
+    shown = site.submit("/preview", sealed | {"rules": "expire_dp"}, **session).text
+    (plan,) = re.findall('name="plan" value="([^"]+)"', shown)
+    later = shop.order(age=HOUR)
+    answer = site.submit("/sweep", sealed | {"plan": plan}, **session)
+
+    for words in ("<td>3</td><td>5</td>", "&lt;b&gt;teh", "ORDER_CANCELLED", odd, "1 h"):
+        assert words in shown
+    assert "3456" not in shown
+    assert (303, "/?swept=1") == (answer.status, answer.headers["location"])
+    assert later not in [message.body["payload"]["orderId"] for message in messages(app)]
+
+
+def test_a_sweep_on_the_page_needs_its_preview(app: App, site: Site, shop: Shop) -> None:
+    shop.order(age=HOUR)
+    session = cookie(site)
+    form = {"seal": seal(site, session), "rules": "expire_dp"}
+
+    assert 400 == site.submit("/sweep", form, **session).status
+    assert [] == messages(app)
+
+
 def test_a_sweep_is_left_to_the_workers_and_stands_in_the_books(
     app: App, site: Site, shop: Shop, connection: Connection
 ) -> None:
@@ -431,6 +496,8 @@ def test_the_platform_s_dialects_are_accepted(app: App, site: Site) -> None:
         ("/api/sweep", {"rules": ["expire"]}, "there is no rule"),
         ("/api/sweep", {"max": 0}, "max"),
         ("/api/sweep", {"dryrun": True}, "dryrun"),
+        ("/api/sweep", {"plan": "c0ffee"}, "make a new one"),
+        ("/api/sweep", {"plan": "c0ffee", "max": 7}, "leave out rules and max"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -17,22 +17,24 @@ ROOT = Path(__file__).parents[2]
 
 # A file imports lower floors only, never its own or a higher one.
 FLOORS = {
-    0: "errors events notify durations breaker figure keys limiter redact words",
+    0: "effect errors events notify durations breaker figure keys limiter redact words",
     1: "job retry database clock courier embedded glossary health",
     2: "rule wire ledger line outage suspects",
-    3: "queue indexes history",
+    3: "queue indexes history plan",
     4: "grants lease migrate scan dead",
     5: "catalog settle",
     6: "flights",
-    7: "drain outbound sweep status overview counters audit explain preflight settings",
-    8: "schedule logs render monitoring metrics guard verdict app",
-    9: "doctor hands heartbeat readings",
-    10: "board faces",
-    11: "doors",
-    12: "web",
-    13: "service",
-    14: "cli",
-    15: "__main__ __init__",
+    7: "drain outbound status overview counters audit explain preflight settings",
+    8: "rehearsal schedule logs monitoring metrics guard verdict",
+    9: "sweep",
+    10: "render app",
+    11: "doctor hands heartbeat readings",
+    12: "board faces",
+    13: "doors",
+    14: "web",
+    15: "service",
+    16: "cli",
+    17: "__main__ __init__",
 }
 
 # Who may touch what belongs to somebody else.
