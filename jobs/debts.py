@@ -83,9 +83,12 @@ FACTS = owed
 def settle(tx: Connection, order_id: str, reference: str, now: datetime) -> int | None:
     """Write down that a refund was paid; return the amount, None where that was known already.
 
-    Raises UsageError for an order that nothing is owed for, and for another reference than the one
-    that it was settled with: somebody has paid twice, or is mistaken.
+    Raises UsageError for a blank reference, for an order that nothing is owed for, and for another
+    reference than the one that it was settled with: somebody has paid twice, or is mistaken.
     """
+    if not reference.strip():
+        message = "the reference is blank; say how the payment is found at the bank"
+        raise UsageError(message)
     refund = select(REFUND).where(REFUND.c.order_id == order_id)
     row = tx.execute(refund.with_for_update()).one_or_none()
     if row is None:

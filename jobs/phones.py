@@ -27,8 +27,11 @@ def normalized(phone: str) -> str | None:
 
 
 def masked(phone: str) -> str:
-    """Return enough of *phone* to recognize it by, never enough to dial."""
-    digits = _NOT_DIGITS.sub("", phone)
+    """Return enough of *phone* to recognize it by, never enough to dial; one number is shown alike.
+
+    What is no number is not shown, unless it is long enough to be a mistyped one.
+    """
+    digits = normalized(phone) or _NOT_DIGITS.sub("", phone)
     return f"{digits[:4]}****{digits[-3:]}" if len(digits) >= 10 else "****"  # noqa: PLR2004
 
 

@@ -3,43 +3,21 @@
 import csv
 import io
 import json
-import logging
-import os
-import sys
-from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.cli import main
-from tests.conftest import HOUR, sweep
+from tests.conftest import HOUR, Run, sweep
 
 PHONE = "0812-0000-9876"
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
+def run(run: Run) -> Run:
     """Run `sweeper refunds ...`; return its exit code, stdout and stderr."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run_it(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "environ", {**os.environ, "DATABASE_URL": database_url})
-            patch.setattr(sys, "argv", ["sweeper", "refunds", *arguments])
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return (int(ended.value.code or 0), *capfd.readouterr())
-
-    yield run_it
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return partial(run, "refunds")
 
 
 @pytest.fixture
@@ -95,6 +73,16 @@ def test_settling_twice_differently_is_refused(run: Run, order: str) -> None:
     assert (2, "") == (code, out)
     assert err == f"sweeper: order '{order}' was settled before, with reference 'BCA 1'\n"
     assert [(order, 50_000, "settled", "BCA 1")] == listed(run, "--all")
+
+
+def test_a_blank_reference_is_refused(run: Run, order: str) -> None:
+    code, _, err = run("settle", order, "--reference", " ")
+
+    assert (2, "sweeper: the reference is blank; say how the payment is found at the bank\n") == (
+        code,
+        err,
+    )
+    assert [(order, 50_000, "due", None)] == listed(run)
 
 
 def test_an_order_that_nothing_is_owed_for_is_refused(run: Run) -> None:

@@ -95,7 +95,7 @@ def test_what_the_provider_takes_is_sent(
     assert row["metadata"]["providerMessageId"]
     assert [delivery.to for delivery in whatsapp.deliveries] == [NUMBER]
     (line,) = told(lines, "notification.sent")
-    assert (line["to"], line["provider"]) == ("0812****890", whatsapp.kind)
+    assert (line["to"], line["provider"]) == ("6281****890", whatsapp.kind)
     assert endings(connection) == [(TYPE, "cnotice", "done", None)]
 
 

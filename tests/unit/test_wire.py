@@ -156,7 +156,7 @@ def test_the_platforms_own_body_is_read_whole() -> None:
         (
             "NOTIFICATION_SEND_WHATSAPP",
             {"recipientPhone": "081234567890", "message": "Halo"},
-            "0812****890",
+            "6281****890",
         ),
         (
             "NOTIFICATION_SEND_WHATSAPP",
