@@ -1,5 +1,6 @@
 """The least that a login needs: what `sweeper grants` prints is enough, and nothing less is."""
 
+import json
 from collections.abc import Iterator
 
 import psycopg
@@ -41,7 +42,7 @@ def as_role(url: str) -> str:
 def test_the_whole_walk_passes_under_the_least_privilege(
     open_app: OpenApp, connection: Connection, shop: Shop, database_url: str
 ) -> None:
-    """Scan, both jobs, stock, refund, notices, a failure, its death and its return."""
+    """A dry run, scan, both jobs, stock, refund, notices, a failure, its death and its return."""
     granted(open_app(), connection)
     app = open_app(url=as_role(database_url), retry__max_retries=0)
     product = shop.product(stock=0)
@@ -49,8 +50,9 @@ def test_the_whole_walk_passes_under_the_least_privilege(
     unanswered = shop.order(status="awaiting_validation", age=30 * HOUR, paid_ago=25 * HOUR)
     send(app, "STOCK_RELEASE", {"productId": product, "quantity": 3})
 
+    plan = app.plan(json.dumps(sweep(app, dry_run=True).as_json()))
     with broken(open_app(), "Order", f"old.id = '{unpaid}'"):
-        first = sweep(app)
+        first = sweep(app, planned=plan.planned)
     revived = app.graveyard.retry(Choice())
     second = sweep(app)
 
