@@ -78,7 +78,7 @@ class WhatsappSettings(Section):
     messages: Annotated[Path, AfterValidator(_readable)] | None = None
     rate: Annotated[float, Field(gt=0)] = 10.0
     concurrency: Annotated[int, Field(ge=1, le=100)] = 8
-    timeout: Duration = timedelta(seconds=10)
+    timeout: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=10)
 
     def faults(self) -> Iterable[str]:
         """Return what the provider needs and is not set."""

@@ -46,6 +46,14 @@ def spell(length: timedelta) -> str:
     return f"{length / _UNITS['ms']:g}ms"
 
 
+def positive(length: timedelta) -> timedelta:
+    """Return *length*; raises ValueError where it is no time at all."""
+    if length <= timedelta():
+        message = "must be longer than 0s"
+        raise ValueError(message)
+    return length
+
+
 Duration = Annotated[
     timedelta, BeforeValidator(parse), PlainSerializer(spell, return_type=str, when_used="json")
 ]

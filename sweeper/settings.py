@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from pydantic_settings import SettingsConfigDict as Config
 
 from sweeper.catalog import Catalog
-from sweeper.durations import Duration
+from sweeper.durations import Duration, positive
 from sweeper.errors import SettingsError
 from sweeper.job import Section
 
@@ -41,6 +42,7 @@ def _listed(value: object) -> object:
 
 
 Count = Annotated[int, Field(ge=1)]
+Length = Annotated[Duration, AfterValidator(positive)]
 
 
 class DatabaseSettings(_Section):
@@ -48,9 +50,9 @@ class DatabaseSettings(_Section):
 
     url: SecretStr | None = None
     direct_url: SecretStr | None = None
-    statement_timeout: Duration = timedelta(seconds=30)
-    lock_timeout: Duration = timedelta(seconds=1)
-    connect_timeout: Duration = timedelta(seconds=10)
+    statement_timeout: Length = timedelta(seconds=30)
+    lock_timeout: Length = timedelta(seconds=1)
+    connect_timeout: Length = timedelta(seconds=10)
     pool_size: Count = 5
 
 
@@ -58,11 +60,11 @@ class QueueSettings(_Section):
     """The queues, and how they are worked off."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,37}$")] = "jastipin_jobs"
-    visibility: Duration = timedelta(seconds=30)
+    visibility: Length = timedelta(seconds=30)
     batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     drainers: Count = 2
-    poll_min: Duration = timedelta(milliseconds=100)
-    poll_max: Duration = timedelta(seconds=2)
+    poll_min: Length = timedelta(milliseconds=100)
+    poll_max: Length = timedelta(seconds=2)
 
 
 class RetrySettings(_Section):
@@ -80,8 +82,8 @@ class RuleSettings(_Section):
     """One rule."""
 
     enabled: bool = True
-    every: Duration
-    older_than: Duration
+    every: Length
+    older_than: Length
 
 
 class SafetySettings(_Section):
@@ -89,7 +91,7 @@ class SafetySettings(_Section):
 
     max_per_sweep: Count = 1000
     max_clock_skew: Duration = timedelta(seconds=5)
-    max_plan_age: Duration = timedelta(hours=1)
+    max_plan_age: Length = timedelta(hours=1)
 
 
 class WebSettings(_Section):
@@ -106,14 +108,14 @@ class WebSettings(_Section):
 class HistorySettings(_Section):
     """The books."""
 
-    keep: Duration = timedelta(days=90)
+    keep: Length = timedelta(days=90)
 
 
 class ServiceSettings(_Section):
     """The process."""
 
     shutdown_grace: Duration = timedelta(seconds=30)
-    heartbeat_every: Duration = timedelta(seconds=30)
+    heartbeat_every: Length = timedelta(seconds=30)
     heartbeat_url: SecretStr | None = None
 
 
@@ -253,7 +255,10 @@ def load(
         for name, value in leaves:
             _put(merged, name, value)
             origins[name] = origin
-    faults += [f"{name} is no setting" for name in _strangers(model)]
+    faults += [
+        f"{name} is no setting; one is named {_PREFIX}<SECTION>__<KEY>"
+        for name in _strangers(model)
+    ]
     faults += [
         f"{name} is a secret and does not belong in {path}: set {_variable(name)}"
         for name, _ in sources[0][1]
@@ -284,8 +289,8 @@ def _model_of(catalog: Catalog) -> type[BaseSettings]:
         kind = create_model(
             f"rules.{name}",
             __base__=RuleSettings,
-            every=(Duration, rule.every),
-            older_than=(Duration, rule.older_than),
+            every=(Length, rule.every),
+            older_than=(Length, rule.older_than),
         )
         rules[name] = (kind, kind.model_validate({}))
     rules_model: Any = create_model("rules", __base__=_Section, **rules)  # type: ignore[call-overload]
@@ -362,12 +367,20 @@ def _put(values: dict[str, Any], name: str, value: object) -> None:
 
 
 def _strangers(model: type[BaseSettings]) -> list[str]:
-    """Return the SWEEPER_ variables that name no section; the model refuses unknown keys itself."""
-    names = (name for name in os.environ if name.startswith(_PREFIX) and "__" in name)
+    """Return the SWEEPER_ variables that are meant as settings and name none.
+
+    They name no section, or have one underscore after it; the model refuses unknown keys itself.
+    """
+    names = sorted(name for name in os.environ if name.startswith(_PREFIX))
+    nearly = tuple(f"{_PREFIX}{section.upper()}_" for section in model.model_fields)
     return [
         name
-        for name in sorted(names)
-        if name.removeprefix(_PREFIX).partition("__")[0].lower() not in model.model_fields
+        for name in names
+        if (
+            name.removeprefix(_PREFIX).partition("__")[0].lower() not in model.model_fields
+            if "__" in name
+            else name.startswith(nearly)
+        )
     ]
 
 

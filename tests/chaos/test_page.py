@@ -154,6 +154,9 @@ def test_a_person_previews_a_sweep_and_runs_it(
     browser.until("document.body.innerText.includes('1 would be swept')")
     assert order in browser.text()
     assert [] == messages(acting)
+    for width in (390, 1280):
+        browser.look(width=width, height=900)
+        assert width >= browser.ask("document.documentElement.scrollWidth")
 
     browser.press("Run this sweep")
     browser.until("document.body.innerText.includes('1 enqueued.')")
