@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICE := /opt/sweeper
+WORKERS := -n auto --maxprocesses 4 --dist worksteal
 UNITS := systemd/sweeper.service systemd/sweeper-sweep@.service
 
 help: ## Show what there is
@@ -19,7 +20,7 @@ demo: $(VENV)/ready ## The main job, told as a story on a database of its own
 
 test: $(VENV)/ready ## All tests, on an embedded Postgres; TESTS=path chooses some
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q $(TESTS)
+	@$(BIN)/coverage run -m pytest -q $(WORKERS) $(TESTS)
 	@$(BIN)/coverage combine -q
 	@$(if $(TESTS),,$(BIN)/coverage report)
 

@@ -756,8 +756,8 @@ def test_the_databases_trouble_costs_no_attempt(
 
     with broken(app, "Order", when=f"old.id = '{orders[0]}'", error=sqlstate):
         assert app.drain().step() == Tally(done=1, postponed=1)
+        (message,) = messages(app)
 
-    (message,) = messages(app)
     assert (message.body["retryCount"], message.read_ct) == (0, 0)
     assert "lastError" not in message.body
     assert timedelta(0) < message.delay <= SECOND

@@ -4,6 +4,7 @@
 systemd-nspawn), and is skipped elsewhere. The database is outside, at the end of a cable.
 """
 
+import json
 import re
 import secrets
 import time
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, make_url, text
 
+from jobs.demo.people import INT_MAX
 from jobs.demo.shop import Shop
 from tests import spoken
 from tests.cable import Cable, cable
@@ -308,6 +310,36 @@ def test_a_button_that_does_not_exist_fails(unit: Unit) -> None:
 
     assert 1 == failed.returncode
     assert "there is no rule 'nonsense'" in unit.journal("sweeper-sweep@nonsense")
+
+
+def test_an_operator_s_path(unit: Unit, shop: Shop, connection: Connection) -> None:
+    """As README tells it: look, press, answer the brake, read a dead letter, mend it, retry it."""
+    unit("stop")
+    shell = unit.machine.run
+    shelf = shop.product(stock=INT_MAX)
+    first = shop.order(age=HOUR)
+    assert "error" not in shell("sweeper doctor")
+    assert f"│ {first} │" in shell("sweeper sweep --dry-run")
+    shell("sweeper sweep --dry-run --json > /tmp/plan.json")
+    rest = [shop.order(age=HOUR, items=[(shelf, 1)]), shop.order(age=HOUR)]
+
+    shell("sweeper sweep --plan /tmp/plan.json")
+    assert [shop.status(order) for order in (first, *rest)] == ["cancelled", *["pending_dp"] * 2]
+
+    held = unit.machine.attempt("SWEEPER_SAFETY__MAX_PER_SWEEP=1 sweeper sweep")
+    assert (held.returncode, "The brake held" in held.stdout) == (4, True)
+    hasty = "SWEEPER_RETRY__MAX_RETRIES=0 sweeper sweep --max 2 --reason checked"
+    assert unit.machine.attempt(hasty).returncode == 3
+    assert [shop.status(order) for order in rest] == ["pending_dp", "cancelled"]
+
+    (letter,) = json.loads(shell("sweeper dead list --json 2>/dev/null"))
+    assert (letter["key"], letter["reason"]) == (rest[0], "exhausted")
+    mend = text('update "Product" set stock = 0 where id = :id')
+    connection.execute(mend, {"id": shelf})
+    shell(f"sweeper dead retry {letter['msg_id']}")
+    shell("sweeper drain")
+    assert (shop.status(rest[0]), shop.stock(shelf)) == ("cancelled", 1)
+    assert "the books balance" in shell("sweeper audit")
 
 
 def test_no_secret_can_be_seen(unit: Unit) -> None:
