@@ -25,11 +25,12 @@ _MOMENT = timedelta(seconds=1)
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One job on its way; *said* is what `prepare` said of it."""
+    """One job on its way, from *began* on; *said* is what `prepare` said of it."""
 
     job: Job[Any]
     said: Verdict | None
     call: "Future[Landing]"
+    began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Flights:
         return sum((self._record(list(group), lease) for _, group in groups), Tally())
 
     def _record(self, flights: Sequence[Flight], lease: Lease) -> Tally:
-        began, jobs = time.monotonic(), [each.job for each in flights]
+        jobs = [each.job for each in flights]
         try:
             with lease.settling(job.message for job in jobs), self.desk.settling(jobs) as (tx, own):
                 conclusion = self._conclude(tx, own, flights) if own else None
@@ -112,7 +113,7 @@ class Flights:
         self._forget(flights)
         if conclusion is None:
             return Tally()
-        conclusion.tell(time.monotonic() - began)
+        conclusion.tell(time.monotonic() - min(each.began for each in flights))
         return conclusion.tally
 
     def _conclude(

@@ -466,6 +466,20 @@ def test_a_call_may_not_wait_longer_than_a_lease(open_app: OpenApp, whatsapp: Pr
         app.outbound()
 
 
+def test_the_time_that_is_told_has_the_call_in_it(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """So that a slow provider shows in the log and in the metrics."""
+    whatsapp.latency = 0.3
+    noticed(app, connection)
+
+    with capture_logs() as lines:
+        drain(app)
+
+    (batch,) = [line for line in told(lines, "batch.done") if line["type"] == TYPE]
+    assert batch["duration_ms"] >= 300
+
+
 def test_what_the_provider_lacks_is_said_at_the_start(open_app: OpenApp) -> None:
     app = open_app(whatsapp__provider="cloud")
 
