@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ARRAY, Connection, Text, any_, cast, select
@@ -70,7 +71,8 @@ class Rehearsal:
 
         Raises ClockSkewedError where the clocks disagree.
         """
-        rules = list(rules)
+        # Each scan's lock is held to the end, so two rehearsals must take them in one order.
+        rules = sorted(rules, key=attrgetter("name"))
         with self.desk.database.rehearsal() as stage, events.rehearsed() as script:
             scanner, at = replace(self.scanner, database=stage), clock.now()
             found = {rule.name: seen for rule in rules if (seen := scanner.scan(rule, request))}
