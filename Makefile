@@ -40,8 +40,8 @@ bench: $(VENV)/ready ## Speed, as ratios measured side by side in one run
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(VENV)/ready ## Write the generated pages anew
-	@$(BIN)/python -m sweeper.glossary page > docs/events.md
-	@$(BIN)/python -m sweeper.glossary schema > config/monitoring/events.schema.json
+	@$(BIN)/python -m sweeper.cli.event_reference page > docs/events.md
+	@$(BIN)/python -m sweeper.cli.event_reference schema > config/monitoring/events.schema.json
 
 install: ## Install the service, or upgrade it; needs root, systemd/README.md goes on
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make install"; exit 1; }

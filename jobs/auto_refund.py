@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Index, Select, and_
 
-from jobs.debts import owe
 from jobs.notices import ORDER_MISSED, ORDER_REJECTED, announce
 from jobs.orders import OrderPayload, claim, odd, rows
+from jobs.refund_ledger import owe
 from jobs.stock import give_back
 from jobs.tables import ORDER
 from sweeper import Batch, JobType, Rule

@@ -2,10 +2,10 @@
 
 import typer
 
-from jobs.texts import rendered, texts
-from jobs.whatsapp import WhatsappSettings
-from sweeper.cli import Json, opened
-from sweeper.render import document, out
+from jobs.whatsapp.settings import WhatsappSettings
+from jobs.whatsapp.texts import rendered, texts
+from sweeper.cli.main import Json, opened
+from sweeper.cli.output import document, out
 
 COMMANDS = typer.Typer(help="Look at the texts of the notices.", no_args_is_help=True)
 

@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from jobs.notification_log import notice_id_of
-from jobs.phones import masked
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
+from jobs.whatsapp.notification_log import notice_id_of
+from jobs.whatsapp.phones import masked
 from sweeper import Batch, Effect, UtcTimestamp
 
 ORDER_CANCELLED = "ORDER_CANCELLED"

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from jobs.debts import listed, settle
-from jobs.texts import rupiah
-from sweeper.cli import Json, opened
-from sweeper.clock import now
+from jobs.refund_ledger import listed, settle
+from jobs.whatsapp.texts import rupiah
+from sweeper.cli.main import Json, opened
+from sweeper.cli.output import document, out, table
 from sweeper.events import REFUND_SETTLED
-from sweeper.render import document, out, table
+from sweeper.postgres.clock import now
 
 COMMANDS = typer.Typer(
     help="Down payments that are owed back: list them, settle them, export them.",

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Self, assert_never
 
 from pydantic import Field, model_validator
 
-from jobs import whatsapp_cloud, whatsapp_fonnte
-from jobs.notification_log import CLAIM, UNKNOWN, Mark, locked, mark, notice_id, write_down
-from jobs.parcels import Parcel, letter, packed
-from jobs.phones import masked, normalized
-from jobs.whatsapp import UndeliverableError, WhatsappSettings
+from jobs.whatsapp import cloud, fonnte
+from jobs.whatsapp.delivery import Parcel, letter, packed
+from jobs.whatsapp.notification_log import CLAIM, UNKNOWN, Mark, locked, mark, notice_id, write_down
+from jobs.whatsapp.phones import masked, normalized
+from jobs.whatsapp.settings import UndeliverableError, WhatsappSettings
 from sweeper import (
     Answer,
     Batch,
@@ -97,9 +97,9 @@ def call(parcel: Parcel) -> Sent:
         case "log":
             return Sent("log")
         case "cloud":
-            return Sent("cloud", whatsapp_cloud.send(settings, written))
+            return Sent("cloud", cloud.send(settings, written))
         case "fonnte":
-            return Sent("fonnte", whatsapp_fonnte.send(settings, written))
+            return Sent("fonnte", fonnte.send(settings, written))
         case other:
             assert_never(other)
 

@@ -1,9 +1,6 @@
 """The sweeper's face: what a job file needs, and nothing else."""
 
-from sweeper.clock import UtcTimestamp
-from sweeper.courier import Reply, post
 from sweeper.durations import Duration
-from sweeper.effect import Effect
 from sweeper.errors import (
     LostReplyError,
     OutsideError,
@@ -12,8 +9,8 @@ from sweeper.errors import (
     ThrottledError,
     UsageError,
 )
-from sweeper.figure import Figure
-from sweeper.grants import Grant
+from sweeper.exports import Effect, Figure, Grant
+from sweeper.http_client import Reply, post
 from sweeper.job import (
     Answer,
     Batch,
@@ -28,6 +25,7 @@ from sweeper.job import (
     Section,
 )
 from sweeper.ledger import METADATA
+from sweeper.postgres.clock import UtcTimestamp
 from sweeper.rule import Rule
 
 __all__ = [

@@ -8,33 +8,34 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweeper import events, indexes
+from sweeper import events
 from sweeper import settings as settings_file
-from sweeper.audit import Auditor
+from sweeper.admin import indexes
+from sweeper.admin.migrate import migrate
+from sweeper.admin.preflight import check
+from sweeper.admin.pruner import History
 from sweeper.catalog import Catalog
-from sweeper.clock import iso, now
-from sweeper.database import Database
-from sweeper.dead import Graveyard
-from sweeper.drain import Drain
 from sweeper.errors import UsageError
-from sweeper.explain import Explainer
-from sweeper.history import History
 from sweeper.job import JobType, Priority
-from sweeper.migrate import migrate
-from sweeper.outbound import Outbound
-from sweeper.overview import Lookout
-from sweeper.plan import Plan, place, understood
-from sweeper.preflight import check
-from sweeper.queue import Queues
-from sweeper.rehearsal import Rehearsal
+from sweeper.monitoring.audit import Auditor
+from sweeper.monitoring.backlog import Lookout
+from sweeper.monitoring.explain import Explainer
+from sweeper.monitoring.status import Reader
+from sweeper.outbound.worker import Outbound
+from sweeper.postgres.clock import iso, now
+from sweeper.postgres.database import Database
+from sweeper.queue.dead_letter_queue import Graveyard
+from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import faults, singly, written
 from sweeper.retry import Backoff
 from sweeper.rule import Rule
-from sweeper.scan import Scanner
 from sweeper.settings import Settings
-from sweeper.settle import Desk
-from sweeper.status import Reader
-from sweeper.sweep import Sweep
-from sweeper.wire import faults, singly, written
+from sweeper.sweep.dry_run import Rehearsal
+from sweeper.sweep.plan import Plan, place, understood
+from sweeper.sweep.runner import Sweep
+from sweeper.sweep.scan import Scanner
+from sweeper.worker.completer import Desk
+from sweeper.worker.drain import Drain
 
 
 class App:

@@ -9,10 +9,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Select
 
-from sweeper.effect import Effect
 from sweeper.errors import CatalogError, UsageError
-from sweeper.figure import Figure
-from sweeper.grants import Grant
+from sweeper.exports import Effect, Figure, Grant
 from sweeper.job import JobType, Section
 from sweeper.rule import Rule
 

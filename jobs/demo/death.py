@@ -9,9 +9,9 @@ from sqlalchemy import text
 from jobs.demo.stage import Stage
 from jobs.demo.voice import chapter, say, show, table
 from jobs.demo.witness import Witness
-from sweeper.dead import Choice
-from sweeper.queue import DeadLetter
-from sweeper.settle import Tally
+from sweeper.queue.dead_letter_queue import Choice
+from sweeper.queue.pgmq import DeadLetter
+from sweeper.worker.completer import Tally
 
 _SANE = 100
 _MEND = text('UPDATE "Product" SET stock = :stock WHERE id = :id')

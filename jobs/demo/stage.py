@@ -12,9 +12,10 @@ from typing import Any
 
 from jobs.demo.people import Cast, furnish
 from jobs.demo.shop import Shop, create_platform
-from sweeper import catalog, clock, logs
+from sweeper import catalog, logs
 from sweeper.app import App
-from sweeper.embedded import Embedded
+from sweeper.postgres import clock
+from sweeper.postgres.embedded import Embedded
 
 TAKEN_AT = "checkout"
 

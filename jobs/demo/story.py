@@ -7,7 +7,8 @@ from jobs.demo import death, walk
 from jobs.demo.stage import TAKEN_AT, Stage, staged
 from jobs.demo.voice import chapter, say, show, table
 from jobs.demo.witness import Witness
-from sweeper import logs, render
+from sweeper import logs
+from sweeper.cli import output
 
 
 def tell(*, keep: bool, serve: bool) -> int:
@@ -54,8 +55,8 @@ def _sweep_again(stage: Stage) -> None:
     say("This is what `sweeper sweep` prints, and below it `sweeper status`:\n")
     app = stage.app
     limit = app.settings.safety.max_per_sweep
-    render.sweep(app.sweep().run(app.rules.values(), limit=limit), limit)
-    render.status(app.reader.read())
+    output.sweep(app.sweep().run(app.rules.values(), limit=limit), limit)
+    output.status(app.reader.read())
 
 
 def _close(stage: Stage, *, keep: bool, serve: bool) -> None:
@@ -86,7 +87,7 @@ def _close(stage: Stage, *, keep: bool, serve: bool) -> None:
 
 
 def _serve(stage: Stage) -> int:
-    from sweeper.service import Service  # noqa: PLC0415 -- only the service pays for its scheduler
+    from sweeper.service.supervisor import Service  # noqa: PLC0415 -- only the service pays for its scheduler
 
     say("The service runs now; its log follows. Ctrl-C stops it.\n")
     logs.set_up(stage.app.settings.log.level, stage.app.settings.log.format, sys.stdout)

@@ -4,8 +4,8 @@ from jobs.demo.people import Cast
 from jobs.demo.stage import Stage
 from jobs.demo.voice import chapter, say, table
 from jobs.demo.witness import Notice, Product, Witness
-from jobs.phones import masked
-from jobs.texts import LANGUAGES, rendered, rupiah
+from jobs.whatsapp.phones import masked
+from jobs.whatsapp.texts import LANGUAGES, rendered, rupiah
 
 
 def look(stage: Stage, witness: Witness) -> None:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, text
 
-from jobs.debts import REFUND
+from jobs.refund_ledger import REFUND
 from jobs.tables import NOTIFICATION_LOG, ORDER
-from sweeper import clock
 from sweeper.app import App
+from sweeper.postgres import clock
 
 _STOCK = text("""
     SELECT id, title, stock,

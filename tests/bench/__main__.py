@@ -18,9 +18,10 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from jobs.demo.shop import Shop, create_platform
-from sweeper import catalog, clock, logs
+from sweeper import catalog, logs
 from sweeper.app import App
-from sweeper.embedded import Embedded
+from sweeper.postgres import clock
+from sweeper.postgres.embedded import Embedded
 
 BATCH = 500
 HOUR = timedelta(hours=1)

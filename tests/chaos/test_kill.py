@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.conftest import HOUR, NOW, OpenApp, dead_letters, make_visible, sweep
+from tests.support.verbs import HOUR, NOW, OpenApp, dead_letters, make_visible, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests import spoken
-from tests.conftest import HOUR
+from tests.support import log_schema
+from tests.support.verbs import HOUR
 
 ORDERS = 2_000
 SERVICES = 4
@@ -39,7 +39,7 @@ def test_four_services_have_each_effect_once(
     assert {"cancelled": ORDERS} == dict(statuses.all())
     notices = connection.execute(text('select status, count(*) from "NotificationLog" group by 1'))
     assert {"sent": ORDERS} == dict(notices.all())
-    lines = [line for log in logs for line in spoken.lines(log.read_text())]
+    lines = [line for log in logs for line in log_schema.lines(log.read_text())]
     assert [] == [line for line in lines if line["level"] == "error"]
     events = Counter(line["event"] for line in lines)
     assert (0, 0, 0) == (events["job.retried"], events["job.dead"], events["worker.failed"])

@@ -24,10 +24,11 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop
-from sweeper import clock
-from tests import conftest, spoken
-from tests.conftest import DAY, HOUR, NOW
-from tests.provider import TOKEN, Mood, provider
+from sweeper.postgres import clock
+from tests import conftest
+from tests.support import log_schema
+from tests.support.fake_provider import TOKEN, Mood, provider
+from tests.support.verbs import DAY, HOUR, NOW
 
 CONFIG = Path(__file__).parents[2] / "config" / "monitoring"
 PAGE = (CONFIG / "recipes.md").read_text("utf-8")
@@ -163,7 +164,7 @@ def service(url: str, log: Path, settings: Mapping[str, str]) -> Iterator[Callab
 
 def told(log: Path, event: str) -> list[dict[str, Any]]:
     """Return the lines of one event so far."""
-    return [line for line in spoken.lines(log.read_text("utf-8")) if line["event"] == event]
+    return [line for line in log_schema.lines(log.read_text("utf-8")) if line["event"] == event]
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -220,10 +221,10 @@ def alarms(exposed: str, folder: Path) -> set[str]:
 
 def test_every_line_of_the_walk_is_as_promised(troubled: Walk, calm: Walk) -> None:
     """By the schema, even where everything goes wrong; and all the troubles are in it."""
-    events = {line["event"] for line in spoken.lines(troubled.log.read_text("utf-8"))}
+    events = {line["event"] for line in log_schema.lines(troubled.log.read_text("utf-8"))}
 
     assert {"job.dead", "scan.braked", "clock.skewed", "lane.blocked"} <= events
-    assert {"info"} == {line["level"] for line in spoken.lines(calm.log.read_text("utf-8"))}
+    assert {"info"} == {line["level"] for line in log_schema.lines(calm.log.read_text("utf-8"))}
 
 
 def test_no_phone_and_no_secret_is_in_it(troubled: Walk) -> None:
@@ -319,8 +320,8 @@ def test_logql_names_what_exists() -> None:
     fields = set(re.findall(r"unwrap (\w+)", "".join(queries)))
 
     assert 7 == len(queries)
-    assert events <= spoken.SCHEMA["$defs"].keys()
-    beat = spoken.SCHEMA["$defs"]["service.heartbeat"]["properties"]
+    assert events <= log_schema.SCHEMA["$defs"].keys()
+    beat = log_schema.SCHEMA["$defs"]["service.heartbeat"]["properties"]
     assert {"oldest_overdue_seconds"} == fields & beat.keys()
     assert {"figures_refunds_oldest_owed_seconds"} == fields - beat.keys()
 

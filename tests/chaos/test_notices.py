@@ -12,8 +12,8 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.conftest import HOUR, OUTBOUND, OpenApp, drain, make_visible, rows
-from tests.provider import Provider, provider
+from tests.support.fake_provider import Provider, provider
+from tests.support.verbs import HOUR, OUTBOUND, OpenApp, drain, make_visible, rows
 
 NOTICES = text("""
     insert into "NotificationLog"

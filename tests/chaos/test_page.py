@@ -12,8 +12,8 @@ import pytest
 from jobs.demo.people import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.browser import Page, chromium
-from tests.conftest import (
+from tests.support.browser import Page, chromium
+from tests.support.verbs import (
     HOUR,
     MINUTE,
     OpenApp,
@@ -24,7 +24,7 @@ from tests.conftest import (
     send_raw,
     sweep,
 )
-from tests.site import TOKEN, Site, served
+from tests.support.web_client import TOKEN, Site, served
 
 PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` takes it away
 SCREENS = [(390, 844, False), (390, 844, True), (1280, 900, False), (1280, 900, True)]

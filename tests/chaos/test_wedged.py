@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from jobs.demo.shop import Shop
-from tests import spoken
-from tests.cable import Cable, cable
-from tests.conftest import HOUR
+from tests.support import log_schema
+from tests.support.network import Cable, cable
+from tests.support.verbs import HOUR
 
 WATCHDOG = 2.0  # seconds after which systemd would restart the service
 WITHIN = 20.0
@@ -78,7 +78,7 @@ class Unit:
         """Return the first line of that name in the log."""
         deadline = time.monotonic() + WITHIN
         while time.monotonic() < deadline:
-            for line in spoken.lines(self.log.read_text()):
+            for line in log_schema.lines(self.log.read_text()):
                 if line["event"] == name:
                     return dict(line)
             time.sleep(0.05)

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 from jobs.auto_refund import REASON
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     DAY,
     HOUR,
     MINUTE,

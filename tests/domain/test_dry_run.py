@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from jobs.demo.people import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     HOUR,
     OUTBOUND,
     Connect,

@@ -12,8 +12,8 @@ from jobs.demo.people import ODD_IDS
 from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON
 from sweeper.app import App
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     HOUR,
     MINUTE,
     MS,

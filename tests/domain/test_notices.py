@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
-from jobs.texts import rendered
+from jobs.whatsapp.texts import rendered
 from sweeper.app import App
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     HOUR,
     OUTBOUND,
     STORED_NOW,

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.settle import Tally
-from tests.conftest import HOUR, NOW, drain, rows, send, sweep
+from sweeper.worker.completer import Tally
+from tests.support.verbs import HOUR, NOW, drain, rows, send, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.conftest import HOUR, Run, sweep
+from tests.support.verbs import HOUR, Run, sweep
 
 PHONE = "0812-0000-9876"
 

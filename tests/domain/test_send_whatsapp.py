@@ -12,8 +12,8 @@ from jobs.demo.shop import Shop
 from jobs.tables import NOTIFICATION_LOG
 from sweeper.app import App
 from sweeper.errors import RejectedError
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     HOUR,
     NOW,
     OUTBOUND,

@@ -9,8 +9,8 @@ from sqlalchemy.exc import OperationalError
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     HOUR,
     NOW,
     QUEUE,

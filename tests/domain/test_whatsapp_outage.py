@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from sweeper.app import App
-from sweeper.drain import Drain
-from sweeper.outbound import Outbound
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.outbound.worker import Outbound
+from sweeper.worker.completer import Tally
+from sweeper.worker.drain import Drain
+from tests.support.fake_provider import Mood, Provider, provider
+from tests.support.verbs import (
     OUTBOUND,
     OpenApp,
     dead_letters,
@@ -21,7 +22,6 @@ from tests.conftest import (
     rows,
     send,
 )
-from tests.provider import Mood, Provider, provider
 
 TYPE = "NOTIFICATION_SEND_WHATSAPP"
 LANE = {"lane.paused", "lane.blocked", "lane.resumed"}
@@ -41,7 +41,7 @@ class Hand:
 @pytest.fixture
 def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
     hand = Hand()
-    monkeypatch.setattr("sweeper.line.monotonic", hand)
+    monkeypatch.setattr("sweeper.outbound.call_pool.monotonic", hand)
     return hand
 
 

@@ -14,12 +14,13 @@ from jobs.send_whatsapp import NO_REPLY
 from jobs.tables import NOTIFICATION_LOG
 from sweeper import Answer, Batch, Outside
 from sweeper.app import App
-from sweeper.dead import Choice
-from sweeper.doctor import Level, examine
+from sweeper.cli.doctor import Level, examine
 from sweeper.errors import SettingsError
-from sweeper.flights import Flights
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.outbound.in_flight import Flights
+from sweeper.queue.dead_letter_queue import Choice
+from sweeper.worker.completer import Tally
+from tests.support.fake_provider import TOKEN, Mood, Provider, provider
+from tests.support.verbs import (
     NOW,
     OUTBOUND,
     Connect,
@@ -33,7 +34,6 @@ from tests.conftest import (
     send,
     worked_by,
 )
-from tests.provider import TOKEN, Mood, Provider, provider
 
 TYPE = "NOTIFICATION_SEND_WHATSAPP"
 PHONE, NUMBER = "0812-3456-7890", "6281234567890"

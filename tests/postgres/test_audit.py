@@ -5,9 +5,9 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.audit import Balance
-from sweeper.dead import Choice
-from tests.conftest import HOUR, OpenApp, broken, drain, make_visible, scan, sweep
+from sweeper.monitoring.audit import Balance
+from sweeper.queue.dead_letter_queue import Choice
+from tests.support.verbs import HOUR, OpenApp, broken, drain, make_visible, scan, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -25,11 +25,11 @@ from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop, create_platform
 from sweeper.app import App
-from sweeper.cli import main
-from sweeper.database import Database
-from sweeper.queue import install_pgmq
-from tests import spoken
-from tests.conftest import (
+from sweeper.cli.main import main
+from sweeper.postgres.database import Database
+from sweeper.queue.pgmq import install_pgmq
+from tests.support import log_schema
+from tests.support.verbs import (
     DEAD,
     HIGH,
     HOUR,
@@ -907,7 +907,7 @@ def test_the_service_sweeps_and_stops_when_it_is_told(
         process.send_signal(told)
         out, err = process.communicate(timeout=10)
 
-    lines = spoken.lines(out)
+    lines = log_schema.lines(out)
     names = [line["event"] for line in lines]
     assert (0, "") == (process.returncode, err)
     assert {("timestamp", "level", "event", "instance")} == {tuple(line)[:4] for line in lines}

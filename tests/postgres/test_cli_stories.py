@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.conftest import HOUR, Run, broken, scan, sweep
+from tests.support.verbs import HOUR, Run, broken, scan, sweep
 
 
 def test_explain_tells_people_why_an_order_is_due(run: Run, shop: Shop) -> None:

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
-from sweeper.dead import Choice
 from sweeper.errors import UsageError
-from sweeper.queue import DeadLetter
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.queue.dead_letter_queue import Choice
+from sweeper.queue.pgmq import DeadLetter
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     HIGH,
     HOUR,
     LOW,

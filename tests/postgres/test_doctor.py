@@ -6,8 +6,8 @@ from sqlalchemy import Connection, text
 
 from sweeper import catalog
 from sweeper.app import App
-from sweeper.doctor import Finding, Level, examine
-from tests.conftest import OpenApp
+from sweeper.cli.doctor import Finding, Level, examine
+from tests.support.verbs import OpenApp
 
 
 def ill(findings: list[Finding]) -> dict[str, str]:

@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
-from sweeper.drain import FAIR
 from sweeper.job import Message
-from sweeper.settle import Desk, Sorted, Tally
-from tests.conftest import (
+from sweeper.worker.completer import Desk, Sorted, Tally
+from sweeper.worker.drain import FAIR
+from tests.support.verbs import (
     HIGH,
     HOUR,
     LOW,

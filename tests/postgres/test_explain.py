@@ -4,7 +4,7 @@ import pytest
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.conftest import HOUR, MINUTE, NOW, OpenApp, broken, make_visible, scan, sweep
+from tests.support.verbs import HOUR, MINUTE, NOW, OpenApp, broken, make_visible, scan, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -9,11 +9,11 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, make_url, text
 
 from jobs.demo.shop import Shop
-from sweeper import grants
+from sweeper.admin import grants
 from sweeper.app import App
-from sweeper.dead import Choice
-from sweeper.doctor import Level, examine
-from tests.conftest import HOUR, Connect, OpenApp, broken, make_visible, send, sweep
+from sweeper.cli.doctor import Level, examine
+from sweeper.queue.dead_letter_queue import Choice
+from tests.support.verbs import HOUR, Connect, OpenApp, broken, make_visible, send, sweep
 
 ROLE = 'sweeper "least" login'
 

@@ -12,14 +12,16 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
-from sweeper import courier, heartbeat, notify
+from sweeper import http_client
 from sweeper.app import App
-from sweeper.counters import Counters
-from sweeper.health import Health
-from sweeper.heartbeat import Heartbeat
-from sweeper.outage import Outage
-from sweeper.settle import Tally
-from tests.conftest import DAY, OpenApp, send
+from sweeper.monitoring import systemd
+from sweeper.monitoring.health import Health
+from sweeper.monitoring.stats import Counters
+from sweeper.service import heartbeat
+from sweeper.service.heartbeat import Heartbeat
+from sweeper.service.outage import Outage
+from sweeper.worker.completer import Tally
+from tests.support.verbs import DAY, OpenApp, send
 
 PATH = "/ping/a-path-that-nobody-else-knows"
 
@@ -36,7 +38,7 @@ def health() -> Health:
 def statuses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect what `systemctl status` shows."""
     shown: list[str] = []
-    monkeypatch.setattr(notify, "status", shown.append)
+    monkeypatch.setattr(systemd, "status", shown.append)
     return shown
 
 
@@ -44,11 +46,11 @@ def statuses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have little patience with the monitor, and keep no connection to it."""
     monkeypatch.setattr(heartbeat, "_PATIENCE", timedelta(milliseconds=300))
-    courier._client().close()
-    courier._client.cache_clear()
+    http_client._client().close()
+    http_client._client.cache_clear()
     yield
-    courier._client().close()
-    courier._client.cache_clear()
+    http_client._client().close()
+    http_client._client.cache_clear()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The books forget what is older than history.keep, and balance all the while."""
+"""The books forget what is older than pruner.keep, and balance all the while."""
 
 from datetime import datetime, timedelta
 from threading import Thread
@@ -8,10 +8,19 @@ from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 
 from jobs.demo.shop import Shop
-from sweeper import history
+from sweeper.admin import pruner
 from sweeper.app import App
-from sweeper.service import Service
-from tests.conftest import DAY, HOUR, MS, Connect, OpenApp, rows, sweep, wait_for_a_blocked_session
+from sweeper.service.supervisor import Service
+from tests.support.verbs import (
+    DAY,
+    HOUR,
+    MS,
+    Connect,
+    OpenApp,
+    rows,
+    sweep,
+    wait_for_a_blocked_session,
+)
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -21,7 +30,7 @@ KEEP = 90 * DAY
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the batches small."""
-    monkeypatch.setattr(history, "BATCH", 2)
+    monkeypatch.setattr(pruner, "BATCH", 2)
 
 
 def grow_old(connection: Connection, by: timedelta) -> None:
@@ -138,7 +147,7 @@ def test_two_machines_prune_one_after_the_other(
     sweep(app, "expire_dp")
     grow_old(connection, KEEP + DAY)
     other = connect()
-    other.execute(history._ALONE)
+    other.execute(pruner._ALONE)
     pruning = Thread(target=app.history.prune, args=[now])
 
     pruning.start()

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.job import Batch, Lane
-from sweeper.lease import Lease
 from sweeper.ledger import Trigger
-from sweeper.scan import Request
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.sweep.scan import Request
+from sweeper.worker.completer import Tally
+from sweeper.worker.lease import Lease
+from tests.support.verbs import (
     HOUR,
     SECOND,
     Connect,

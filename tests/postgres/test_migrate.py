@@ -9,9 +9,9 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import create_platform
 from sweeper.app import App
-from sweeper.database import Database
 from sweeper.errors import DatabaseUnusableError
-from tests.conftest import DEAD, HIGH, OpenApp, messages, rows, send, sweep
+from sweeper.postgres.database import Database
+from tests.support.verbs import DEAD, HIGH, OpenApp, messages, rows, send, sweep
 
 
 @contextmanager

@@ -5,8 +5,19 @@ from sqlalchemy import Row
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.ledger import Trigger
-from sweeper.overview import Quiet
-from tests.conftest import HOUR, MINUTE, QUEUE, SECOND, OpenApp, broken, drain, scan, send, sweep
+from sweeper.monitoring.backlog import Quiet
+from tests.support.verbs import (
+    HOUR,
+    MINUTE,
+    QUEUE,
+    SECOND,
+    OpenApp,
+    broken,
+    drain,
+    scan,
+    send,
+    sweep,
+)
 
 
 def why(app: App) -> dict[str, str]:

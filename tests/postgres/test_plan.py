@@ -11,9 +11,9 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.clock import iso
-from sweeper.plan import sealed
-from tests.conftest import DAY, HOUR, Run, messages, rows, send
+from sweeper.postgres.clock import iso
+from sweeper.sweep.plan import sealed
+from tests.support.verbs import DAY, HOUR, Run, messages, rows, send
 
 MINUTE_AGO = "2026-01-31T11:58:00.000Z"
 

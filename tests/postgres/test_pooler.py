@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy import make_url
 
 from jobs.demo.shop import Shop
-from sweeper.settle import Tally
-from tests.conftest import HOUR, OpenApp, sweep
-from tests.pooler import PGBOUNCER, pgbouncer
+from sweeper.worker.completer import Tally
+from tests.support.pooler import PGBOUNCER, pgbouncer
+from tests.support.verbs import HOUR, OpenApp, sweep
 
 
 @pytest.mark.skipif(

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Text, cast, func, literal, select, text, unio
 from sqlalchemy.exc import DBAPIError
 
 from sweeper.app import App
-from sweeper.database import Database
 from sweeper.job import JobType, Message, Priority
-from sweeper.queue import DeadLetter, Depth, Queues, fingerprint, install_pgmq, pgmq_version
+from sweeper.postgres.database import Database
+from sweeper.queue.pgmq import DeadLetter, Depth, Queues, fingerprint, install_pgmq, pgmq_version
 from sweeper.retry import Reason
-from tests.conftest import (
+from tests.support.verbs import (
     DEAD,
     HIGH,
     LOW,

@@ -19,11 +19,11 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
-from sweeper.clock import now
 from sweeper.errors import ClockSkewedError, DatabaseUnusableError
-from sweeper.scan import Found
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.postgres.clock import now
+from sweeper.sweep.scan import Found
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     DAY,
     HIGH,
     HOUR,

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests import spoken
-from tests.conftest import HOUR, Connect, messages, scan, wait_for_a_blocked_session
+from tests.support import log_schema
+from tests.support.verbs import HOUR, Connect, messages, scan, wait_for_a_blocked_session
 
 Start = Callable[..., "Running"]
 
@@ -40,7 +40,7 @@ class Running:
 
     def told(self, event: str) -> list[dict[str, object]]:
         """Return the lines of one event."""
-        lines = spoken.lines(self._log.read_text())
+        lines = log_schema.lines(self._log.read_text())
         return [line for line in lines if line["event"] == event]
 
     def wait_for(self, event: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
-from tests.conftest import (
+from tests.support.verbs import (
     DEAD,
     HIGH,
     HOUR,

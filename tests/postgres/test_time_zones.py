@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.conftest import HOUR, MINUTE, MS, STORED_NOW, OpenApp, rows, sweep
+from tests.support.verbs import HOUR, MINUTE, MS, STORED_NOW, OpenApp, rows, sweep
 
 ZONES = ("Asia/Jakarta", "America/New_York")
 

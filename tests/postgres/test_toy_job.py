@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Connection, text
 
 from sweeper.app import App
-from sweeper.scan import Found
-from sweeper.settle import Tally
-from tests.conftest import HOUR, NOW, QUEUE, OpenApp, messages, scan, sweep
+from sweeper.sweep.scan import Found
+from sweeper.worker.completer import Tally
+from tests.support.verbs import HOUR, NOW, QUEUE, OpenApp, messages, scan, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

@@ -18,11 +18,11 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper import redact
 from sweeper.app import App
-from sweeper.counters import Counters
 from sweeper.errors import SettingsError
-from sweeper.health import Health
-from sweeper.web import Web
-from tests.conftest import (
+from sweeper.monitoring.health import Health
+from sweeper.monitoring.stats import Counters
+from sweeper.web.server import Web
+from tests.support.verbs import (
     HOUR,
     QUEUE,
     OpenApp,
@@ -34,7 +34,7 @@ from tests.conftest import (
     send_raw,
     sweep,
 )
-from tests.site import TOKEN, Site, served
+from tests.support.web_client import TOKEN, Site, served
 
 READING = (
     "/",

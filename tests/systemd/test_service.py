@@ -19,10 +19,10 @@ from sqlalchemy import Connection, make_url, text
 
 from jobs.demo.people import INT_MAX
 from jobs.demo.shop import Shop
-from tests import spoken
-from tests.cable import Cable, cable
-from tests.conftest import HOUR, Connect, wait_for_a_blocked_session
-from tests.container import ROOT, Container, booted, lacking, wheelhouse
+from tests.support import log_schema
+from tests.support.container import ROOT, Container, booted, lacking, wheelhouse
+from tests.support.network import Cable, cable
+from tests.support.verbs import HOUR, Connect, wait_for_a_blocked_session
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
@@ -108,7 +108,7 @@ class Unit:
     def told(self, event: str) -> list[dict[str, Any]]:
         """Return the log's lines of that name; all of them must keep the catalogue's promise."""
         log = [line for line in self.journal().splitlines() if line.startswith("{")]
-        return [line for line in spoken.lines("\n".join([*log, ""])) if line["event"] == event]
+        return [line for line in log_schema.lines("\n".join([*log, ""])) if line["event"] == event]
 
     def wait_for(self, holds: Callable[[], object], within: float = 60) -> None:
         """Return as soon as it holds."""

@@ -1,6 +1,6 @@
 """An outage opens the breaker, growing pauses follow, and one call closes it."""
 
-from sweeper.breaker import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, Breaker
+from sweeper.outbound.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, Breaker
 
 
 def broken(breaker: Breaker, now: float, times: int = PATIENCE) -> Breaker:

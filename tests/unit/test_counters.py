@@ -1,7 +1,7 @@
 """What a process counts, and how it is spread."""
 
-from sweeper.counters import HANDLING, Counters, Spread
-from sweeper.settle import Tally
+from sweeper.monitoring.stats import HANDLING, Counters, Spread
+from sweeper.worker.completer import Tally
 
 
 def test_a_spread_counts_up_to_each_bound_and_beyond() -> None:

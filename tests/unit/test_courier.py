@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sweeper.courier import Reply, _wait, post
 from sweeper.errors import LostReplyError, OutsideError
+from sweeper.http_client import Reply, _wait, post
 
 SECOND = timedelta(seconds=1)
 

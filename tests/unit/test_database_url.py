@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from sweeper.database import Database, understood, unusable
 from sweeper.errors import SettingsError
+from sweeper.postgres.database import Database, understood, unusable
 
 # Every character that some password generator likes, and every one that means something in a URL.
 ODD_PASSWORDS = [

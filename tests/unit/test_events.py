@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from sweeper import events
 from sweeper.events import CATALOGUE, Event
-from tests.spoken import SCHEMA
+from tests.support.log_schema import SCHEMA
 
 # What happened, in one word; these are the ones that do not end in -ed.
 SAYINGS = {

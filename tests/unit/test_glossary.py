@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from sweeper import glossary
+from sweeper.cli import event_reference
 from sweeper.events import CATALOGUE, Event
-from tests.spoken import SCHEMA, faults
+from tests.support.log_schema import SCHEMA, faults
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in CAT
 )
 def test_what_is_generated_is_up_to_date(face: str, file: str) -> None:
     """Contract: `make docs` writes it anew."""
-    command = [sys.executable, "-m", "sweeper.glossary", face]
+    command = [sys.executable, "-m", "sweeper.cli.event_reference", face]
 
     told = subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
@@ -50,9 +50,9 @@ def test_the_schema_is_one() -> None:
 
 @each
 def test_every_field_has_a_kind_and_a_meaning(event: Event) -> None:
-    read = [glossary.understood(words) for words in event.fields.values()]
+    read = [event_reference.understood(words) for words in event.fields.values()]
 
-    assert [] == [kind for kind, _, _ in read if kind not in glossary.KINDS]
+    assert [] == [kind for kind, _, _ in read if kind not in event_reference.KINDS]
     assert all(meaning for _, _, meaning in read)
 
 
@@ -61,7 +61,7 @@ def test_a_field_is_of_one_kind_in_every_event() -> None:
     kinds = defaultdict(set)
     for event in CATALOGUE:
         for name, words in event.fields.items():
-            kinds[name].add(glossary.KINDS[glossary.understood(words)[0]]["type"])
+            kinds[name].add(event_reference.KINDS[event_reference.understood(words)[0]]["type"])
 
     assert {} == {name: found for name, found in kinds.items() if len(found) > 1}
 
@@ -76,7 +76,7 @@ def test_a_field_is_of_one_kind_in_every_event() -> None:
     ],
 )
 def test_a_field_is_read_as_it_is_written(words: str, read: tuple[str, bool, str]) -> None:
-    assert read == glossary.understood(words)
+    assert read == event_reference.understood(words)
 
 
 def test_a_line_as_promised_is_accepted() -> None:

@@ -9,8 +9,8 @@ from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
-from sweeper import notify
-from sweeper.health import SLOW, Health
+from sweeper.monitoring import systemd
+from sweeper.monitoring.health import SLOW, Health
 
 EVERY, LOOK, REST = timedelta(minutes=1), timedelta(seconds=2), timedelta(seconds=2)
 PATIENCE = timedelta(minutes=4)
@@ -39,7 +39,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         heard.append(fields)
         return True
 
-    monkeypatch.setattr(notify, "tell", tell)
+    monkeypatch.setattr(systemd, "tell", tell)
     return heard
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sweeper.keys import SESSION, Bucket, Keys
+from sweeper.web.rate_limit import Bucket
+from sweeper.web.sessions import SESSION, Keys
 
 TOKEN = "kunci-kunci"  # noqa: S105 -- nobody else has such a door
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.limiter import Limiter
+from sweeper.outbound.rate_limiter import Limiter
 
 
 def taken(limiter: Limiter, now: float, count: int) -> list[float]:

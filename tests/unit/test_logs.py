@@ -16,7 +16,7 @@ from freezegun import freeze_time
 from sweeper import events, logs
 from sweeper.events import LIBRARY_LOGGED
 from sweeper.ledger import INSTANCE
-from tests import spoken
+from tests.support import log_schema
 
 
 class Terminal(io.StringIO):
@@ -48,7 +48,7 @@ def pipe() -> io.StringIO:
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     """Return what was logged; every line of it is valid by the schema."""
-    return spoken.lines(stream.getvalue())
+    return log_schema.lines(stream.getvalue())
 
 
 def test_a_line_begins_with_what_every_line_has(pipe: io.StringIO) -> None:

@@ -5,7 +5,7 @@ from string import Formatter
 
 import pytest
 
-from jobs.texts import LANGUAGES, rendered, rupiah, texts
+from jobs.whatsapp.texts import LANGUAGES, rendered, rupiah, texts
 from sweeper import RejectedError
 
 EVENTS = ("ORDER_CANCELLED", "ORDER_REJECTED", "ORDER_MISSED")

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from sweeper import notify
+from sweeper.monitoring import systemd
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def in_a_file(
 @pytest.mark.parametrize(
     ("say", "heard"),
     [
-        (notify.ready, "READY=1"),
-        (notify.alive, "WATCHDOG=1"),
-        (notify.stopping, "STOPPING=1"),
-        (lambda: notify.starting(timedelta(seconds=30)), "EXTEND_TIMEOUT_USEC=30000000"),
-        (lambda: notify.status("UP: 12 processed"), "STATUS=UP: 12 processed"),
-        (lambda: notify.tell(READY="1", STATUS="there"), "READY=1\nSTATUS=there"),
+        (systemd.ready, "READY=1"),
+        (systemd.alive, "WATCHDOG=1"),
+        (systemd.stopping, "STOPPING=1"),
+        (lambda: systemd.starting(timedelta(seconds=30)), "EXTEND_TIMEOUT_USEC=30000000"),
+        (lambda: systemd.status("UP: 12 processed"), "STATUS=UP: 12 processed"),
+        (lambda: systemd.tell(READY="1", STATUS="there"), "READY=1\nSTATUS=there"),
     ],
     ids=["ready", "alive", "stopping", "starting", "status", "two at once"],
 )
@@ -56,7 +56,7 @@ def test_an_abstract_socket_begins_with_an_at_sign(
     manager.bind(f"\0{name}")
     monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
 
-    assert notify.ready()
+    assert systemd.ready()
     assert b"READY=1" == manager.recv(4096)
 
 
@@ -69,7 +69,7 @@ def test_without_a_manager_nothing_is_said(
     else:
         monkeypatch.setenv("NOTIFY_SOCKET", value)
 
-    assert not notify.ready()
+    assert not systemd.ready()
 
 
 def test_a_manager_that_went_away_is_no_reason_to_fail(
@@ -78,7 +78,7 @@ def test_a_manager_that_went_away_is_no_reason_to_fail(
     """A courtesy must not break the stop that it announces."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
 
-    assert not notify.stopping()
+    assert not systemd.stopping()
 
 
 @pytest.mark.parametrize("pid", [None, str(os.getpid())], ids=["for all", "for us"])
@@ -89,7 +89,7 @@ def test_the_watchdog_says_how_often_it_must_be_fed(
     if pid:
         monkeypatch.setenv("WATCHDOG_PID", pid)
 
-    assert timedelta(seconds=30) == notify.watchdog()
+    assert timedelta(seconds=30) == systemd.watchdog()
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_nobody_watches_us(environment: dict[str, str], monkeypatch: pytest.Monk
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    assert notify.watchdog() is None
+    assert systemd.watchdog() is None

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from jobs.phones import masked, normalized
+from jobs.whatsapp.phones import masked, normalized
 
 ONE_NUMBER = "6281234567890"
 

@@ -15,9 +15,9 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.phones import masked
+from jobs.whatsapp.phones import masked
 from sweeper import events, logs, redact
-from tests import spoken
+from tests.support import log_schema
 
 fuzzed = settings(deadline=None, derandomize=True, database=None, max_examples=200)
 
@@ -340,5 +340,5 @@ def test_the_lines_are_still_valid_by_the_schema() -> None:
     events.SERVICE_STOPPING.tell(signal="SIGTERM 081234567890")
     logging.getLogger("x").warning("0812-3456-7890")
 
-    told = spoken.lines(stream.getvalue())
+    told = log_schema.lines(stream.getvalue())
     assert ["SIGTERM [phone]", "[phone]"] == [told[0]["signal"], told[1]["said"]]

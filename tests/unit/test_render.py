@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from sweeper import render
-from sweeper.queue import Depth
-from sweeper.status import Dead, Overdue, Server, Status
+from sweeper.cli import output
+from sweeper.monitoring.status import Dead, Overdue, Server, Status
+from sweeper.queue.pgmq import Depth
 
 
 def readings() -> Iterator[Status | str]:
@@ -34,10 +34,10 @@ def test_the_watch_goes_on_through_an_outage(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(render, "out", Console(highlight=False, force_terminal=terminal))
+    monkeypatch.setattr(output, "out", Console(highlight=False, force_terminal=terminal))
 
     with pytest.raises(StopIteration):
-        render.watch(readings().__next__, every=0.0)
+        output.watch(readings().__next__, every=0.0)
 
     shown = capsys.readouterr().out
     assert "expire_dp" in shown

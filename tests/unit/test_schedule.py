@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 from structlog.testing import capture_logs
 
-from sweeper.schedule import Schedule
+from sweeper.service.scheduler import Schedule
 
 TICK = timedelta(milliseconds=50)
 NEVER = timedelta(hours=1)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import literal, select
 
-from sweeper.figure import Figure
-from sweeper.queue import Depth
-from sweeper.status import Dead, Overdue, Server, Status
-from sweeper.verdict import Number, judged, numbers
+from sweeper.exports import Figure
+from sweeper.monitoring.status import Dead, Overdue, Server, Status
+from sweeper.queue.pgmq import Depth
+from sweeper.web.summary import Number, judged, numbers
 
 QUIET = Overdue(0, 0.0, 0, "2026-01-31T12:00:00.000Z", last_sweep_ok=True)
 LATE = replace(QUIET, overdue=1_234, oldest_overdue_seconds=3_600.0)

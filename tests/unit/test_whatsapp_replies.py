@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from jobs import whatsapp_cloud, whatsapp_fonnte
-from jobs.whatsapp import UndeliverableError
+from jobs.whatsapp import cloud, fonnte
+from jobs.whatsapp.settings import UndeliverableError
 from sweeper import (
     LostReplyError,
     OutsideError,
@@ -47,18 +47,18 @@ def test_metas_codes_say_whose_fault_it_is(codes: list[int], kind: type[Exceptio
     """Meta: build on the code, not on the status."""
     expected = dict.fromkeys(codes, kind)
 
-    assert expected == {code: meant(whatsapp_cloud, graph(code)) for code in codes}
+    assert expected == {code: meant(cloud, graph(code)) for code in codes}
 
 
 def test_a_phone_number_id_that_does_not_exist_is_ours() -> None:
     reply = graph(100, error_subcode=33)
 
-    assert RefusedError is meant(whatsapp_cloud, reply)
+    assert RefusedError is meant(cloud, reply)
 
 
 def test_too_many_for_one_person_holds_up_nobody_else() -> None:
     with pytest.raises(ThrottledError) as caught:
-        whatsapp_cloud.understood(graph(131056))
+        cloud.understood(graph(131056))
 
     assert caught.value.alone
 
@@ -79,7 +79,7 @@ def test_too_many_for_one_person_holds_up_nobody_else() -> None:
         (503, OutsideError),
     ],
 )
-@pytest.mark.parametrize("module", [whatsapp_cloud, whatsapp_fonnte])
+@pytest.mark.parametrize("module", [cloud, fonnte])
 @pytest.mark.parametrize("body", [None, [], "text", {}, {"error": "text"}, {"messages": []}])
 def test_what_is_not_the_providers_own_is_judged_by_its_status(
     module: Any, status: int, kind: type[Exception], body: Any
@@ -108,21 +108,21 @@ def test_fonntes_reasons_say_whose_fault_it_is(
     key: str, reason: str, kind: type[Exception]
 ) -> None:
     """Fonnte: every reply is a 200, and the key is written in two ways."""
-    assert kind is meant(whatsapp_fonnte, Reply(200, {key: False, "reason": reason}))
+    assert kind is meant(fonnte, Reply(200, {key: False, "reason": reason}))
 
 
 def test_a_message_that_was_taken_has_the_providers_id() -> None:
     meta = {"messaging_product": "whatsapp", "messages": [{"id": "wamid.X"}]}
-    fonnte = {"status": True, "id": ["80367170"], "process": "pending"}
+    theirs = {"status": True, "id": ["80367170"], "process": "pending"}
 
-    assert "wamid.X" == whatsapp_cloud.understood(Reply(200, meta))
-    assert "80367170" == whatsapp_fonnte.understood(Reply(200, fonnte))
+    assert "wamid.X" == cloud.understood(Reply(200, meta))
+    assert "80367170" == fonnte.understood(Reply(200, theirs))
 
 
 def test_what_a_provider_quotes_is_not_repeated() -> None:
     """L11: neither the number nor the token that an error's words repeat."""
     words = "Malformed token EAAGm0PX4ZCpsBAKZDZD for +62 812-3456-7890"
     with pytest.raises(RefusedError) as caught:
-        whatsapp_cloud.understood(graph(190, 401, error_data={"details": words}))
+        cloud.understood(graph(190, 401, error_data={"details": words}))
 
     assert "401: 190 Malformed token *** for ***" == str(caught.value)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.texts import rendered, texts
-from jobs.whatsapp import TEMPLATES, WhatsappSettings
+from jobs.whatsapp.settings import TEMPLATES, WhatsappSettings
+from jobs.whatsapp.texts import rendered, texts
 from sweeper import catalog, settings
 from sweeper.errors import SettingsError
 

@@ -10,8 +10,8 @@ import pytest
 
 from sweeper import catalog
 from sweeper.job import Job, Message
+from sweeper.queue.wire import Crowd, Unreadable, afresh, again, understood, written
 from sweeper.retry import Reason
-from sweeper.wire import Crowd, Unreadable, afresh, again, understood, written
 
 TYPES = catalog.load("jobs").jobs
 SENT_AT = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sweeper.words import age, at
+from sweeper.humanize import age, at
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from jobs.auto_refund import REASON as REJECTED
 from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON as CANCELLED
-from jobs.texts import rendered
+from jobs.whatsapp.texts import rendered
 from sweeper.app import App
-from sweeper.scan import Found
-from sweeper.settle import Tally
-from tests.conftest import (
+from sweeper.sweep.scan import Found
+from sweeper.worker.completer import Tally
+from tests.support.verbs import (
     HOUR,
     MINUTE,
     MS,

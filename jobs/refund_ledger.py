@@ -1,0 +1,150 @@
+"""Money that is owed back: written down with the rejection, settled by people."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    Text,
+    any_,
+    cast,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
+
+from jobs.tables import GUEST, ORDER, PARTICIPANT
+from jobs.whatsapp.phones import masked
+from jobs.whatsapp.texts import rupiah
+from sweeper import METADATA, Batch, Effect, Figure, UsageError
+from sweeper.events import REFUND_RECORDED
+
+REFUND = Table(
+    "refund",
+    METADATA,
+    Column("order_id", Text, primary_key=True),
+    Column("order_code", Text),
+    Column("amount", Integer, nullable=False),
+    Column("buyer_name", Text),
+    Column("buyer_phone", Text),
+    Column("state", Text, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+    Column("settled_at", TIMESTAMP(timezone=True)),
+    Column("reference", Text),
+)
+
+
+_due = REFUND.c.state == "due"
+
+
+def owe(batch: Batch[Any], order_ids: list[str]) -> None:
+    """Write down the down payments of these orders as due to their buyers, once an order."""
+    if not order_ids:
+        return
+    owed = (
+        select(
+            ORDER.c.id,
+            ORDER.c.orderCode,
+            ORDER.c.dpAmount,
+            func.coalesce(PARTICIPANT.c.name, GUEST.c.name),
+            func.coalesce(PARTICIPANT.c.phone, GUEST.c.phone),
+            literal("due"),
+            literal(batch.now, TIMESTAMP(timezone=True)),
+        )
+        .outerjoin(PARTICIPANT, PARTICIPANT.c.id == ORDER.c.participantId)
+        .outerjoin(GUEST, GUEST.c.id == ORDER.c.guestId)
+        .where(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), ORDER.c.dpAmount > 0)
+    )
+    names = ["order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at"]
+    write = insert(REFUND).from_select(names, owed).on_conflict_do_nothing()
+    written = batch.tx.execute(write.returning(REFUND.c.order_id, REFUND.c.amount)).all()
+    if written:
+        keys, amounts = zip(*written, strict=True)
+        batch.tell(REFUND_RECORDED, keys=list(keys), amount=sum(amounts))
+
+
+def owed(order_id: str) -> Select[Any]:
+    """Return the refund of an order, for `explain`."""
+    what = func.concat("refund of Rp ", REFUND.c.amount, " is ", REFUND.c.state)
+    return select(REFUND.c.at, what).where(REFUND.c.order_id == order_id)
+
+
+FACTS = owed
+
+
+def settle(tx: Connection, order_id: str, reference: str, now: datetime) -> int | None:
+    """Write down that a refund was paid; return the amount, None where that was known already.
+
+    Raises UsageError for a blank reference, for an order that nothing is owed for, and for another
+    reference than the one that it was settled with: somebody has paid twice, or is mistaken.
+    """
+    if not reference.strip():
+        message = "the reference is blank; say how the payment is found at the bank"
+        raise UsageError(message)
+    refund = select(REFUND).where(REFUND.c.order_id == order_id)
+    row = tx.execute(refund.with_for_update()).one_or_none()
+    if row is None:
+        message = f"no refund is written down for order {order_id!r}"
+        raise UsageError(message)
+    if row.state == "due":
+        paid = {"state": "settled", "settled_at": now, "reference": reference}
+        tx.execute(update(REFUND).where(REFUND.c.order_id == order_id).values(paid))
+        return int(row.amount)
+    if row.reference != reference:
+        message = f"order {order_id!r} was settled before, with reference {row.reference!r}"
+        raise UsageError(message)
+    return None
+
+
+def listed(tx: Connection, *, everything: bool) -> list[dict[str, Any]]:
+    """Return what is due, or with *everything* also what was settled, the oldest first.
+
+    Phones are masked: who pays finds the buyer in the platform, by the order.
+    """
+    query = select(REFUND).order_by(REFUND.c.at, REFUND.c.order_id)
+    rows = tx.execute(query if everything else query.where(_due)).mappings()
+    return [
+        {
+            **row,
+            "buyer_phone": masked(row["buyer_phone"] or ""),
+            "at": row["at"].isoformat(timespec="seconds"),
+            "settled_at": row["settled_at"] and row["settled_at"].isoformat(timespec="seconds"),
+        }
+        for row in rows
+    ]
+
+
+_age = func.extract("epoch", func.now() - func.min(REFUND.c.at))
+
+FIGURES = (
+    Figure("refunds_owed", "refunds owed", select(func.count()).where(_due)),
+    Figure(
+        "refunds_owed_rupiah",
+        "money owed",
+        select(func.sum(REFUND.c.amount)).where(_due),
+        shown=lambda amount: rupiah(int(amount)),
+    ),
+    Figure("refunds_oldest_owed_seconds", "oldest refund owed", select(_age).where(_due)),
+)
+
+
+def debts(order_ids: Sequence[str]) -> Select[Any]:
+    """Return what is owed for these orders, for a dry run."""
+    ours = REFUND.c.order_id == any_(cast(order_ids, ARRAY(Text)))
+    columns = (REFUND.c.order_id, REFUND.c.order_code, REFUND.c.amount)
+    return select(*columns).where(ours).order_by(REFUND.c.order_id)
+
+
+def _owed(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(after)
+
+
+EFFECTS = (Effect("refunds", "refunds", debts, _owed),)

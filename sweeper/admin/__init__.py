@@ -1,0 +1,1 @@
+"""Administration: migrations, indexes, grants, the preflight check, and pruning of the ledger."""

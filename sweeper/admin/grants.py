@@ -1,0 +1,92 @@
+"""What a login needs, table by table: printed as SQL, and checked before anything fails."""
+
+from collections.abc import Iterable, Sequence
+
+from psycopg.sql import SQL, Composable, Identifier
+from sqlalchemy import Connection, text
+
+from sweeper.exports import Grant
+from sweeper.ledger import SCHEMA
+from sweeper.queue.pgmq import Queues
+
+_CLOSED = text(
+    "select not has_schema_privilege(oid, 'usage') from pg_namespace where nspname = :schema"
+)
+_THERE = text("select to_regclass(:name) is not null")
+_ON_TABLE = text("select has_table_privilege(:table, :privilege)")
+_ON_COLUMN = text("select has_column_privilege(:table, :column, :privilege)")
+_QUEUE = ("select", "insert", "update", "delete")
+
+
+ENGINE = (
+    *(Grant(SCHEMA, "sweep", privilege) for privilege in ("select", "insert", "delete")),
+    *(Grant(SCHEMA, "job_log", privilege) for privilege in ("select", "insert", "delete")),
+    Grant(SCHEMA, "alembic_version", "select"),
+    Grant("pgmq", "meta", "select"),
+)
+
+
+def needed(queues: Queues, domain: Iterable[Grant]) -> list[Grant]:
+    """Return every grant that the service's statements need: ours, the queues', the job files'."""
+    tables = [Grant("pgmq", f"q_{queue}", privilege) for queue in queues for privilege in _QUEUE]
+    return [*ENGINE, *tables, *domain]
+
+
+def statements(role: str, grants: Sequence[Grant]) -> list[str]:
+    """Return the SQL that gives *role* these grants, schemas first, one statement a table."""
+    to = Identifier(role)
+    schemas = dict.fromkeys(grant.schema for grant in grants if grant.schema)
+    by_table: dict[str, list[Grant]] = {}
+    for grant in grants:
+        by_table.setdefault(_name(grant), []).append(grant)
+    usage = [
+        SQL("grant usage on schema {} to {};").format(Identifier(schema), to) for schema in schemas
+    ]
+    tables = [
+        SQL("grant {} on {} to {};").format(SQL(", ").join(map(_privilege, ours)), SQL(table), to)
+        for table, ours in by_table.items()
+    ]
+    return [statement.as_string() for statement in (*usage, *tables)]
+
+
+def lacking(tx: Connection, grants: Sequence[Grant]) -> tuple[list[str], list[Grant]]:
+    """Return the tables that do not exist, and the grants that the current login does not have.
+
+    Of a schema that is closed to the login, every grant is lacking.
+    """
+    closed = {
+        schema
+        for schema in {grant.schema for grant in grants if grant.schema}
+        if tx.execute(_CLOSED, {"schema": schema}).scalar()
+    }
+    open_ = [grant for grant in grants if grant.schema not in closed]
+    absent = [
+        table
+        for table in dict.fromkeys(map(_name, open_))
+        if not tx.execute(_THERE, {"name": table}).scalar()
+    ]
+    return absent, [
+        grant
+        for grant in grants
+        if grant.schema in closed or (_name(grant) not in absent and not _has(tx, grant))
+    ]
+
+
+def _has(tx: Connection, grant: Grant) -> bool:
+    parameters = {"table": _name(grant), "privilege": grant.privilege}
+    if not grant.columns:
+        return bool(tx.execute(_ON_TABLE, parameters).scalar())
+    return all(
+        tx.execute(_ON_COLUMN, parameters | {"column": column}).scalar() for column in grant.columns
+    )
+
+
+def _privilege(grant: Grant) -> Composable:
+    if not grant.columns:
+        return SQL(grant.privilege)
+    columns = SQL(", ").join(map(Identifier, grant.columns))
+    return SQL("{} ({})").format(SQL(grant.privilege), columns)
+
+
+def _name(grant: Grant) -> str:
+    return Identifier(*filter(None, (grant.schema, grant.table))).as_string()

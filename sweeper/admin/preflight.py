@@ -1,0 +1,53 @@
+"""What must be true before any order is touched; each finding says what to do."""
+
+from sqlalchemy import Connection, Table, text
+
+from sweeper.admin.migrate import heads, stands_at
+from sweeper.catalog import Catalog
+from sweeper.errors import DatabaseUnusableError
+from sweeper.postgres.clock import now
+from sweeper.postgres.database import Database
+from sweeper.queue.pgmq import Queues, pgmq_version
+
+_EXISTS = text("select to_regclass(:name) is not null")
+
+
+def check(database: Database, queues: Queues, catalog: Catalog) -> None:
+    """Raise DatabaseUnusableError where the database is not what the commands need."""
+    with database.transaction() as tx:
+        if pgmq_version(tx) is None:
+            message = "pgmq is not installed in this database\nrun: sweeper migrate --install-pgmq"
+            raise DatabaseUnusableError(message)
+        if lacks := unmigrated(tx, queues, catalog):
+            message = f"{lacks}\nrun: sweeper migrate"
+            raise DatabaseUnusableError(message)
+        if strange := _absent(tx, catalog):
+            message = (
+                f"tables are missing: {', '.join(strange)}\n"
+                "is this the platform's database, and its schema the right one?"
+            )
+            raise DatabaseUnusableError(message)
+
+
+def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> str | None:
+    """Return what `sweeper migrate` would put in place, None where nothing is left to do."""
+    if stands_at(tx) != heads(catalog.package):
+        return "schema sweeper is missing, or of another version"
+    if missing := queues.missing(tx):
+        return f"queues are missing: {', '.join(missing)}"
+    return None
+
+
+def _absent(tx: Connection, catalog: Catalog) -> list[str]:
+    """Return the tables that rules read and the database does not have."""
+    tables = {
+        table.name
+        for rule in catalog.rules.values()
+        for table in rule.due(now()).get_final_froms()
+        if isinstance(table, Table)
+    }
+    return [
+        name
+        for name in sorted(tables)
+        if not tx.execute(_EXISTS, {"name": '"' + name.replace('"', '""') + '"'}).scalar()
+    ]

@@ -1,0 +1,216 @@
+"""The preflight that names everything at once: what is wrong, and what mends it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from sweeper.admin import grants, indexes
+from sweeper.admin.preflight import unmigrated
+from sweeper.app import App
+from sweeper.errors import SettingsError, SweeperError
+from sweeper.postgres import clock
+from sweeper.postgres.database import gone, unusable
+from sweeper.queue.pgmq import pgmq_version
+
+_SERVER = text("select current_setting('server_version_num')::int / 10000")
+_ZONES = text(
+    "select current_setting('server_version') as version, current_user as login,"
+    " (select reset_val from pg_settings where name = 'TimeZone') as zone"
+)
+_HIDDEN = text("select row_security_active(to_regclass(:name))")
+_RECOVERY = text("select pg_is_in_recovery()")
+_SUPPORTED = range(14, 19)
+_OLDEST_PGMQ = (1, 5, 1)
+
+
+class Level(StrEnum):
+    """How much a finding matters: an error keeps orders from being worked."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; remedy is what to do about it."""
+
+    level: Level
+    about: str
+    what: str
+    remedy: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+def examine(app: App) -> list[Finding]:
+    """Return every finding, the good ones too; nothing is changed."""
+    findings = [*_settings(app)]
+    try:
+        database = app.database
+    except SweeperError as error:
+        return [*findings, Finding(Level.ERROR, "connection", *_halves(error))]
+    for about, look in _LOOKS.items():
+        try:
+            with database.transaction() as tx:
+                findings += look(app, tx)
+        except (DBAPIError, PoolTimeoutError) as error:
+            findings.append(Finding(Level.ERROR, about, *_halves(unusable(error, database))))
+            if gone(error):
+                break
+    return findings
+
+
+def _settings(app: App) -> Findings:
+    try:
+        app.settings.demand()
+    except SettingsError as error:
+        yield Finding(Level.ERROR, "settings", *_halves(error))
+    else:
+        yield Finding(Level.OK, "settings", "valid and complete")
+    for section in app.settings.sections.values():
+        for problem in section.faults():
+            remedy = "set it; until then its jobs wait, and none is lost"
+            yield Finding(Level.WARNING, section.name, problem, remedy)
+    visibility, timeout = app.settings.queue.visibility, app.settings.database.statement_timeout
+    if visibility < timedelta(seconds=5):
+        yield Finding(
+            Level.WARNING,
+            "settings",
+            f"queue.visibility is {visibility.total_seconds():g} s",
+            "leases this short run out in the middle of a batch; 30s is a good value",
+        )
+    if timeout > visibility * 4:
+        yield Finding(
+            Level.WARNING,
+            "settings",
+            "database.statement_timeout is much longer than queue.visibility",
+            "a hanging statement then holds its batch far beyond the lease",
+        )
+
+
+def _connection(app: App, tx: Connection) -> Findings:
+    began = time.monotonic()
+    tx.execute(text("select"))
+    took = f"{(time.monotonic() - began) * 1000:.1f} ms a round trip"
+    kind = "through a pooler" if app.database.pooled else "directly"
+    yield Finding(Level.OK, "connection", f"reached {kind}, {took}")
+    if app.database.pooled and app.settings.database.direct_url is None:
+        yield Finding(
+            Level.WARNING,
+            "connection",
+            "the database is behind a pooler, and there is no direct URL",
+            "set DIRECT_URL, so that migrations and index builds go past the pooler",
+        )
+
+
+def _server(_app: App, tx: Connection) -> Findings:
+    major = tx.execute(_SERVER).scalar_one()
+    row = tx.execute(_ZONES).one()
+    if major in _SUPPORTED:
+        yield Finding(Level.OK, "server", f"Postgres {row.version}, logged in as {row.login}")
+    else:
+        yield Finding(
+            Level.WARNING, "server", f"Postgres {row.version} is untested", "14 to 18 are supported"
+        )
+    yield Finding(Level.OK, "time zone", f"the server's is {row.zone}; every transaction is UTC")
+    if tx.execute(_RECOVERY).scalar_one():
+        yield Finding(
+            Level.ERROR, "server", "it is a standby and only reads", "connect to the primary"
+        )
+
+
+def _clock(app: App, tx: Connection) -> Findings:
+    skew, allowed = clock.skew(tx), app.settings.safety.max_clock_skew
+    told = f"this host is {skew.total_seconds() * 1000:+.0f} ms ahead of the database"
+    if abs(skew) <= allowed:
+        yield Finding(Level.OK, "clock", told)
+    else:
+        remedy = "set both clocks right (chronyc, timedatectl); until then no order is touched"
+        yield Finding(Level.ERROR, "clock", told, remedy)
+
+
+def _schema(app: App, tx: Connection) -> Findings:
+    version = pgmq_version(tx)
+    if version is None:
+        yield Finding(
+            Level.ERROR, "pgmq", "it is not installed", "run: sweeper migrate --install-pgmq"
+        )
+        return
+    numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+    if version != "unknown" and numbers < _OLDEST_PGMQ:
+        yield Finding(Level.ERROR, "pgmq", f"version {version} is too old", "1.5.1 is needed")
+    else:
+        yield Finding(Level.OK, "pgmq", f"version {version}")
+    lacks = unmigrated(tx, app.queues, app.catalog)
+    if lacks:
+        yield Finding(Level.ERROR, "schema", lacks, "run: sweeper migrate")
+        return
+    yield Finding(Level.OK, "schema", "up to date, and all queues are there")
+
+
+def _grants(app: App, tx: Connection) -> Findings:
+    needed = grants.needed(app.queues, app.catalog.grants)
+    absent, lacks = grants.lacking(tx, needed)
+    for name in absent:
+        yield Finding(
+            Level.ERROR, "tables", f"there is no table {name}", "is this the platform's database?"
+        )
+    if lacks:
+        tables = ", ".join(dict.fromkeys(grant.table for grant in lacks))
+        remedy = " ".join(grants.statements("ROLE", lacks))
+        yield Finding(Level.ERROR, "grants", f"the login lacks grants on {tables}", remedy)
+    if not lacks and not absent:
+        yield Finding(Level.OK, "grants", "every statement that will run is allowed")
+
+
+def _row_security(app: App, tx: Connection) -> Findings:
+    tables = {grant.table for grant in app.catalog.grants if grant.schema is None}
+    hidden = [
+        table for table in sorted(tables) if tx.execute(_HIDDEN, {"name": f'"{table}"'}).scalar()
+    ]
+    if hidden:
+        yield Finding(
+            Level.ERROR,
+            "row-level security",
+            f"it hides rows of {', '.join(hidden)} from this login",
+            "log in as the tables' owner, or: alter role ROLE bypassrls;",
+        )
+    else:
+        yield Finding(Level.OK, "row-level security", "no row is hidden from this login")
+
+
+def _indexes(app: App, tx: Connection) -> Findings:
+    absent = indexes.missing(tx, app.rules.values())
+    for index in absent:
+        yield Finding(
+            Level.WARNING,
+            "indexes",
+            f"{index.name} is missing: a scan costs what the table is long",
+            f"run: sweeper migrate --with-indexes, or: {indexes.statement(index)}",
+        )
+    if not absent:
+        yield Finding(Level.OK, "indexes", "scans cost what is due, however long the table is")
+
+
+_LOOKS: Mapping[str, Callable[[App, Connection], Findings]] = {
+    "connection": _connection,
+    "server": _server,
+    "clock": _clock,
+    "schema": _schema,
+    "grants": _grants,
+    "row-level security": _row_security,
+    "indexes": _indexes,
+}
+
+
+def _halves(error: SweeperError) -> tuple[str, str]:
+    what, _, remedy = str(error).partition("\n")
+    return what, remedy

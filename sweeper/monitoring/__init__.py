@@ -1,0 +1,1 @@
+"""Monitoring: the status, the backlog, the audit, health, statistics and metrics."""

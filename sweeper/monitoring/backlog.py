@@ -1,0 +1,138 @@
+"""What a person wants to see beside the numbers: who is late and why, and what died of what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row
+
+from sweeper.catalog import Catalog
+from sweeper.ledger import recent_sweeps
+from sweeper.postgres import clock
+from sweeper.postgres.database import Database
+from sweeper.queue.pgmq import Cause, Queues, Standing
+from sweeper.rule import Rule
+
+_NAMED = 8  # rows that are named for each rule; the status counts all
+_SCANS = 60  # that are looked back at for each rule; an hour, mostly
+_TOLD = 14  # lines that are told of them
+_CAUSES = 20
+
+
+class Late(NamedTuple):
+    """A row that is due: since when it waits, and what becomes of it."""
+
+    key: str
+    since: datetime
+    why: str
+
+
+class Odd(NamedTuple):
+    """A row that looks due and must not be touched."""
+
+    key: str
+    reason: str
+
+
+class Quiet(NamedTuple):
+    """Scans in a row, on schedule, that found nothing to do."""
+
+    scans: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What stands behind the numbers, at one moment.
+
+    late, odd -- by rule, the first few
+    causes    -- of death, the most frequent first
+    sweeps    -- the latest first; what found nothing is one line
+    """
+
+    at: datetime
+    late: Mapping[str, Sequence[Late]]
+    odd: Mapping[str, Sequence[Odd]]
+    causes: Sequence[Cause]
+    sweeps: Sequence[Row[Any] | Quiet]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """Takes the overview; rules are those that are on, older_than is by rule name."""
+
+    database: Database
+    queues: Queues
+    catalog: Catalog
+    rules: Mapping[str, Rule]
+    older_than: Mapping[str, timedelta]
+
+    def look(self) -> Overview:
+        """Return the overview, read in one transaction."""
+        with self.database.transaction() as tx:
+            now = clock.now()
+            scans = recent_sweeps(tx, self.catalog.rules, _SCANS)
+            held = {scan.rule: not scan.ok for scan in reversed(scans)}  # the latest of each
+            return Overview(
+                at=now,
+                late={
+                    name: self._late(tx, rule, now, held=held.get(name))
+                    for name, rule in self.catalog.rules.items()
+                },
+                odd={name: self._odd(tx, rule, now) for name, rule in self.catalog.rules.items()},
+                causes=self.queues.causes(tx, _CAUSES),
+                sweeps=list(_folded(scans))[:_TOLD],
+            )
+
+    def _late(
+        self, tx: Connection, rule: Rule, now: datetime, *, held: bool | None
+    ) -> Sequence[Late]:
+        rows = tx.execute(rule.due(now - self.older_than[rule.name]).limit(_NAMED)).all()
+        keys = [str(getattr(row, rule.job.key)) for row in rows]
+        standing = self.queues.standing(tx, rule.job, keys)
+        why = self._scanned_why(rule, held=held)
+        return [
+            Late(key, row.since, _why(standing[key], now) if key in standing else why)
+            for key, row in zip(keys, rows, strict=True)
+        ]
+
+    def _scanned_why(self, rule: Rule, *, held: bool | None) -> str:
+        """Return why a row of *rule* has no job yet."""
+        if rule.name not in self.rules:
+            return "the rule is off"
+        if held is None:
+            return "no scan has been made yet"
+        return "the brake holds" if held else "the next scan finds it"
+
+    def _odd(self, tx: Connection, rule: Rule, now: datetime) -> Sequence[Odd]:
+        if rule.anomalies is None:
+            return []
+        query = rule.anomalies(now - self.older_than[rule.name]).limit(_NAMED)
+        return [Odd(row.key, row.reason) for row in tx.execute(query)]
+
+
+def _why(standing: Standing, now: datetime) -> str:
+    if standing.reason:
+        return f"dead letter {standing.msg_id}: {standing.reason}"
+    if standing.visible_at <= now:
+        return "waits in the queue"
+    if standing.read_ct:
+        return "is being worked"
+    return f"is tried again at {standing.visible_at:%H:%M:%S}"
+
+
+def _folded(scans: Sequence[Row[Any]]) -> Iterator[Row[Any] | Quiet]:
+    """Fold scheduled scans that found nothing, in a row, into one line."""
+    for quiet, group in groupby(scans, _is_quiet):
+        rows = list(group)
+        if quiet:
+            yield Quiet(len(rows), rows[-1].at, rows[0].at)
+        else:
+            yield from rows
+
+
+def _is_quiet(scan: Row[Any]) -> bool:
+    return scan.trigger == "schedule" and scan.ok and not scan.found

@@ -1,0 +1,134 @@
+"""The only file that knows Prometheus: every number that is counted, in its text format.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from sweeper.exports import Figure
+from sweeper.monitoring.health import Health
+from sweeper.monitoring.stats import Counters, Spread
+from sweeper.monitoring.status import Status
+
+TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposed(
+    status: Status | None, counters: Counters, health: Health, figures: Iterable[Figure]
+) -> bytes:
+    """Return /metrics; *status* is None while the database cannot be read."""
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    registry.register(_Faces(_process(counters, health), _database(status, figures)))
+    return generate_latest(registry)
+
+
+class _Faces(Collector):
+    def __init__(self, *families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        for families in self._families:
+            yield from families
+
+
+def _process(counters: Counters, health: Health) -> Iterator[Metric]:
+    scans, handling, waiting = counters.copy()
+    built = GaugeMetricFamily(
+        "sweeper_build_info", "Always 1; the version is its label.", labels=["version"]
+    )
+    built.add_metric([version("sweeper")], 1)
+    yield built
+    yield _gauge("ready", "Whether the service does its work.", not health.ready())
+    yield _gauge("active_jobs", "Jobs read and not yet settled.", counters.active())
+    jobs = CounterMetricFamily(
+        "sweeper_jobs", "Jobs by how they fared since the start.", labels=["outcome"]
+    )
+    for outcome in ("done", "skipped", "retried", "postponed", "dead"):
+        jobs.add_metric([outcome], getattr(counters.jobs, outcome))
+    yield jobs
+    scanned = CounterMetricFamily(
+        "sweeper_scans", "Scans since the start: ok, braked or failed.", labels=["rule", "outcome"]
+    )
+    for labels, count in scans.items():
+        scanned.add_metric(labels, count)
+    yield scanned
+    yield _gauges(
+        "lane_blocked", "Whether the outside world refuses us.", "type", counters.blocked()
+    )
+    yield _histogram("job_handling_seconds", "A job's share of its batch's time.", handling)
+    yield _histogram("job_waiting_seconds", "From being sent to being read.", waiting)
+    yield _gauges("last_scan_age_seconds", "Since the last good scan.", "rule", health.scan_ages())
+    if (age := health.read_age()) is not None:
+        yield _gauge("last_read_age_seconds", "Since the last good look at the queues.", age)
+
+
+def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metric]:
+    """Yield what the database tells; while it is away these are missing, not zero."""
+    yield _gauge("database_up", "Whether the database could be read.", status is not None)
+    if status is None:
+        return
+    depths = GaugeMetricFamily(
+        "sweeper_queue_messages", "Messages that wait or are worked.", labels=["queue", "state"]
+    )
+    for queue, depth in status.queues.items():
+        for state in ("ready", "in_flight", "delayed"):
+            depths.add_metric([queue, state], getattr(depth, state))
+    yield depths
+    oldest = {queue: depth.oldest_ready_seconds for queue, depth in status.queues.items()}
+    yield _gauges("queue_oldest_ready_seconds", "Age of the oldest ready message.", "queue", oldest)
+    yield _gauge("dead_letters", "Messages that only a person brings back.", status.dead.count)
+    yield _gauge(
+        "dead_letters_oldest_seconds", "Age of the oldest dead letter.", status.dead.oldest_seconds
+    )
+    for name, told, attribute in _RULES:
+        values = {rule: float(getattr(one, attribute)) for rule, one in status.rules.items()}
+        yield _gauges(name, told, "rule", values)
+    held = {rule: float(one.last_sweep_ok is False) for rule, one in status.rules.items()}
+    yield _gauges("brake_held", "Whether the last scan was held by the brake.", "rule", held)
+    yield _gauge(
+        "clock_skew_seconds", "This host ahead of the database.", status.database.skew_ms / 1000
+    )
+    for figure in figures:
+        yield _gauge(figure.name, f"{figure.label.capitalize()}.", status.figures[figure.name])
+
+
+_RULES = (
+    ("overdue", "Rows that are due, queued or not.", "overdue"),
+    (
+        "oldest_overdue_seconds",
+        "How long the oldest of them is beyond its limit.",
+        "oldest_overdue_seconds",
+    ),
+    ("anomalies", "Rows that look due and must not be touched.", "anomalies"),
+)
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"sweeper_{name}", told, value=float(value))
+
+
+def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"sweeper_{name}", told, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _histogram(name: str, told: str, spreads: Mapping[str, Spread]) -> Metric:
+    family = HistogramMetricFamily(f"sweeper_{name}", told, labels=["type"])
+    for kind, spread in spreads.items():
+        limits = [*(str(bound) for bound in spread.bounds), "+Inf"]
+        buckets = list(zip(limits, map(float, accumulate(spread.counts)), strict=True))
+        family.add_metric([kind], buckets, spread.total)
+    return family

@@ -1,0 +1,124 @@
+"""One job type's way into the outside world: how many calls may be made now, and how they fare."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any
+
+from sweeper import events
+from sweeper.errors import OutsideError, RefusedError, ThrottledError
+from sweeper.job import Answer, Outside, Pace
+from sweeper.outbound.circuit_breaker import Breaker
+from sweeper.outbound.rate_limiter import Limiter
+
+_BLINK = 0.1  # seconds between two looks whether the lane has been told to stop
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """How a call came back; *wait* is how long the job rests where it was not the job's fault."""
+
+    answer: Answer
+    wait: timedelta | None = None
+
+
+class Line:
+    """Makes the calls of one job type, each in a thread of its own, at its pace.
+
+    halted -- asked before a call is made; a call that is under way is never cut off
+    """
+
+    def __init__(
+        self, name: str, handler: Outside[Any], pace: Pace, halted: Callable[[], bool]
+    ) -> None:
+        self.handler = handler
+        self._name = name
+        self._concurrency = pace.concurrency
+        self._halted = halted
+        self._limiter = Limiter(pace.rate)
+        self._breaker = Breaker()
+        self._told: events.Event | None = None
+        self._lock = Lock()
+        self._threads = ThreadPoolExecutor(pace.concurrency, thread_name_prefix=name)
+
+    @property
+    def pause(self) -> timedelta:
+        """How long the outside world is still to be left alone."""
+        return timedelta(seconds=self._breaker.left(monotonic()))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the outside world refuses us, and no call has succeeded since."""
+        return self._told is events.LANE_BLOCKED
+
+    def room(self, out: int) -> int:
+        """Return how many calls may be begun now, *out* being under way or not yet recorded.
+
+        It is one, alone, where it is to show that a pause is over.
+        """
+        with self._lock:
+            now = monotonic()
+            if self._breaker.left(now):
+                return 0
+            most = 1 if self._breaker.since is not None else self._concurrency
+            return self._limiter.free(now, max(0, most - out))
+
+    def call(self, parcel: Any) -> "Future[Landing]":
+        """Make one call, when its turn comes; what it raises is in the answer."""
+        with self._lock:
+            turn = self._limiter.take(monotonic())
+        return self._threads.submit(self._call, parcel, turn)
+
+    def _call(self, parcel: Any, turn: float) -> Landing:
+        if not self._my_turn(turn):
+            return Landing(Answer(parcel), self.pause)
+        try:
+            value = self.handler.call(parcel)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is the answer
+            return Landing(Answer(parcel, error=error), self._failed(error))
+        self._succeeded()
+        return Landing(Answer(parcel, value))
+
+    def _my_turn(self, turn: float) -> bool:
+        """Wait for the turn; return whether the call may still be made then."""
+        while turn > 0 and not self._halted():
+            blink = min(turn, _BLINK)
+            sleep(blink)
+            turn -= blink
+        return not self._halted() and not self.pause
+
+    def _succeeded(self) -> None:
+        with self._lock:
+            now, since = monotonic(), self._breaker.since
+            self._breaker.succeeded(now)
+            if since is not None and self._breaker.since is None:
+                events.LANE_RESUMED.tell(type=self._name, seconds=round(now - since, 1))
+                self._told = None
+
+    def _failed(self, error: Exception) -> timedelta | None:
+        """Count what *error* says of the outside world; return how long the job rests for it."""
+        with self._lock:
+            now = monotonic()
+            match error:
+                case ThrottledError(alone=True):
+                    return error.wait
+                case ThrottledError():
+                    self._breaker.hold(now, error.wait.total_seconds())
+                case OutsideError():
+                    self._breaker.failed(now, fatal=isinstance(error, RefusedError))
+                case _:
+                    return None
+            left = self._breaker.left(now)
+            if not left:
+                return None
+            self._tell(error, left)
+            return timedelta(seconds=left)
+
+    def _tell(self, error: Exception, seconds: float) -> None:
+        event = events.LANE_BLOCKED if isinstance(error, RefusedError) else events.LANE_PAUSED
+        if event is not self._told:
+            event.tell(type=self._name, seconds=round(seconds, 1), error=str(error))
+            self._told = event

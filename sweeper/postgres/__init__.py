@@ -1,0 +1,1 @@
+"""Postgres: connections and transactions, URLs, errors, the clock, and an embedded server."""

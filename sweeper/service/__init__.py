@@ -1,0 +1,1 @@
+"""The service: its supervisor, loops, scheduler and heartbeat."""

@@ -1,0 +1,68 @@
+"""A line every 30 seconds that says how things are: its absence is the alarm, here and outside."""
+
+from datetime import timedelta
+from http import HTTPStatus
+
+from sweeper import events, http_client
+from sweeper.app import App
+from sweeper.errors import OutsideError
+from sweeper.monitoring import systemd
+from sweeper.monitoring.health import Health
+from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.status import Status
+from sweeper.service.outage import Outage
+
+_PATIENCE = timedelta(seconds=5)  # with the monitor outside
+_UNREADABLE = "the database cannot be read"
+
+
+class Heartbeat:
+    """Reads the status, and tells it to all who listen."""
+
+    def __init__(self, app: App, counters: Counters, health: Health, outage: Outage) -> None:
+        self._app = app
+        self._counters = counters
+        self._health = health
+        self._outage = outage
+
+    def beat(self) -> None:
+        """Say how things are: to the log, to systemd, and if all is well to the monitor."""
+        status, reasons, counters = self._read(), self._health.ready(), self._counters
+        depths = list(status.queues.values()) if status else []
+        queued = sum(depth.ready + depth.delayed for depth in depths)
+        up = bool(status) and not reasons
+        events.SERVICE_HEARTBEAT.tell(
+            status="UP" if up else "DOWN",
+            uptime_seconds=round(counters.uptime, 1),
+            active_jobs=counters.active(),
+            processed=counters.processed,
+            failed=counters.failed,
+            queued=queued if status else None,
+            processing=sum(depth.in_flight for depth in depths) if status else None,
+            dead=status and status.dead.count,
+            oldest_overdue_seconds=status and status.oldest_overdue_seconds,
+            figures=status and dict(status.figures),
+            reasons=reasons,
+        )
+        told = [f"{counters.processed} processed, {counters.failed} failed"]
+        told += [f"{queued} queued, {status.dead.count} dead"] if status else [_UNREADABLE]
+        systemd.status(f"{'UP' if up else 'DOWN'}: {'; '.join(told + reasons)}")
+        if up and (url := self._app.settings.service.heartbeat_url):
+            self._ping(url.get_secret_value())
+
+    def _read(self) -> Status | None:
+        try:
+            return self._app.reader.read()
+        except Exception as error:  # noqa: BLE001 -- the heartbeat says DOWN instead
+            self._outage.begin(error)
+            return None
+
+    def _ping(self, url: str) -> None:
+        """Tell somebody outside, who raises the alarm when this is no longer heard."""
+        try:
+            status = http_client.post(url, timeout=_PATIENCE, headers={}).status
+            error = None if status < HTTPStatus.BAD_REQUEST else f"answered {status}"
+        except Exception as failure:  # noqa: BLE001 -- whatever it is, the work goes on
+            error = str(failure) if isinstance(failure, OutsideError) else type(failure).__name__
+        if error:
+            events.HEARTBEAT_FAILED.tell(error=error)

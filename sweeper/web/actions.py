@@ -1,0 +1,126 @@
+"""What may be done over HTTP: one thing at a time, each written to the log with its peer."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sweeper import events
+from sweeper.app import App
+from sweeper.errors import BusyError, UsageError
+from sweeper.postgres import clock
+from sweeper.queue.dead_letter_queue import Choice
+from sweeper.sweep.runner import Report
+
+
+class Wish(BaseModel):
+    """The sweep that somebody asks for; without rules, every rule that is on.
+
+    max  -- answers the brake: up to so many rows a rule
+    plan -- the id of a dry run, made here before: only its orders, if they are still due
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rules: list[str] = []
+    dry_run: bool = False
+    max: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    reason: Annotated[str, Field(max_length=200)] | None = None
+    plan: str | None = None
+
+
+_HELD = 16  # dry runs that are kept, to be obeyed
+
+
+class Hands:
+    """Does what was asked; *wake* has the service's workers look at the queues at once."""
+
+    def __init__(self, app: App, wake: Callable[[], None]) -> None:
+        self._app = app
+        self._wake = wake
+        self._busy = Lock()
+        self._plans = OrderedDict[str, Report]()
+
+    def sweep(self, wish: Wish, peer: str) -> Report:
+        """Scan as wished; the service's own workers do what is found.
+
+        Raises UsageError for an unknown rule, and for a plan that is not held, or no longer.
+        """
+        app = self._app
+        with self._one_at_a_time():
+            plan = self._plan(wish)
+            asked = plan.request if plan else None
+            report = app.sweep().run(
+                [app.catalog.rule(name) for name in wish.rules or (plan or app).rules],
+                limit=asked.limit if asked else wish.max or app.settings.safety.max_per_sweep,
+                actor=f"web {peer}",
+                reason=wish.reason or (asked.reason or f"plan {asked.sweep_id}" if asked else None),
+                planned={name: found.keys for name, found in plan.rules.items()} if plan else None,
+                dry_run=wish.dry_run,
+                scan_only=True,
+            )
+            if report.rehearsed:
+                self._plans[report.request.sweep_id] = report
+                if len(self._plans) > _HELD:
+                    self._plans.popitem(last=False)
+        self._tell(
+            peer,
+            "preview" if wish.dry_run else "sweep",
+            ", ".join(f"{name} {found.enqueued}" for name, found in report.rules.items()),
+        )
+        return report
+
+    def _plan(self, wish: Wish) -> Report | None:
+        """Return the dry run that the wish is bound to; None where it is free."""
+        if wish.plan is None:
+            return None
+        if wish.rules or wish.max:
+            message = "a plan says itself which rules and how many; leave out rules and max"
+            raise UsageError(message)
+        held = self._plans.get(wish.plan)
+        oldest = clock.now() - self._app.settings.safety.max_plan_age
+        if held is None or held.rehearsed is None or held.rehearsed.at < oldest:
+            message = "this preview is too old, or not known here; make a new one"
+            raise UsageError(message)
+        return held
+
+    def enqueue(self, kind: str, payload: Any, peer: str) -> tuple[int, str]:
+        """Send one job; see `App.enqueue`."""
+        with self._one_at_a_time():
+            msg_id, queue = self._app.enqueue(kind, payload)
+        self._tell(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
+        return msg_id, queue
+
+    def retry(self, fingerprint: str, peer: str) -> int:
+        """Send the dead letters of one cause again, and return how many there were."""
+        with self._one_at_a_time():
+            taken = self._app.graveyard.retry(Choice(fingerprint=fingerprint))
+        self._tell(peer, "retry", _named([letter.msg_id for letter in taken]))
+        return len(taken)
+
+    def drop(self, fingerprint: str, peer: str) -> int:
+        """Delete the dead letters of one cause, and return how many there were."""
+        with self._one_at_a_time():
+            taken = self._app.graveyard.drop(Choice(fingerprint=fingerprint))
+        self._tell(peer, "drop", _named([letter.msg_id for letter in taken]))
+        return len(taken)
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise BusyError
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def _tell(self, peer: str, action: str, what: str) -> None:
+        events.WEB_ACTED.tell(peer=peer, action=action, what=what)
+        self._wake()
+
+
+def _named(ids: list[int]) -> str:
+    return f"dead letters {', '.join(map(str, ids[:100]))}" if ids else "nothing"

@@ -1,0 +1,124 @@
+"""What machines read over HTTP, and what they may ask for: JSON, and the metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sweeper import redact
+from sweeper.errors import UsageError
+from sweeper.monitoring import prometheus
+from sweeper.monitoring.status import Status
+from sweeper.postgres import clock
+from sweeper.queue.wire import faults, json_value
+from sweeper.web import platform_api
+from sweeper.web.actions import Hands, Wish
+from sweeper.web.auth import peer
+from sweeper.web.cache import Readings
+
+UNREADABLE = "the database cannot be read at this moment"
+
+
+class Faces:
+    """What machines read, and ask for."""
+
+    def __init__(self, readings: Readings, hands: Hands) -> None:
+        self._readings = readings
+        self._counters = readings.counters
+        self._health = readings.health
+        self._hands = hands
+
+    async def alive(self, _request: Request) -> Response:
+        """Answer /livez with the loops that hang, if any do."""
+        hanging = self._health.alive()
+        return JSONResponse({"alive": not hanging, "hanging": hanging}, 503 if hanging else 200)
+
+    async def ready(self, _request: Request) -> Response:
+        """Answer /readyz with the reasons why the work is not done, if it is not."""
+        reasons = self._health.ready()
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    def metrics(self, _request: Request) -> Response:
+        """Answer /metrics, also while the database is away."""
+        figures = self._readings.app.catalog.figures
+        text = prometheus.exposed(self._status(), self._counters, self._health, figures)
+        return Response(text, headers={"content-type": prometheus.TYPE})
+
+    def stats(self, _request: Request) -> Response:
+        """Answer the platform's dashboards."""
+        status, completed = self._readings.status.get(), self._readings.completed.get()
+        return _done(platform_api.stats(status, completed, self._counters))
+
+    def health(self, _request: Request) -> Response:
+        """Answer them likewise; 503 with the reasons where the work is not done."""
+        status, reasons = self._status(), self._health.ready()
+        if status is None:
+            reasons = [UNREADABLE, *reasons]
+        at, running = clock.iso(clock.now()), not self._health.alive()
+        data = platform_api.health(status, self._counters, running=running, at=at)
+        if not reasons:
+            return _done(data | {"overall": "healthy"})
+        return _failed(503, "; ".join(reasons), data=data | {"overall": "unhealthy"})
+
+    def info(self, _request: Request) -> Response:
+        """Answer them likewise."""
+        status, completed = self._readings.status.get(), self._readings.completed.get()
+        name, running = self._readings.app.settings.queue.name, not self._health.alive()
+        return _done(
+            platform_api.info(status, completed, self._counters, name=name, running=running)
+        )
+
+    def sweep(self, request: Request, body: bytes) -> Response:
+        """Scan as the JSON body wishes, and answer with the report; 409 where the brake held."""
+        try:
+            wish = Wish.model_validate(_object(body) if body.strip() else {})
+        except ValidationError as error:
+            raise UsageError(faults(error)) from error
+        report = self._hands.sweep(wish, peer(request))
+        self._readings.forget()
+        if report.braked:
+            return _failed(409, "the brake held: see data, and set max", data=report.as_json())
+        return _done(report.as_json())
+
+    def test_queue(self, request: Request, body: bytes) -> Response:
+        """Send the job that the JSON body describes: its type, and its payload's fields beside."""
+        payload = _object(body)
+        kind = payload.pop("type", None)
+        if not isinstance(kind, str):
+            message = "type: the name of a job type is missing"
+            raise UsageError(message)
+        msg_id, queue = self._hands.enqueue(kind, payload, peer(request))
+        self._readings.forget()
+        return _done({"msg_id": msg_id, "queue": queue})
+
+    def refuse(self, status: int, told: str) -> Response:
+        """Answer what went wrong."""
+        return _failed(status, redact.text(told))
+
+    def _status(self) -> Status | None:
+        try:
+            return self._readings.status.get()
+        except (SQLAlchemyError, TimeoutError):
+            return None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json_value(body.decode())
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if not isinstance(value, dict):
+        message = "the body is no JSON object"
+        raise UsageError(message)
+    return value
+
+
+def _done(data: Mapping[str, Any]) -> Response:
+    return JSONResponse({"success": True, "data": data})
+
+
+def _failed(status: int, error: str, **more: Any) -> Response:
+    return JSONResponse({"success": False, "error": error, **more}, status)

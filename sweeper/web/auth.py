@@ -1,0 +1,156 @@
+"""Who may do what over HTTP: reading is local, acting needs the token, everything is bounded."""
+
+import ipaddress
+import time
+from asyncio import timeout
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from sweeper import events
+from sweeper.settings import WebSettings
+from sweeper.web.rate_limit import Bucket
+from sweeper.web.sessions import Keys
+
+COOKIE = "sweeper"
+
+_BODY = 10.0  # seconds that a body may take to come
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Guard:
+    """Stands before every endpoint: some read, some act, and one signs in."""
+
+    def __init__(self, settings: WebSettings) -> None:
+        self.keys = Keys(settings.token.get_secret_value() if settings.token else None)
+        self._public = settings.public
+        self._names = {"localhost", settings.host}
+        self._guesses = Bucket(rate=0.2, burst=10)
+
+    def reads(self, endpoint: Callable[[Request], Response]) -> Endpoint:
+        """Let in whoever is local, or holds the token."""
+
+        async def guarded(request: Request) -> Response:
+            if not (self.holds(request) or self._public or self._is_local(request)):
+                raise HTTPException(401)
+            return await run_in_threadpool(endpoint, request)
+
+        return guarded
+
+    def acts(self, endpoint: Callable[[Request, bytes], Response]) -> Endpoint:
+        """Let in whoever holds the token; a browser's form must be one of ours."""
+
+        async def guarded(request: Request) -> Response:
+            if not self.keys.exist:
+                raise HTTPException(403, "acting over HTTP is off: SWEEPER_WEB__TOKEN is not set")
+            if not self.holds(request):
+                raise HTTPException(401)
+            body = await _body(request)
+            if _bearer(request) is None and not self._is_ours(request, fields(body)):
+                raise _refused(request, 403, "foreign form")
+            return await run_in_threadpool(endpoint, request, body)
+
+        return guarded
+
+    def signs_in(self, endpoint: Callable[[Request], Response]) -> Endpoint:
+        """Let in whoever sends the token in a form of ours."""
+
+        async def guarded(request: Request) -> Response:
+            body = await _body(request)
+            if not _is_same_origin(request):
+                raise _refused(request, 403, "foreign form")
+            self._check(request, fields(body).get("token", ""))
+            return endpoint(request)
+
+        return guarded
+
+    def holds(self, request: Request) -> bool:
+        """Return whether the token came along, or a session that it opened.
+
+        Raises HTTPException for a wrong token.
+        """
+        token = _bearer(request)
+        if token is None:
+            return self.keys.admit(request.cookies.get(COOKIE, ""), time.time())
+        self._check(request, token)
+        return True
+
+    def _check(self, request: Request, token: str) -> None:
+        if self.keys.accept(token):
+            return
+        if not self._guesses.take(peer(request), time.monotonic()):
+            raise HTTPException(429, "too many wrong tokens", {"retry-after": "60"})
+        raise _refused(request, 401, "wrong token")
+
+    def _is_ours(self, request: Request, form: Mapping[str, str]) -> bool:
+        session = request.cookies.get(COOKIE, "")
+        return _is_same_origin(request) and self.keys.is_sealed(session, form.get("seal", ""))
+
+    def _is_local(self, request: Request) -> bool:
+        """Return whether a process of this host asks, for itself and by this host's own name.
+
+        The name keeps out strangers' pages whose own name was made to lead here (DNS rebinding).
+        """
+        name = _split(f"//{request.headers.get('host', '')}")[1]
+        return (
+            _is_loopback(peer(request))
+            and (name in self._names or _is_loopback(name))
+            and not any(header in request.headers for header in _FORWARDED)
+        )
+
+
+def peer(request: Request) -> str:
+    """Return the address that asks."""
+    return request.client.host if request.client else ""
+
+
+def fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form, the last of each name."""
+    return dict(parse_qsl(body.decode(errors="replace")))
+
+
+async def _body(request: Request) -> bytes:
+    try:
+        async with timeout(_BODY):
+            return await request.body()
+    except (TimeoutError, ClientDisconnect) as error:
+        raise HTTPException(408) from error
+
+
+def _refused(request: Request, status: int, reason: str) -> HTTPException:
+    events.WEB_REFUSED.tell(peer=peer(request), reason=reason)
+    return HTTPException(status)
+
+
+def _bearer(request: Request) -> str | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+def _is_same_origin(request: Request) -> bool:
+    origin = request.headers.get("origin")
+    return origin is None or _split(origin)[0] == request.headers.get("host")
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return host:port and host of *url*, both empty where it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return parts.netloc, parts.hostname or ""
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return bool((mapped or found).is_loopback)

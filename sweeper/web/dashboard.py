@@ -1,0 +1,174 @@
+"""The page: everything at one glance for a person, and the forms that act."""
+
+import time
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qs
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from sweeper import redact
+from sweeper.durations import spell
+from sweeper.errors import UsageError
+from sweeper.humanize import age, at, number
+from sweeper.ledger import INSTANCE
+from sweeper.monitoring.backlog import Overview
+from sweeper.monitoring.status import Status
+from sweeper.postgres import clock
+from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import faults
+from sweeper.web.actions import Hands, Wish
+from sweeper.web.auth import COOKIE, Guard, fields, peer
+from sweeper.web.cache import Readings
+from sweeper.web.sessions import SESSION
+from sweeper.web.summary import judged, numbers
+
+_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
+UNAUTHORIZED = 401
+_SEE_OTHER = 303
+_TOLD = ("swept", "retried", "dropped")
+
+
+class Board:
+    """Renders the page, and answers its forms with the way back to it."""
+
+    def __init__(self, readings: Readings, hands: Hands, guard: Guard) -> None:
+        self._readings = readings
+        self._hands = hands
+        self._guard = guard
+        self._settings = readings.app.settings
+        self._pages = Environment(
+            loader=PackageLoader("sweeper.web", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=lambda value: redact.text(value) if type(value) is str else value,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._pages.filters |= {"age": age, "at": at, "number": number}
+        folder = resources.files("sweeper.web").joinpath("templates")
+        self._assets = {name: folder.joinpath(name).read_bytes() for name in _ASSETS}
+
+    def asset(self, request: Request) -> Response:
+        """Answer /page/..., which anybody may see."""
+        name = request.path_params["name"]
+        if name not in _ASSETS:
+            raise HTTPException(404)
+        return Response(self._assets[name], media_type=_ASSETS[name])
+
+    def show(self, request: Request) -> Response:
+        """Answer / with the whole picture, as far as the database tells it."""
+        app, counters = self._readings.app, self._readings.counters
+        status, overview = self._read()
+        told = {name: request.query_params.get(name, "") for name in _TOLD}
+        return self._page(
+            "board.html",
+            request,
+            now=clock.now(),
+            verdict=judged(status, self._readings.health.ready(), app.rules),
+            numbers=numbers(status, app.catalog.figures) if status else [],
+            status=status,
+            overview=overview,
+            counters=counters,
+            names=_names(app.queues),
+            rules={
+                name: {"older_than": spell(rule.older_than), "every": spell(rule.every)}
+                for name, rule in self._settings.rules.items()
+                if rule.enabled
+            },
+            limit=self._settings.safety.max_per_sweep,
+            can_sign_in=self._guard.keys.exist,
+            told={name: count for name, count in told.items() if count.isdecimal()},
+        )
+
+    def preview(self, request: Request, body: bytes) -> Response:
+        """Answer a wish for a sweep with what it would do."""
+        wish = _wish(body)
+        report = self._hands.sweep(wish, peer(request))
+        total = sum(found.enqueued for found in report.rules.values())
+        return self._page(
+            "preview.html",
+            request,
+            wish=wish,
+            limit=wish.max or self._settings.safety.max_per_sweep,
+            report=report,
+            told=report.rehearsed,
+            labels={effect.name: effect.label for effect in self._readings.app.catalog.effects},
+            total=total,
+        )
+
+    def sweep(self, request: Request, body: bytes) -> Response:
+        """Make the sweep that was previewed, and no other."""
+        report = self._hands.sweep(Wish(plan=fields(body).get("plan", "")), peer(request))
+        return self._back(swept=sum(found.enqueued for found in report.rules.values()))
+
+    def dead(self, request: Request, body: bytes) -> Response:
+        """Send the dead letters of one cause again, or drop them."""
+        form = fields(body)
+        fingerprint = form.get("fingerprint") or ""
+        match form.get("do"):
+            case "retry":
+                return self._back(retried=self._hands.retry(fingerprint, peer(request)))
+            case "drop":
+                return self._back(dropped=self._hands.drop(fingerprint, peer(request)))
+            case _:
+                raise HTTPException(400)
+
+    def sign_in(self, _request: Request) -> Response:
+        """Open a session."""
+        answer = self._back()
+        session = self._guard.keys.session(time.time())
+        answer.set_cookie(COOKIE, session, max_age=int(SESSION), httponly=True, samesite="strict")
+        return answer
+
+    def sign_out(self, _request: Request, _body: bytes) -> Response:
+        """Have the browser forget its session."""
+        answer = self._back()
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+    def refuse(self, request: Request, status: int, told: str) -> Response:
+        """Answer what went wrong."""
+        answer = self._page("refusal.html", request, status=status, told=told)
+        answer.status_code = status
+        return answer
+
+    def _read(self) -> tuple[Status | None, Overview | None]:
+        try:
+            return self._readings.status.get(), self._readings.overview.get()
+        except (SQLAlchemyError, TimeoutError):
+            return None, None
+
+    def _page(self, name: str, request: Request, **context: Any) -> Response:
+        session = request.cookies.get(COOKIE, "")
+        admitted = self._guard.keys.admit(session, time.time())
+        seal = self._guard.keys.seal(session) if admitted else None
+        page = self._pages.get_template(name)
+        return HTMLResponse(page.render(instance=INSTANCE, seal=seal, **context))
+
+    def _back(self, **told: int) -> Response:
+        self._readings.forget()
+        query = "&".join(f"{name}={count}" for name, count in told.items())
+        return RedirectResponse(f"/?{query}" if query else "/", _SEE_OTHER)
+
+
+def _names(queues: Queues) -> dict[str, str]:
+    by_priority = {queue: str(priority) for priority, queue in queues.by_priority.items()}
+    return by_priority | {queues.outbound: "outbound"}
+
+
+def _wish(body: bytes) -> Wish:
+    form = parse_qs(body.decode(errors="replace"))
+    wished = {name: form[name][-1] for name in ("max", "reason") if name in form}
+    if not form.get("rules"):
+        message = "choose a rule"
+        raise UsageError(message)
+    try:
+        return Wish.model_validate({"rules": form["rules"], "dry_run": True, **wished})
+    except ValidationError as error:
+        raise UsageError(faults(error)) from error

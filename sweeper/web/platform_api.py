@@ -1,0 +1,112 @@
+"""The three documents that the platform's dashboards read, in their shape and with true numbers."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.status import Status
+from sweeper.postgres.clock import iso
+from sweeper.queue.pgmq import Depth
+
+
+def stats(status: Status, completed: int, counters: Counters) -> dict[str, Any]:
+    """Return the data of /api/monitoring/queue/stats; oldestJob is missing where none waits."""
+    oldest = _oldest(status)
+    job = {"oldestJob": _job(status, oldest)} if oldest else {}
+    return {
+        "queue": {
+            **_depths(status),
+            "totalFailed": status.dead.count,
+            "totalCompleted": completed,
+            "avgProcessingTime": round(counters.average_ms, 3),
+            **job,
+        },
+        "timestamp": status.at,
+    }
+
+
+def health(status: Status | None, counters: Counters, *, running: bool, at: str) -> dict[str, Any]:
+    """Return the data of /api/monitoring/queue/health, but for `overall`.
+
+    status  -- None while the database cannot be read; the queue's numbers are then missing
+    running -- whether the service's loops turn
+    """
+    worked = counters.processed + counters.failed
+    rate = 100 * counters.processed / worked if worked else 100.0
+    oldest = _oldest(status) if status else None
+    return {
+        "database": {
+            "status": "up" if status else "down",
+            "timestamp": status.at if status else at,
+        },
+        "worker": {
+            "status": "running" if running else "stopped",
+            "uptime": round(counters.uptime),
+            "activeJobs": counters.active(),
+            "totalProcessed": counters.processed,
+            "totalFailed": counters.failed,
+            "successRate": f"{rate:.2f}",
+            "pid": os.getpid(),
+        },
+        "queue": {
+            **(_depths(status) if status else {"totalQueued": None, "totalProcessing": None}),
+            "oldestJobAge": round(oldest.oldest_ready_seconds) if oldest else None,
+        },
+    }
+
+
+def info(
+    status: Status, completed: int, counters: Counters, *, name: str, running: bool
+) -> dict[str, Any]:
+    """Return the data of /api/monitoring/queue/info; *name* is that of the normal queue."""
+    depths, oldest = _depths(status), _oldest(status)
+    job = _job(status, oldest) if oldest else None
+    return {
+        "queueName": name,
+        "queued": depths["totalQueued"],
+        "processing": depths["totalProcessing"],
+        "failed": status.dead.count,
+        "completed": completed,
+        "avgProcessingTime": f"{counters.average_ms:.0f}ms",
+        "worker": {
+            "running": running,
+            "uptime": f"{counters.uptime:.0f}s",
+            "activeJobs": counters.active(),
+            "processedTotal": counters.processed,
+            "failedTotal": counters.failed,
+        },
+        "oldestJob": job
+        and {
+            "id": job["id"],
+            "retries": job["retryCount"],
+            "ageSeconds": round(oldest.oldest_ready_seconds) if oldest else None,
+        },
+        "timestamp": status.at,
+    }
+
+
+def _depths(status: Status) -> dict[str, int]:
+    queues = status.queues.values()
+    return {
+        "totalQueued": sum(depth.ready + depth.delayed for depth in queues),
+        "totalProcessing": sum(depth.in_flight for depth in queues),
+    }
+
+
+def _oldest(status: Status) -> Depth | None:
+    """Return the queue whose first ready message has waited longest."""
+    waiting = [depth for depth in status.queues.values() if depth.oldest_ready]
+    return max(waiting, key=lambda depth: depth.oldest_ready_seconds, default=None)
+
+
+def _job(status: Status, depth: Depth) -> dict[str, Any]:
+    first: Mapping[str, Any] = depth.oldest_ready or {}
+    retries = first.get("retry_count")
+    sent = datetime.fromisoformat(status.at) - timedelta(seconds=depth.oldest_ready_seconds)
+    return {
+        "id": first.get("msg_id"),
+        "createdAt": iso(sent),
+        "retryCount": retries if isinstance(retries, int) else 0,
+    }

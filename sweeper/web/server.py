@@ -1,0 +1,119 @@
+"""The page, its JSON and the metrics: served by a thread of their own, and bounded."""
+
+import socket
+import time
+from collections.abc import Callable
+from threading import Thread
+
+import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sweeper import events
+from sweeper.app import App
+from sweeper.errors import SettingsError
+from sweeper.monitoring.health import Health
+from sweeper.monitoring.stats import Counters
+from sweeper.postgres.database import in_one_line
+from sweeper.web.rate_limit import Bucket
+from sweeper.web.routes import doors
+
+_CONNECTIONS = 32
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "same-origin",  # with no-referrer, a form's origin would read "null"
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Web:
+    """The server; *wake* has the service's workers look at the queues at once.
+
+    address -- host:port, once it is open
+    """
+
+    def __init__(
+        self, app: App, counters: Counters, health: Health, wake: Callable[[], None]
+    ) -> None:
+        self._settings = app.settings.web
+        config = uvicorn.Config(
+            Bounds(doors(app, counters, health, wake)),
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",  # what goes wrong is an event already
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = Thread(target=self._serve, name="web", daemon=True)
+        self._listener: socket.socket | None = None
+        self.address: str | None = None
+
+    def open(self) -> None:
+        """Take the port and serve; raises SettingsError where it cannot be had, and must be."""
+        host, port = self._settings.host, self._settings.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._listener = socket.create_server((host, port), family=family)
+        except OSError as error:
+            why = str(error.strerror).partition(" (")[0]
+            message = f"web.port {port} on {host} cannot be had: {why}"
+            if self._settings.required:
+                message += "\nset web.port, or web.required = false to go on without the page"
+                raise SettingsError(message) from error
+            events.WEB_FAILED.tell(error=message)
+            return
+        host, port = self._listener.getsockname()[:2]
+        self.address = f"{host}:{port}"
+        events.WEB_OPENED.tell(address=self.address)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more requests; those under way get two seconds."""
+        if self._thread.is_alive():
+            self._server.should_exit = True
+            self._thread.join(3)
+
+    def _serve(self) -> None:
+        try:
+            self._server.run([self._listener] if self._listener else None)
+        except Exception as error:  # noqa: BLE001 -- the sweep does not depend on the page
+            events.WEB_FAILED.tell(error=in_one_line(error))
+
+
+class Bounds:
+    """Around everything: no peer asks too often, and every answer tells browsers to be strict."""
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+        self._bucket = Bucket(rate=20, burst=200)
+        self._headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def strict(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._headers]
+            await send(message)
+
+        host, _ = scope.get("client") or ("", 0)
+        if self._bucket.take(host, time.monotonic()):
+            await self._inner(scope, receive, strict)
+        else:
+            answer = {"success": False, "error": "too many requests"}
+            response = JSONResponse(answer, 429, {"retry-after": "1"})
+            await response(scope, receive, strict)

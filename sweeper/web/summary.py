@@ -1,0 +1,98 @@
+"""The picture in a sentence and a few numbers: is all well, and if not, what is to be done."""
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from sweeper.exports import Figure
+from sweeper.humanize import age, number
+from sweeper.monitoring.status import Overdue, Status
+
+Tone = Literal["", "quiet", "good", "warn", "bad"]
+
+_LATE = 300.0
+"""Seconds beyond its limit after which an overdue row is no longer about to be swept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a person reads first."""
+
+    tone: Tone
+    title: str
+    lines: Sequence[str] = ()
+
+
+class Number(NamedTuple):
+    """One of the numbers below it."""
+
+    label: str
+    value: str
+    tone: Tone = ""
+
+
+def judged(status: Status | None, reasons: Sequence[str], on: Container[str]) -> Verdict:
+    """Return the verdict.
+
+    status  -- None while the database cannot be read
+    reasons -- why the service does not do its work
+    on      -- the rules that are on; nobody is called for what another one finds
+    """
+    if status is None:
+        lines = ("Nothing is lost: what is due is found again as soon as it answers.", *reasons)
+        return Verdict("bad", "The database does not answer", lines)
+    rules = {name: rule for name, rule in status.rules.items() if name in on}
+    complaints = [*_complaints(rules, status.dead.count, reasons)]
+    first, *others = complaints or [_content(rules)]
+    also = (f"Also: {', '.join(other.title for other in others).lower()}.",) if others else ()
+    return replace(first, lines=(*first.lines, *also))
+
+
+def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
+    """Return the numbers that matter most, the job files' own among them."""
+    depths = status.queues.values()
+    return [
+        _number("overdue", _overdue(status.rules), "warn"),
+        _number("waiting", sum(depth.ready + depth.delayed for depth in depths)),
+        _number("in work", sum(depth.in_flight for depth in depths)),
+        _number("dead letters", status.dead.count, "bad"),
+        *(_figure(figure, status.figures[figure.name]) for figure in figures),
+    ]
+
+
+def _complaints(
+    rules: Mapping[str, Overdue], dead: int, reasons: Sequence[str]
+) -> Iterator[Verdict]:
+    """Yield what is wrong, the worst first."""
+    if reasons:
+        yield Verdict("bad", "The sweeper does not work", reasons)
+    held = [name for name, rule in rules.items() if rule.last_sweep_ok is False]
+    if held:
+        rest = "Preview a sweep below, and if it is right that so many are due, allow more."
+        yield Verdict("bad", "The brake holds", (f"{', '.join(held)}: too many are due.", rest))
+    oldest = max((rule.oldest_overdue_seconds for rule in rules.values()), default=0.0)
+    if oldest > _LATE:
+        title = f"{number(_overdue(rules))} overdue"
+        yield Verdict("bad", title, (f"The oldest is {age(oldest)} beyond its limit.",))
+    if dead:
+        title = f"{number(dead)} dead {'letter' if dead == 1 else 'letters'}"
+        yield Verdict("warn", title, ("Mend the cause, then retry; or let them go.",))
+
+
+def _content(rules: Mapping[str, Overdue]) -> Verdict:
+    if overdue := _overdue(rules):
+        return Verdict("good", f"{number(overdue)} being swept")
+    return Verdict("good", "All is swept", ("Nothing is overdue, and nothing is dead.",))
+
+
+def _overdue(rules: Mapping[str, Overdue]) -> int:
+    return sum(rule.overdue for rule in rules.values())
+
+
+def _number(label: str, count: int, tone: Tone = "") -> Number:
+    return Number(label, number(count), tone if count else "quiet")
+
+
+def _figure(figure: Figure, value: float) -> Number:
+    shown = age if figure.name.endswith("_seconds") else figure.shown
+    return Number(figure.label, shown(value), "" if value else "quiet")

@@ -1,0 +1,132 @@
+"""A Debian in a container, with a real systemd in it and this host's network around it."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+ROOT = Path(__file__).parents[2]
+RELEASE, PYTHON = "bookworm", "3.11"
+PACKAGES = "systemd,systemd-sysv,dbus,make,python3,python3-venv"
+NEEDED = ("debootstrap", "systemd-nspawn", "nsenter", "unshare")
+
+# Kept from run to run, because it takes a minute to make; what a run does to it is not.
+BASE = Path(f"/var/tmp/sweeper-test-{RELEASE}")  # noqa: S108 -- a cache, for root alone
+_SECONDS = 120
+
+
+def lacking() -> str:
+    """Return why no container can be had here; empty where one can."""
+    missing = [tool for tool in NEEDED if not shutil.which(tool)]
+    if os.geteuid() != 0:
+        missing.insert(0, "root")
+    elif not missing and subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        missing.append("the right to make namespaces")
+    return f"needs {', '.join(missing)}" if missing else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """It runs; *leader* is its first process, as this host sees it."""
+
+    leader: int
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """Return what the operator's root shell prints."""
+        ran = self.attempt(command)
+        assert not check or ran.returncode == 0, f"{command}\n{ran.stdout}"
+        return ran.stdout
+
+    def attempt(self, command: str) -> "subprocess.CompletedProcess[str]":
+        """Return how the command ended; stderr stands in stdout."""
+        inside = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root")
+        shell = ("env", "-i", "-C", "/", "HOME=/root", f"PATH={_PATH}", "sh", "-c", command)
+        return subprocess.run(
+            ["nsenter", "--target", str(self.leader), *inside, *shell],
+            check=False,
+            text=True,
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+
+@contextmanager
+def booted(wheels: Path) -> Iterator[Container]:
+    """Boot one with this repository in /src and *wheels* in /wheels; power it off afterwards."""
+    command = ["systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--console=pipe"]
+    command += ["--quiet", f"--directory={_base()}", "--volatile=overlay"]
+    command += [f"--bind-ro={ROOT}:/src", f"--bind-ro={wheels}:/wheels"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as nspawn:
+        try:
+            container = Container(_leader(nspawn))
+            container.run("until systemctl is-active -q multi-user.target; do sleep 0.2; done")
+            yield container
+        finally:
+            nspawn.terminate()  # powers it off
+            try:
+                nspawn.wait(30)
+            except subprocess.TimeoutExpired:
+                nspawn.kill()
+
+
+def wheelhouse(folder: Path) -> Path:
+    """Fill *folder* with what the container's Python needs to build and install the sweeper."""
+    pip = [sys.executable, "-m", "pip", "-qq"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, ROOT], check=True)
+    machine = platform.machine()
+    target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+    target += [f"--platform=manylinux{tag}_{machine}" for tag in ("2014", "_2_28")]
+    (wheel,) = folder.glob("sweeper-*.whl")
+    subprocess.run(
+        [
+            *pip,
+            "download",
+            "-d",
+            folder,
+            "-c",
+            ROOT / "constraints.txt",
+            *target,
+            wheel,
+            "hatchling",
+        ],
+        check=True,
+    )
+    return folder
+
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _base() -> Path:
+    if not BASE.exists():
+        with tempfile.TemporaryDirectory(prefix=f"{BASE.name}-", dir=BASE.parent) as folder:
+            made = Path(folder) / "root"
+            subprocess.run(
+                ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, made],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            made.rename(BASE)
+    return BASE
+
+
+def _leader(nspawn: "subprocess.Popen[bytes]") -> int:
+    children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children")
+    for _ in range(200):
+        for child in children.read_text().split():
+            if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                return int(child)
+        Event().wait(0.1)
+    message = "the container did not boot"
+    raise AssertionError(message)

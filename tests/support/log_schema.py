@@ -1,0 +1,52 @@
+"""What is logged, held against the schema that the catalogue of events promises."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+
+from sweeper import redact
+from sweeper.cli import event_reference
+from sweeper.events import Event
+
+SCHEMA = event_reference.schema()
+
+_times = FormatChecker(formats=())
+_validators = {
+    name: Draft202012Validator(schema, format_checker=_times)
+    for name, schema in SCHEMA["$defs"].items()
+}
+
+
+@_times.checks("date-time", raises=ValueError)
+def _is_a_time(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
+def faults(line: Mapping[str, Any]) -> list[str]:
+    """Return what a log line breaks of the promise."""
+    name = line.get("event")
+    if name not in _validators:
+        return [f"{name} is not in the catalogue"]
+    errors = _validators[name].iter_errors(line)
+    return [f"{name}: {error.json_path} {error.message}" for error in errors]
+
+
+def faults_of(event: Event, values: Mapping[str, Any]) -> list[str]:
+    """Return what the promise says against *event* being told with *values*."""
+    head = {
+        "timestamp": "2026-01-31T12:00:00Z",
+        "level": event.level,
+        "event": event.name,
+        "instance": "host:1",
+    }
+    return faults(redact.line(None, "", {**head, **values}))
+
+
+def lines(log: str) -> list[dict[str, Any]]:
+    """Return the whole lines of a log that a process writes; each must keep the promise."""
+    read = [json.loads(line) for line in log.rpartition("\n")[0].splitlines()]
+    assert [] == [fault for line in read for fault in faults(line)]
+    return read
