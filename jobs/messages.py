@@ -4,8 +4,8 @@ import typer
 
 from jobs.whatsapp.settings import WhatsappSettings
 from jobs.whatsapp.texts import rendered, texts
-from sweeper.cli.main import Json, opened
 from sweeper.cli.output import document, out
+from sweeper.cli.session import Json, open_app
 
 COMMANDS = typer.Typer(help="Look at the texts of the notices.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def messages() -> None:
 @COMMANDS.command()
 def preview(context: typer.Context, *, as_json: Json = False) -> None:
     """Show each text with sample data, as whoever gets it reads it."""
-    with opened(context) as app:
+    with open_app(context) as app:
         section = app.settings.sections[WhatsappSettings]
         assert isinstance(section, WhatsappSettings)  # noqa: S101 -- narrows what was checked
     shown = []

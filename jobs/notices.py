@@ -31,7 +31,7 @@ ORDER_CANCELLED = "ORDER_CANCELLED"
 ORDER_REJECTED = "ORDER_REJECTED"
 ORDER_MISSED = "ORDER_MISSED"
 
-EVENTS = (ORDER_CANCELLED, ORDER_REJECTED, ORDER_MISSED)
+NOTICE_TYPES = (ORDER_CANCELLED, ORDER_REJECTED, ORDER_MISSED)
 
 _TO_JASTIPER = frozenset({ORDER_MISSED})
 
@@ -109,7 +109,7 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
 
 def told(order_id: str) -> Select[Any]:
     """Return an order's notices, for `explain`; their ids lead to them."""
-    ids = [notice_id_of(literal(order_id, Text), event) for event in EVENTS]
+    ids = [notice_id_of(literal(order_id, Text), event) for event in NOTICE_TYPES]
     what = func.concat("notice ", NOTIFICATION_LOG.c.eventType, " is ", NOTIFICATION_LOG.c.status)
     at = func.timezone("UTC", NOTIFICATION_LOG.c.createdAt)
     return select(at, what).where(NOTIFICATION_LOG.c.id.in_(ids))
@@ -121,7 +121,7 @@ FACTS = told
 def letters(order_ids: Sequence[str]) -> Select[Any]:
     """Return these orders' notices, for a dry run; their ids lead to them."""
     ids = func.unnest(cast(order_ids, ARRAY(Text))).column_valued("order_id")
-    ours = union_all(*(select(notice_id_of(ids, event).label("id")) for event in EVENTS)).cte(
+    ours = union_all(*(select(notice_id_of(ids, event).label("id")) for event in NOTICE_TYPES)).cte(
         "ours"
     )
     order_id = NOTIFICATION_LOG.c.metadata["orderId"].astext.label("order_id")

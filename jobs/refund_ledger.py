@@ -21,11 +21,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 
+from jobs.events import REFUND_RECORDED
 from jobs.tables import GUEST, ORDER, PARTICIPANT
 from jobs.whatsapp.phones import masked
 from jobs.whatsapp.texts import rupiah
 from sweeper import METADATA, Batch, Effect, Figure, UsageError
-from sweeper.events import REFUND_RECORDED
 
 REFUND = Table(
     "refund",
@@ -68,7 +68,7 @@ def owe(batch: Batch[Any], order_ids: list[str]) -> None:
     written = batch.tx.execute(write.returning(REFUND.c.order_id, REFUND.c.amount)).all()
     if written:
         keys, amounts = zip(*written, strict=True)
-        batch.tell(REFUND_RECORDED, keys=list(keys), amount=sum(amounts))
+        batch.log(REFUND_RECORDED, keys=list(keys), amount=sum(amounts))
 
 
 def owed(order_id: str) -> Select[Any]:

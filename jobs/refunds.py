@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from jobs.events import REFUND_SETTLED
 from jobs.refund_ledger import listed, settle
 from jobs.whatsapp.texts import rupiah
-from sweeper.cli.main import Json, opened
 from sweeper.cli.output import document, out, table
-from sweeper.events import REFUND_SETTLED
+from sweeper.cli.session import Json, open_app
 from sweeper.postgres.clock import now
 
 COMMANDS = typer.Typer(
@@ -29,7 +29,7 @@ def list_refunds(
     context: typer.Context, *, everything: Everything = False, as_json: Json = False
 ) -> None:
     """List what is owed, the oldest first; phones are masked."""
-    with opened(context) as app:
+    with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
             refunds = listed(tx, everything=everything)
@@ -50,12 +50,12 @@ def settle_refund(
     as_json: Json = False,
 ) -> None:
     """Write down that a refund was paid. Twice the same is once; twice differently is refused."""
-    with opened(context) as app:
+    with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
             paid = settle(tx, order_id, reference, now())
         if paid is not None:
-            REFUND_SETTLED.tell(key=order_id, amount=paid)
+            REFUND_SETTLED.log(key=order_id, amount=paid)
     if as_json:
         document({"order_id": order_id, "reference": reference, "anew": paid is not None})
     else:
@@ -75,7 +75,7 @@ def export_refunds(
 ) -> None:
     """Print what is owed as CSV, with a heading."""
     del as_csv
-    with opened(context) as app:
+    with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
             refunds = listed(tx, everything=everything)

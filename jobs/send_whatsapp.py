@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self, assert_never
 
 from pydantic import Field, model_validator
 
+from jobs.events import NOTIFICATION_FAILED, NOTIFICATION_SENT, REPLY_LOST
 from jobs.whatsapp import cloud, fonnte
 from jobs.whatsapp.delivery import Parcel, letter, packed
 from jobs.whatsapp.notification_log import CLAIM, UNKNOWN, Mark, locked, mark, notice_id, write_down
@@ -17,13 +18,13 @@ from sweeper import (
     Job,
     JobType,
     LostReplyError,
+    Outcome,
     Outside,
     Pace,
     Payload,
     RefusedError,
     Section,
 )
-from sweeper.events import NOTIFICATION_FAILED, NOTIFICATION_SENT, REPLY_LOST
 
 NO_PHONE = "not a phone number"
 NO_REPLY = "unknown: it was sent twice, and no reply came; it may have arrived"
@@ -73,7 +74,7 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Parcel]:
             continue
         if parcel.crashed:
             again, error = parcel.unknown == 1, "a worker ended between the call and its record"
-            batch.tell(REPLY_LOST, **parcel.about, again=again, error=error)
+            batch.log(REPLY_LOST, **parcel.about, again=again, error=error)
         if parcel.unknown > 1:
             marks.append(_given_up(batch, job, parcel))
             continue
@@ -147,36 +148,40 @@ def _row(job: Job[SendWhatsapp]) -> dict[str, Any]:
 
 def _mark(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer) -> Mark | None:
     """Return what is to stand in a notice's row, by its answer and the job's fate."""
-    parcel, verdict = answer.parcel, batch.verdict(job)
+    parcel, decision = answer.prepared, batch.decision(job)
     kept = {CLAIM: _claim(job)}  # by which a person may have a dead job's notice sent after all
     match parcel, answer.value, answer.error:
         case None, _, _:
-            return Mark(_id(job), "failed", verdict.reason, kept) if verdict.fate.dead else None
+            return (
+                Mark(_id(job), "failed", decision.reason, kept)
+                if decision.outcome is Outcome.DEAD
+                else None
+            )
         case Parcel(), Sent(provider, message_id), _:
-            batch.tell(NOTIFICATION_SENT, **parcel.about, provider=provider)
+            batch.log(NOTIFICATION_SENT, **parcel.about, provider=provider)
             taken = {"provider": provider, "providerMessageId": message_id}
             notes = {name: value for name, value in taken.items() if value}
             return Mark(parcel.id, "sent", notes=notes)
         case Parcel(), _, UndeliverableError() as error:
             batch.skip(job, str(error))
-            batch.tell(NOTIFICATION_FAILED, **parcel.about, error=str(error))
+            batch.log(NOTIFICATION_FAILED, **parcel.about, error=str(error))
             return Mark(parcel.id, "failed", str(error))
         case Parcel(), _, LostReplyError() as error:
             parcel = replace(parcel, unknown=parcel.unknown + 1)
-            again = parcel.unknown == 1 and not verdict.fate.dead
-            batch.tell(REPLY_LOST, **parcel.about, again=again, error=str(error))
+            again = parcel.unknown == 1 and decision.outcome is not Outcome.DEAD
+            batch.log(REPLY_LOST, **parcel.about, again=again, error=str(error))
             if parcel.unknown > 1:
                 return _given_up(batch, job, parcel)
     notes = _noted(parcel)
-    if not verdict.fate.dead:
-        return Mark(parcel.id, "queued", verdict.reason, notes)
-    batch.tell(NOTIFICATION_FAILED, **parcel.about, error=verdict.reason)
-    return Mark(parcel.id, "failed", verdict.reason, notes | kept)
+    if decision.outcome is not Outcome.DEAD:
+        return Mark(parcel.id, "queued", decision.reason, notes)
+    batch.log(NOTIFICATION_FAILED, **parcel.about, error=decision.reason)
+    return Mark(parcel.id, "failed", decision.reason, notes | kept)
 
 
 def _given_up(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], parcel: Parcel) -> Mark:
     batch.skip(job, NO_REPLY)
-    batch.tell(NOTIFICATION_FAILED, **parcel.about, error=NO_REPLY)
+    batch.log(NOTIFICATION_FAILED, **parcel.about, error=NO_REPLY)
     return Mark(parcel.id, "failed", NO_REPLY, _noted(parcel))
 
 

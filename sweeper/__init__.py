@@ -1,5 +1,6 @@
 """The sweeper's face: what a job file needs, and nothing else."""
 
+from sweeper.batch import Batch
 from sweeper.durations import Duration
 from sweeper.errors import (
     LostReplyError,
@@ -9,22 +10,11 @@ from sweeper.errors import (
     ThrottledError,
     UsageError,
 )
+from sweeper.event import Event
 from sweeper.exports import Effect, Figure, Grant
 from sweeper.http_client import Reply, post
-from sweeper.job import (
-    Answer,
-    Batch,
-    Fate,
-    Job,
-    JobType,
-    Lane,
-    Outside,
-    Pace,
-    Payload,
-    Priority,
-    Section,
-)
-from sweeper.ledger import METADATA
+from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Priority, Section
+from sweeper.ledger import METADATA, Outcome
 from sweeper.postgres.clock import UtcTimestamp
 from sweeper.rule import Rule
 
@@ -34,6 +24,7 @@ __all__ = [
     "Batch",
     "Duration",
     "Effect",
+    "Event",
     "Fate",
     "Figure",
     "Grant",
@@ -41,6 +32,7 @@ __all__ = [
     "JobType",
     "Lane",
     "LostReplyError",
+    "Outcome",
     "Outside",
     "OutsideError",
     "Pace",

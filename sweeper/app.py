@@ -6,36 +6,35 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from sweeper import events
 from sweeper import settings as settings_file
 from sweeper.admin import indexes
 from sweeper.admin.migrate import migrate
 from sweeper.admin.preflight import check
-from sweeper.admin.pruner import History
+from sweeper.admin.pruner import Pruner
 from sweeper.catalog import Catalog
-from sweeper.errors import UsageError
 from sweeper.job import JobType, Priority
 from sweeper.monitoring.audit import Auditor
-from sweeper.monitoring.backlog import Lookout
+from sweeper.monitoring.backlog import BacklogReader
 from sweeper.monitoring.explain import Explainer
-from sweeper.monitoring.status import Reader
-from sweeper.outbound.worker import Outbound
-from sweeper.postgres.clock import iso, now
+from sweeper.monitoring.status import StatusReader
+from sweeper.outbound.worker import OutboundWorker
+from sweeper.postgres.clock import now
 from sweeper.postgres.database import Database
-from sweeper.queue.dead_letter_queue import Graveyard
+from sweeper.queue.dead_letter_queue import DeadLetterQueue
+from sweeper.queue.enqueue import enqueue, validated
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import faults, singly, written
 from sweeper.retry import Backoff
 from sweeper.rule import Rule
 from sweeper.settings import Settings
-from sweeper.sweep.dry_run import Rehearsal
-from sweeper.sweep.plan import Plan, place, understood
+from sweeper.sweep.dry_run import DryRun
+from sweeper.sweep.plan import Plan, parse_plan, place
 from sweeper.sweep.runner import Sweep
 from sweeper.sweep.scan import Scanner
-from sweeper.worker.completer import Desk
+from sweeper.worker.completer import Completer
 from sweeper.worker.drain import Drain
+from sweeper.worker.fetcher import Fetcher
+from sweeper.worker.lease import GiveBack
 
 
 class App:
@@ -93,35 +92,53 @@ class App:
         )
 
     @cached_property
-    def desk(self) -> Desk:
-        """Sorts messages, and carries out verdicts."""
+    def give_back(self) -> GiveBack:
+        """Gives back what was read and not begun."""
+        return GiveBack(self.database, self.queues)
+
+    @cached_property
+    def completer(self) -> Completer:
+        """Completes, retries and dead-letters jobs."""
         retry = self.settings.retry
-        return Desk(
+        return Completer(
             self.database,
             self.queues,
-            self.catalog.jobs,
+            self.give_back,
             self.settings.sections,
             self._cutoff,
             Backoff(retry.delays, retry.jitter),
+            retry.max_retries,
+        )
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """Reads messages and sorts them."""
+        retry = self.settings.retry
+        return Fetcher(
+            self.database,
+            self.queues,
+            self.completer,
+            self.give_back,
+            self.catalog.jobs,
             retry.max_retries,
             retry.crash_limit,
             self.settings.safety.max_clock_skew,
         )
 
     @property
-    def graveyard(self) -> Graveyard:
-        """The dead letters."""
-        return Graveyard(self.database, self.queues, self.catalog.jobs)
+    def dead_letter_queue(self) -> DeadLetterQueue:
+        """Finds, retries and drops dead letters."""
+        return DeadLetterQueue(self.database, self.queues, self.catalog.jobs)
 
     @property
-    def reader(self) -> Reader:
+    def status_reader(self) -> StatusReader:
         """Reads the status."""
-        return Reader(self.database, self.queues, self.catalog, self.older_than)
+        return StatusReader(self.database, self.queues, self.catalog, self.older_than)
 
     @property
-    def lookout(self) -> Lookout:
+    def backlog_reader(self) -> BacklogReader:
         """Sees what stands behind the status."""
-        return Lookout(self.database, self.queues, self.catalog, self.rules, self.older_than)
+        return BacklogReader(self.database, self.queues, self.catalog, self.rules, self.older_than)
 
     @property
     def explainer(self) -> Explainer:
@@ -129,9 +146,9 @@ class App:
         return Explainer(self.database, self.queues, self.catalog, self.older_than)
 
     @property
-    def history(self) -> History:
+    def pruner(self) -> Pruner:
         """Prunes the books."""
-        return History(self.database, self.settings.history.keep)
+        return Pruner(self.database, self.settings.history.keep)
 
     @property
     def auditor(self) -> Auditor:
@@ -143,7 +160,7 @@ class App:
 
         Raises UsageError where it is damaged, foreign or old.
         """
-        plan = understood(raw)
+        plan = parse_plan(raw)
         for name in plan.rules:
             self.catalog.rule(name)
         self.check()
@@ -154,22 +171,23 @@ class App:
     def drain(self, only: str | None = None) -> Drain:
         """Return a worker for the database's lane, or for one sweep's share of it."""
         queue = self.settings.queue
-        return Drain(self.desk, queue.visibility, queue.batch, only)
+        return Drain(self.fetcher, self.completer, queue.visibility, queue.batch, only)
 
-    def outbound(self) -> Outbound:
+    def outbound(self) -> OutboundWorker:
         """Return a worker for the outside world; what its jobs lack is said aloud."""
         for section in self.settings.sections.values():
             for problem in section.faults():
-                events.SETTINGS_LACKED.tell(section=section.name, problem=problem)
-        return Outbound(self.desk, self.settings.queue.visibility, self.settings.queue.batch)
+                events.SETTINGS_LACKED.log(section=section.name, problem=problem)
+        queue = self.settings.queue
+        return OutboundWorker(self.fetcher, self.completer, queue.visibility, queue.batch)
 
     def sweep(self) -> Sweep:
         """Return the full pass, ready to run; raises where orders could not be worked."""
         self.settings.demand()
         self.check()
         effects, size = self.catalog.effects, self.settings.queue.batch
-        rehearsal = Rehearsal(self.scanner, self.desk, effects, size)
-        return Sweep(self.scanner, lambda only: (self.drain(only), self.outbound()), rehearsal)
+        dry_run = DryRun(self.scanner, self.fetcher, effects, size)
+        return Sweep(self.scanner, lambda only: (self.drain(only), self.outbound()), dry_run)
 
     def enqueue(
         self,
@@ -183,20 +201,19 @@ class App:
         Raises UsageError for an unknown type, and for a payload that its model refuses.
         """
         job = self.catalog.job(kind)
-        try:
-            asked = [job.payload.model_validate(single) for single in singly(job, payload)]
-        except ValidationError as error:
-            message = f"{kind} does not accept this payload: {faults(error)}"
-            raise UsageError(message) from error
+        payload = validated(job, payload)
         self.check()
-        retries = self.settings.retry.max_retries
-        if len(asked) == 1:
-            payload = asked[0].model_dump(mode="json", by_alias=True, exclude_unset=True)
-        body = written(job, payload, created_at=iso(now()), max_retries=retries)
-        queue = self.queues.home(job, priority)
         with self.database.transaction() as tx:
-            (msg_id,) = self.queues.send(tx, queue, [body], delay)
-        return msg_id, queue
+            return enqueue(
+                tx,
+                self.queues,
+                job,
+                payload,
+                now=now(),
+                max_retries=self.settings.retry.max_retries,
+                priority=priority,
+                delay=delay,
+            )
 
     def check(self) -> None:
         """Raise DatabaseUnusableError where the database is not what the commands need."""

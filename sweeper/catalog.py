@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Select
 
 from sweeper.errors import CatalogError, UsageError
+from sweeper.event import Event
+from sweeper.events import ENGINE_EVENTS
 from sweeper.exports import Effect, Figure, Grant
 from sweeper.job import JobType, Section
 from sweeper.rule import Rule
@@ -30,6 +32,7 @@ class Catalog:
     figures -- the job files' own numbers
     effects -- what their jobs change
     grants  -- what the job files' statements need of tables
+    events  -- the engine's events and the job files', by name
     """
 
     package: str
@@ -41,6 +44,7 @@ class Catalog:
     figures: tuple[Figure, ...]
     effects: tuple[Effect, ...]
     grants: tuple[Grant, ...]
+    events: tuple[Event, ...]
 
     def job(self, name: str) -> JobType[Any]:
         """Return a job type by its name on the wire; raises UsageError for an unknown one."""
@@ -73,7 +77,18 @@ def load(package: str) -> Catalog:
     figures = tuple(figure for module in modules for figure in getattr(module, "FIGURES", ()))
     effects = tuple(effect for module in modules for effect in getattr(module, "EFFECTS", ()))
     grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
-    return Catalog(package, jobs, rules, sections, commands, facts, figures, effects, grants)
+    return Catalog(
+        package,
+        jobs,
+        rules,
+        sections,
+        commands,
+        facts,
+        figures,
+        effects,
+        grants,
+        events=_events(modules),
+    )
 
 
 def _modules(package: str) -> Iterable[ModuleType]:
@@ -103,6 +118,19 @@ def _collected(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dic
             )
             raise CatalogError(message)
     return found
+
+
+def _events(modules: Iterable[ModuleType]) -> tuple[Event, ...]:
+    found = {event.name: event for event in ENGINE_EVENTS}
+    for module in modules:
+        for event in getattr(module, "EVENTS", ()):
+            if not isinstance(event, Event):
+                message = f"{module.__name__}.EVENTS holds {event!r}, which is not an Event"
+                raise CatalogError(message)
+            if found.setdefault(event.name, event) is not event:
+                message = f"two events are named {event.name}; one is in {module.__name__}"
+                raise CatalogError(message)
+    return tuple(sorted(found.values(), key=lambda event: event.name))
 
 
 def _sections(modules: Iterable[ModuleType]) -> dict[str, type[Section]]:

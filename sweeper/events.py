@@ -1,59 +1,6 @@
-"""Every log event: its name, its level, its fields, and what an operator does about it."""
+"""Every event that the engine logs: its name, level and fields, and what an operator does."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
-
-import structlog
-
-Level = Literal["debug", "info", "warning", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of the catalogue.
-
-    fields -- what each field holds, as `KIND: meaning` or `KIND or null: meaning`, where the kinds
-              are those of `glossary.KINDS`; plain words mean text
-    action -- what an operator does when it appears
-    """
-
-    name: str
-    level: Level
-    fields: Mapping[str, str]
-    action: str = "Nothing."
-
-    def tell(self, **values: Any) -> None:
-        """Log the event; its fields are the catalogue's, no more and no fewer."""
-        if values.keys() != self.fields.keys():
-            odd = ", ".join(sorted(values.keys() ^ self.fields.keys()))
-            message = f"{self.name} and the catalogue differ in {odd}"
-            raise TypeError(message)
-        script = _script.get()
-        if script is None:
-            getattr(_log, self.level)(self.name, **values)
-        else:
-            script.append((self, values))
-
-
-_log = structlog.get_logger("sweeper")
-
-Script: TypeAlias = list[tuple[Event, Mapping[str, Any]]]
-_script: ContextVar[Script | None] = ContextVar("script", default=None)
-
-
-@contextmanager
-def rehearsed() -> Iterator[Script]:
-    """Write down what this thread would log, for as long as nothing of it happens."""
-    script: Script = []
-    token = _script.set(script)
-    try:
-        yield script
-    finally:
-        _script.reset(token)
-
+from sweeper.event import Event
 
 SERVICE_STARTED = Event(
     "service.started",
@@ -312,27 +259,6 @@ SETTINGS_LACKED = Event(
     {"section": "of the settings", "problem": "one line"},
     "Set it; the jobs that need it wait and are not lost.",
 )
-REPLY_LOST = Event(
-    "reply.lost",
-    "warning",
-    {
-        "key": "order or notice that it is about",
-        "event_type": "what it tells",
-        "to": "phone, masked",
-        "again": "flag: whether it is sent once more; it may then arrive twice",
-        "error": "one line",
-    },
-    "If it is not sent again, see in the provider's history whether it arrived, or ask the person.",
-)
-REFUND_RECORDED = Event(
-    "refund.recorded",
-    "info",
-    {"keys": "texts: orders whose down payments are owed back", "amount": "rupiah: their sum"},
-    "Pay them back: sweeper refunds list, then sweeper refunds settle.",
-)
-REFUND_SETTLED = Event(
-    "refund.settled", "info", {"key": "order", "amount": "rupiah: that was paid back"}
-)
 WEB_OPENED = Event("web.opened", "info", {"address": "host:port of the page"})
 WEB_FAILED = Event(
     "web.failed",
@@ -355,27 +281,6 @@ WEB_ACTED = Event(
         "what": "one line",
     },
 )
-NOTIFICATION_SENT = Event(
-    "notification.sent",
-    "info",
-    {
-        "key": "order or notice that it is about",
-        "event_type": "what it tells",
-        "to": "phone, masked",
-        "provider": "that took it",
-    },
-)
-NOTIFICATION_FAILED = Event(
-    "notification.failed",
-    "warning",
-    {
-        "key": "order or notice that it is about",
-        "event_type": "what it should tell",
-        "to": "phone, masked",
-        "error": "one line",
-    },
-    "The order's change stands; tell the person in another way.",
-)
 DATABASE_LOST = Event(
     "database.lost",
     "error",
@@ -393,6 +298,7 @@ CLOCK_SKEWED = Event(
     "No order is touched until the clocks agree; mend this host's or the server's time.",
 )
 
-CATALOGUE: tuple[Event, ...] = tuple(
+ENGINE_EVENTS: tuple[Event, ...] = tuple(
     sorted((v for v in list(globals().values()) if isinstance(v, Event)), key=lambda e: e.name)
 )
+"""The engine's own events; the job files export theirs in the tuple EVENTS."""

@@ -1,7 +1,5 @@
 """The books: one row for every scan of a rule, one for every job that ended."""
 
-import os
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +26,6 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID, distinct_on
 
 SCHEMA = "sweeper"
 METADATA = MetaData(schema=SCHEMA)
-INSTANCE = f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Trigger(StrEnum):
@@ -40,10 +37,15 @@ class Trigger(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a job ended; a dead one may be revived or dropped by a person later."""
+    """What became of a job. A retried or postponed one runs again; the others have ended.
+
+    A dead one is revived when a person retries its dead letter, or dropped with it.
+    """
 
     DONE = "done"
     SKIPPED = "skipped"
+    RETRIED = "retried"
+    POSTPONED = "postponed"
     DEAD = "dead"
     REVIVED = "revived"
     DROPPED = "dropped"

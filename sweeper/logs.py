@@ -10,8 +10,8 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from sweeper import redact
+from sweeper.event import INSTANCE
 from sweeper.events import LIBRARY_LOGGED
-from sweeper.ledger import INSTANCE
 
 _CHATTY = ("alembic", "apscheduler", "httpcore", "httpx", "sqlalchemy", "uvicorn")
 _LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
@@ -31,16 +31,6 @@ def set_up(level: str, form: str, stream: TextIO = sys.stderr, secrets: Iterable
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _headed,
     ]
-    # Not structlog's own tracebacks for the console: they show local variables, phones among them.
-    ending: Processor = (
-        structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
-            exception_formatter=structlog.dev.plain_traceback,
-            sort_keys=False,
-        )
-        if pretty
-        else structlog.processors.JSONRenderer()
-    )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -49,7 +39,7 @@ def set_up(level: str, form: str, stream: TextIO = sys.stderr, secrets: Iterable
                 structlog.processors.format_exc_info,
                 _introduced,
                 redact.line,
-                ending,
+                _renderer(stream, pretty=pretty),
             ],
         )
     )
@@ -67,6 +57,18 @@ def set_up(level: str, form: str, stream: TextIO = sys.stderr, secrets: Iterable
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
+    )
+
+
+def _renderer(stream: TextIO, *, pretty: bool) -> Processor:
+    """Return what turns a line into text: for people, or as JSON."""
+    if not pretty:
+        return structlog.processors.JSONRenderer()
+    # Not structlog's own tracebacks for the console: they show local variables, phones among them.
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,
+        sort_keys=False,
     )
 
 

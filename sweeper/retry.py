@@ -1,4 +1,4 @@
-"""The fate of a job that raised: a pure function of the attempt and the error."""
+"""Whether a job that raised is retried or dead: a pure function of the attempt and the error."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from enum import StrEnum
 from sweeper.errors import RejectedError
 
 
-class Reason(StrEnum):
+class DeadReason(StrEnum):
     """Why a message was dead-lettered."""
 
     EXHAUSTED = "exhausted"
@@ -28,9 +28,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """Bury the job for *reason*; only a person brings it back."""
+    """Dead-letter the job for *reason*; only a person brings it back."""
 
-    reason: Reason
+    reason: DeadReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Backoff:
 def judge(attempt: int, error: Exception, *, max_retries: int, backoff: Backoff) -> Retry | Dead:
     """Return what becomes of a job whose *attempt*-th execution, counted from 1, raised *error*."""
     if isinstance(error, RejectedError):
-        return Dead(Reason.REJECTED)
+        return Dead(DeadReason.REJECTED)
     if attempt > max_retries:
-        return Dead(Reason.EXHAUSTED)
+        return Dead(DeadReason.EXHAUSTED)
     return Retry(backoff.after(attempt))

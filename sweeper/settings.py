@@ -236,34 +236,7 @@ def load(
     Raises SettingsError that names every fault and where it came from.
     """
     model = _model_of(catalog)
-    path = _path(file)
-    merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    credentials, faults = _credentials(model)
-    sources = (
-        (str(path), list(_leaves(_read(path)))) if path else ("", []),
-        ("credential", credentials),
-        *(
-            (variable, [(f"database.{key}", os.environ[variable])])
-            for variable, key in _PLATFORM.items()
-            if os.environ.get(variable)
-        ),
-        ("environment", list(_leaves(EnvSettingsSource(model)()))),
-        ("command line", list((flags or {}).items())),
-    )
-    for origin, leaves in sources:
-        for name, value in leaves:
-            _put(merged, name, value)
-            origins[name] = origin
-    faults += [
-        f"{name} is no setting; one is named {_PREFIX}<SECTION>__<KEY>"
-        for name in _strangers(model)
-    ]
-    faults += [
-        f"{name} is a secret and does not belong in {path}: set {_variable(name)}"
-        for name, _ in sources[0][1]
-        if _is_secret(model, name)
-    ]
+    merged, origins, faults = _merged(model, _path(file), flags or {})
     try:
         made = model(**merged)
     except ValidationError as error:
@@ -280,6 +253,40 @@ def load(
         origins=origins,
         _model=made,
     )
+
+
+def _merged(
+    model: type[BaseSettings], path: Path | None, flags: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return all sources merged, where each value came from, and the faults in the sources."""
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    credentials, faults = _credentials(model)
+    sources = (
+        (str(path), list(_leaves(_read(path)))) if path else ("", []),
+        ("credential", credentials),
+        *(
+            (variable, [(f"database.{key}", os.environ[variable])])
+            for variable, key in _PLATFORM.items()
+            if os.environ.get(variable)
+        ),
+        ("environment", list(_leaves(EnvSettingsSource(model)()))),
+        ("command line", list(flags.items())),
+    )
+    for origin, leaves in sources:
+        for name, value in leaves:
+            _put(merged, name, value)
+            origins[name] = origin
+    faults += [
+        f"{name} is no setting; one is named {_PREFIX}<SECTION>__<KEY>"
+        for name in _strangers(model)
+    ]
+    faults += [
+        f"{name} is a secret and does not belong in {path}: set {_variable(name)}"
+        for name, _ in sources[0][1]
+        if _is_secret(model, name)
+    ]
+    return merged, origins, faults
 
 
 def _model_of(catalog: Catalog) -> type[BaseSettings]:

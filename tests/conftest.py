@@ -28,10 +28,11 @@ from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop, create_platform
-from sweeper import catalog, events, redact, settings
+from sweeper import catalog, redact, settings
 from sweeper.admin.migrate import migrate
 from sweeper.app import App
 from sweeper.cli.main import main
+from sweeper.event import Event
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.postgres.embedded import Embedded
@@ -126,13 +127,13 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def spoken_as_promised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hold every event that the test causes against the types in the catalogue."""
     faults: list[str] = []
-    tell = events.Event.tell
+    log = Event.log
 
-    def checked(event: events.Event, **values: Any) -> None:
-        tell(event, **values)
+    def checked(event: Event, **values: Any) -> None:
+        log(event, **values)
         faults.extend(faults_of(event, values))
 
-    monkeypatch.setattr(events.Event, "tell", checked)
+    monkeypatch.setattr(Event, "log", checked)
     yield
     assert [] == faults
 

@@ -9,9 +9,9 @@ from sqlalchemy import text
 from jobs.demo.stage import Stage
 from jobs.demo.voice import chapter, say, show, table
 from jobs.demo.witness import Witness
-from sweeper.queue.dead_letter_queue import Choice
-from sweeper.queue.pgmq import DeadLetter
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
+from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 
 _SANE = 100
 _MEND = text('UPDATE "Product" SET stock = :stock WHERE id = :id')
@@ -26,7 +26,7 @@ def die(stage: Stage) -> DeadLetter:
         "stage 1 s each. Nothing of a failed try remains."
     )
     show(_executions(stage))
-    (letter,) = stage.app.graveyard.find(Choice())
+    (letter,) = stage.app.dead_letter_queue.find(DeadLetterFilter())
     _lay_out(letter, stage)
     return letter
 
@@ -41,7 +41,7 @@ def revive(stage: Stage, witness: Witness, letter: DeadLetter) -> None:
     show((f"{sql};", f"sweeper dead retry {letter.msg_id}"))
     with stage.app.database.transaction() as tx:
         tx.execute(mend)
-    stage.app.graveyard.retry(Choice([letter.msg_id]))
+    stage.app.dead_letter_queue.retry(DeadLetterFilter([letter.msg_id]))
     tally = stage.app.sweep().drain()
     (status, code), stock = witness.orders()[order], witness.stock()
     left = next(one.stock for one in stock if one.id == product)

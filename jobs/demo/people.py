@@ -77,7 +77,7 @@ class Buyer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class MultiKeyMessage:
     """Orders of one status, each a *step* older than the one before."""
 
     status: str
@@ -126,7 +126,7 @@ def _accepted(shop: Shop) -> dict[str, Any]:
     }
 
 
-def _crowds(shop: Shop) -> tuple[Crowd, ...]:
+def _crowds(shop: Shop) -> tuple[MultiKeyMessage, ...]:
     proof = {"dp_proof_url": "https://example.com/dp.jpg"}
     webhook = {"dp_payment_id": "pay-0001"}
     accepted = proof | _accepted(shop)
@@ -141,16 +141,18 @@ def _crowds(shop: Shop) -> tuple[Crowd, ...]:
     }
     failed = {"rejection_reason": "Pembayaran gagal"}
     return (
-        Crowd("pending_dp", 22, 31 * MINUTE),
-        Crowd("pending_dp", 9, 0 * MINUTE, step=3 * MINUTE),
-        Crowd("awaiting_validation", 14, 25 * HOUR, 24 * HOUR + MINUTE, columns=proof),
-        Crowd("awaiting_validation", 10, HOUR, 40 * MINUTE, step=2 * HOUR, columns=webhook),
-        Crowd("awaiting_final_payment", 7, 30 * HOUR, 29 * HOUR, columns=accepted),
-        Crowd("awaiting_final_validation", 5, 2 * DAY, 47 * HOUR, columns=settled),
-        Crowd("paid", 8, 3 * DAY, 70 * HOUR, columns=settled),
-        Crowd("completed", 5, 9 * DAY, 8 * DAY, columns=settled),
-        Crowd("rejected", 6, 2 * DAY, 47 * HOUR, columns=refused),
-        Crowd("cancelled", 6, 2 * DAY, columns=failed),
+        MultiKeyMessage("pending_dp", 22, 31 * MINUTE),
+        MultiKeyMessage("pending_dp", 9, 0 * MINUTE, step=3 * MINUTE),
+        MultiKeyMessage("awaiting_validation", 14, 25 * HOUR, 24 * HOUR + MINUTE, columns=proof),
+        MultiKeyMessage(
+            "awaiting_validation", 10, HOUR, 40 * MINUTE, step=2 * HOUR, columns=webhook
+        ),
+        MultiKeyMessage("awaiting_final_payment", 7, 30 * HOUR, 29 * HOUR, columns=accepted),
+        MultiKeyMessage("awaiting_final_validation", 5, 2 * DAY, 47 * HOUR, columns=settled),
+        MultiKeyMessage("paid", 8, 3 * DAY, 70 * HOUR, columns=settled),
+        MultiKeyMessage("completed", 5, 9 * DAY, 8 * DAY, columns=settled),
+        MultiKeyMessage("rejected", 6, 2 * DAY, 47 * HOUR, columns=refused),
+        MultiKeyMessage("cancelled", 6, 2 * DAY, columns=failed),
     )
 
 

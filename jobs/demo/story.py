@@ -35,7 +35,7 @@ def tell(*, keep: bool, serve: bool) -> int:
 
 def _open(stage: Stage, witness: Witness) -> None:
     chapter("sweeper demo")
-    server = stage.app.reader.read().database
+    server = stage.app.status_reader.read().database
     say(
         f"A small shop has {len(witness.orders())} orders, in a Postgres {server.server} of its "
         f"own with pgmq {server.pgmq}. Nobody acted on some of them in time, and two rules look "
@@ -56,7 +56,7 @@ def _sweep_again(stage: Stage) -> None:
     app = stage.app
     limit = app.settings.safety.max_per_sweep
     output.sweep(app.sweep().run(app.rules.values(), limit=limit), limit)
-    output.status(app.reader.read())
+    output.status(app.status_reader.read())
 
 
 def _close(stage: Stage, *, keep: bool, serve: bool) -> None:

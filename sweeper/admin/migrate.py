@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 from sweeper.errors import DatabaseUnusableError
 from sweeper.ledger import SCHEMA
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import Queues, install_pgmq, pgmq_version
+from sweeper.queue.install import create_queues, install_pgmq, missing_queues, pgmq_version
+from sweeper.queue.pgmq import Queues
 
 _ALONE = text("select pg_advisory_xact_lock(hashtextextended('sweeper.migrate', 0))")
 _PATIENCE = timedelta(minutes=1)  # for another migration to end
@@ -40,9 +41,9 @@ def migrate(database: Database, queues: Queues, package: str, *, install: bool) 
         if before != heads(package):
             _upgrade(tx, package)
             done.append(f"schema {SCHEMA}: {', '.join(sorted(heads(package) - before))}")
-        missing = queues.missing(tx)
+        missing = missing_queues(tx, queues)
         if missing:
-            queues.create(tx)
+            create_queues(tx, queues)
             done.append(f"queues: {', '.join(missing)}")
     return done
 

@@ -7,7 +7,8 @@ from sweeper.catalog import Catalog
 from sweeper.errors import DatabaseUnusableError
 from sweeper.postgres.clock import now
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import Queues, pgmq_version
+from sweeper.queue.install import missing_queues, pgmq_version
+from sweeper.queue.pgmq import Queues
 
 _EXISTS = text("select to_regclass(:name) is not null")
 
@@ -33,7 +34,7 @@ def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> str | None:
     """Return what `sweeper migrate` would put in place, None where nothing is left to do."""
     if stands_at(tx) != heads(catalog.package):
         return "schema sweeper is missing, or of another version"
-    if missing := queues.missing(tx):
+    if missing := missing_queues(tx, queues):
         return f"queues are missing: {', '.join(missing)}"
     return None
 

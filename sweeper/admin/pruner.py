@@ -18,7 +18,7 @@ _MARGIN = timedelta(hours=1)  # more than clocks may differ: no sweep may outliv
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Pruner:
     """Prunes the books; *keep* is how long they remember."""
 
     database: Database
@@ -30,7 +30,7 @@ class History:
         sweeps = self._delete(SWEEP, before, stopping)
         jobs = self._delete(JOB_LOG, before - _MARGIN, stopping)
         if sweeps or jobs:
-            events.HISTORY_PRUNED.tell(before=before.isoformat(), sweeps=sweeps, jobs=jobs)
+            events.HISTORY_PRUNED.log(before=before.isoformat(), sweeps=sweeps, jobs=jobs)
 
     def _delete(self, table: Table, before: datetime, stopping: Callable[[], bool]) -> int:
         key = tuple_(*table.primary_key.columns)

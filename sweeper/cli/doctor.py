@@ -15,8 +15,8 @@ from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.postgres import clock
-from sweeper.postgres.database import gone, unusable
-from sweeper.queue.pgmq import pgmq_version
+from sweeper.postgres.errors import is_disconnected, unusable
+from sweeper.queue.install import pgmq_version
 
 _SERVER = text("select current_setting('server_version_num')::int / 10000")
 _ZONES = text(
@@ -62,8 +62,8 @@ def examine(app: App) -> list[Finding]:
             with database.transaction() as tx:
                 findings += look(app, tx)
         except (DBAPIError, PoolTimeoutError) as error:
-            findings.append(Finding(Level.ERROR, about, *_halves(unusable(error, database))))
-            if gone(error):
+            findings.append(Finding(Level.ERROR, about, *_halves(unusable(error, database.url))))
+            if is_disconnected(error):
                 break
     return findings
 

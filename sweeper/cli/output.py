@@ -14,15 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from sweeper.batch import Tally
 from sweeper.humanize import age
 from sweeper.monitoring.audit import Balance
 from sweeper.monitoring.explain import Story
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
-from sweeper.queue.pgmq import DeadLetter
-from sweeper.sweep.dry_run import Expected, Rehearsed
+from sweeper.queue.dead_letter import DeadLetter
+from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
 from sweeper.sweep.runner import Report
-from sweeper.worker.completer import Tally
 
 # A pipe has no width; what reads it may want every word.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
@@ -75,13 +75,13 @@ def sweep(report: Report, limit: int) -> None:
         (name, f.found, f.enqueued, f.already_queued, f.dead, f.braked, f.anomalies)
         for name, f in report.rules.items()
     ]
-    table("dry run: nothing was changed" if report.rehearsed else "sweep", columns, rows)
-    if report.request.planned is not None:
-        planned = sum(map(len, report.request.planned.values()))
+    table("dry run: nothing was changed" if report.dry_run else "sweep", columns, rows)
+    if report.options.planned is not None:
+        planned = sum(map(len, report.options.planned.values()))
         gone = planned - sum(found.found for found in report.rules.values())
         out.print(f"{planned} orders were planned; {gone} are no longer due, and are left alone")
-    if report.rehearsed:
-        rehearsed(report.rehearsed)
+    if report.dry_run:
+        rehearsed(report.dry_run)
     else:
         tally(report.jobs, report.seconds)
     if report.braked:
@@ -92,7 +92,7 @@ def sweep(report: Report, limit: int) -> None:
         )
 
 
-def rehearsed(told: Rehearsed) -> None:
+def rehearsed(told: DryRunResult) -> None:
     """Tell what a sweep would do: to which rows, and what else would change."""
     due = [
         (name, one.key, age(one.age.total_seconds()), one.reason, _in_words(one))
@@ -103,11 +103,11 @@ def rehearsed(told: Rehearsed) -> None:
     for name, rows in told.effects.items():
         columns = [column.replace("_", " ") for column in rows[0]] if rows else []
         _long(name, columns, [list(row.values()) for row in rows])
-    odd = [(name, *one) for name, found in told.rules.items() for one in found.odd]
+    odd = [(name, *one) for name, found in told.rules.items() for one in found.named_anomalies]
     _long("anomalies, left alone", ("rule", "order", "because"), odd)
 
 
-def _in_words(expected: Expected) -> str:
+def _in_words(expected: ExpectedJob) -> str:
     return f"{expected.outcome}: {expected.error}" if expected.error else expected.outcome
 
 
@@ -237,20 +237,3 @@ def letters(found: Sequence[DeadLetter]) -> None:
         for m in found
     ]
     table(f"{len(found)} dead letters", columns, rows)
-
-
-def letter_json(letter: DeadLetter) -> dict[str, Any]:
-    """Return one dead letter as `dead list --json` tells it."""
-    return {
-        "msg_id": letter.msg_id,
-        "type": letter.type,
-        "key": letter.key,
-        "reason": letter.reason,
-        "error": letter.error,
-        "attempts": letter.attempts,
-        "died_at": letter.died_at.isoformat(),
-        "body": json.loads(letter.body or "null"),
-        "fingerprint": letter.fingerprint,
-        "queue": letter.queue,
-        "sweep_id": letter.sweep_id,
-    }

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 from sweeper.catalog import Catalog
 from sweeper.ledger import JOB_LOG, SWEEP, Outcome
 from sweeper.postgres.database import Database
+from sweeper.queue.inspect import sent_by_sweeps
 from sweeper.queue.pgmq import Queues
 
 _ENDS = (Outcome.DONE, Outcome.SKIPPED, Outcome.DEAD)
@@ -76,7 +77,7 @@ class Auditor:
             .group_by(JOB_LOG.c.sweep_id, JOB_LOG.c.job_type, JOB_LOG.c.key)
             .cte("ended")
         )
-        live = self.queues.sent_by_sweeps(list(self.catalog.jobs.values())).cte("live")
+        live = sent_by_sweeps(self.queues, list(self.catalog.jobs.values())).cte("live")
         times, waits = func.coalesce(ended.c.times, 0), func.coalesce(live.c.messages, 0)
         held = select(sent, times.label("times"), waits.label("waits")).select_from(
             sent.outerjoin(

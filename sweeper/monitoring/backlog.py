@@ -12,7 +12,8 @@ from sweeper.catalog import Catalog
 from sweeper.ledger import recent_sweeps
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import Cause, Queues, Standing
+from sweeper.queue.inspect import DeadLetterGroup, JobPosition, dead_letter_groups, positions
+from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 
 _NAMED = 8  # rows that are named for each rule; the status counts all
@@ -56,12 +57,12 @@ class Overview:
     at: datetime
     late: Mapping[str, Sequence[Late]]
     odd: Mapping[str, Sequence[Odd]]
-    causes: Sequence[Cause]
+    causes: Sequence[DeadLetterGroup]
     sweeps: Sequence[Row[Any] | Quiet]
 
 
 @dataclass(frozen=True, slots=True)
-class Lookout:
+class BacklogReader:
     """Takes the overview; rules are those that are on, older_than is by rule name."""
 
     database: Database
@@ -83,7 +84,7 @@ class Lookout:
                     for name, rule in self.catalog.rules.items()
                 },
                 odd={name: self._odd(tx, rule, now) for name, rule in self.catalog.rules.items()},
-                causes=self.queues.causes(tx, _CAUSES),
+                causes=dead_letter_groups(tx, self.queues, _CAUSES),
                 sweeps=list(_folded(scans))[:_TOLD],
             )
 
@@ -92,7 +93,7 @@ class Lookout:
     ) -> Sequence[Late]:
         rows = tx.execute(rule.due(now - self.older_than[rule.name]).limit(_NAMED)).all()
         keys = [str(getattr(row, rule.job.key)) for row in rows]
-        standing = self.queues.standing(tx, rule.job, keys)
+        standing = positions(tx, self.queues, rule.job, keys)
         why = self._scanned_why(rule, held=held)
         return [
             Late(key, row.since, _why(standing[key], now) if key in standing else why)
@@ -114,7 +115,7 @@ class Lookout:
         return [Odd(row.key, row.reason) for row in tx.execute(query)]
 
 
-def _why(standing: Standing, now: datetime) -> str:
+def _why(standing: JobPosition, now: datetime) -> str:
     if standing.reason:
         return f"dead letter {standing.msg_id}: {standing.reason}"
     if standing.visible_at <= now:

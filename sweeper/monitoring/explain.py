@@ -12,6 +12,8 @@ from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
+from sweeper.queue import dead_letter
+from sweeper.queue.inspect import messages_about
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 
@@ -25,7 +27,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleCheck:
     """How a rule sees the key: every term of its condition, and whether all of them hold."""
 
     due: bool
@@ -38,7 +40,7 @@ class Story:
 
     key: str
     at: str
-    rules: Mapping[str, Verdict]
+    rules: Mapping[str, RuleCheck]
     facts: tuple[Fact, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ class Explainer:
         facts.sort(key=lambda fact: fact.at)
         return Story(key, iso(now), verdicts, tuple(facts))
 
-    def _judge(self, tx: Connection, rule: Rule, key: str, now: datetime) -> Verdict | None:
+    def _judge(self, tx: Connection, rule: Rule, key: str, now: datetime) -> RuleCheck | None:
         cutoff = now - self.older_than.get(rule.name, rule.older_than)
         column = rule.due(cutoff).selected_columns[rule.job.key].element
         terms = rule.terms(cutoff) if rule.terms else {}
@@ -80,7 +82,7 @@ class Explainer:
         if row is None:
             return None
         held = dict(zip(terms, row[1:], strict=True))
-        return Verdict(bool(held) and all(held.values()), held)
+        return RuleCheck(bool(held) and all(held.values()), held)
 
     def _queued(self, tx: Connection, key: str) -> list[Fact]:
         waiting = [
@@ -89,11 +91,11 @@ class Explainer:
                 f"{one.type} waits in {one.queue} as message {one.msg_id}, "
                 f"retry {one.retry_count}, visible from {iso(one.visible_at)}",
             )
-            for one in self.queues.about(tx, key, list(self.catalog.jobs.values()))
+            for one in messages_about(tx, self.queues, key, list(self.catalog.jobs.values()))
         ]
         dead = [
             Fact(one.died_at, f"{one.type} lies dead as {one.msg_id} ({one.reason}): {one.error}")
-            for one in self.queues.dead_letters(tx)
+            for one in dead_letter.read(tx, self.queues)
             if one.key == key
         ]
         return waiting + dead

@@ -90,7 +90,7 @@ class Health:
         """
         stalled, reasons = self.alive(), self.ready()
         if stalled and not self._was_stalled:
-            events.LOOP_STALLED.tell(loops=stalled, stacks=list(_stacks()))
+            events.LOOP_STALLED.log(loops=stalled, stacks=list(_stacks()))
         self._was_stalled = bool(stalled)
         if not stalled:
             systemd.alive() if self._was_ready is not None else systemd.starting(2 * SLOW)
@@ -104,15 +104,15 @@ class Health:
     def _tell_change(self, reasons: list[str]) -> None:
         now = time.monotonic()
         if reasons:
-            events.READINESS_LOST.tell(reasons=reasons)
+            events.READINESS_LOST.log(reasons=reasons)
             systemd.status(f"DOWN: {'; '.join(reasons)}")
         else:
             systemd.ready()
             systemd.status("UP")
             if self._was_ready is None:
-                events.SERVICE_READY.tell(seconds=round(now - self._began, 3))
+                events.SERVICE_READY.log(seconds=round(now - self._began, 3))
             else:
-                events.READINESS_REGAINED.tell(seconds=round(now - self._changed, 1))
+                events.READINESS_REGAINED.log(seconds=round(now - self._changed, 1))
         self._was_ready, self._changed = not reasons, now
 
     def _late(self, allowed: timedelta) -> list[str]:

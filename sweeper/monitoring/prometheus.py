@@ -17,14 +17,14 @@ from prometheus_client.registry import Collector
 
 from sweeper.exports import Figure
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters, Spread
+from sweeper.monitoring.stats import Histogram, Stats
 from sweeper.monitoring.status import Status
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposed(
-    status: Status | None, counters: Counters, health: Health, figures: Iterable[Figure]
+    status: Status | None, counters: Stats, health: Health, figures: Iterable[Figure]
 ) -> bytes:
     """Return /metrics; *status* is None while the database cannot be read."""
     registry = CollectorRegistry(auto_describe=False)
@@ -42,7 +42,7 @@ class _Faces(Collector):
             yield from families
 
 
-def _process(counters: Counters, health: Health) -> Iterator[Metric]:
+def _process(counters: Stats, health: Health) -> Iterator[Metric]:
     scans, handling, waiting = counters.copy()
     built = GaugeMetricFamily(
         "sweeper_build_info", "Always 1; the version is its label.", labels=["version"]
@@ -125,7 +125,7 @@ def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Me
     return family
 
 
-def _histogram(name: str, told: str, spreads: Mapping[str, Spread]) -> Metric:
+def _histogram(name: str, told: str, spreads: Mapping[str, Histogram]) -> Metric:
     family = HistogramMetricFamily(f"sweeper_{name}", told, labels=["type"])
     for kind, spread in spreads.items():
         limits = [*(str(bound) for bound in spread.bounds), "+Inf"]

@@ -8,17 +8,18 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from threading import Lock
 
-from sweeper.job import Fate
-from sweeper.worker.completer import Conclusion, Tally
+from sweeper.batch import Tally
+from sweeper.ledger import Outcome
+from sweeper.worker.completion import Completion
 
 HANDLING = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 WAITING = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 86_400.0)
 
-_AGAIN = {Fate.POSTPONED, Fate.RETRIED}
+_AGAIN = {Outcome.POSTPONED, Outcome.RETRIED}
 
 
 @dataclass(slots=True)
-class Spread:
+class Histogram:
     """How seconds spread over *bounds*, each the upper limit of its count; the last has none."""
 
     bounds: tuple[float, ...]
@@ -39,7 +40,7 @@ class Spread:
         self.total += seconds * times
 
 
-class Counters:
+class Stats:
     """Counted by the service's threads, read by the heartbeat, the page and the metrics.
 
     jobs     -- how they fared, every retry counted
@@ -59,8 +60,8 @@ class Counters:
         self.blocked = blocked
         self.jobs = Tally()
         self.scans = Counter[tuple[str, str]]()
-        self.handling: dict[str, Spread] = {}
-        self.waiting: dict[str, Spread] = {}
+        self.handling: dict[str, Histogram] = {}
+        self.waiting: dict[str, Histogram] = {}
         self._began = time.monotonic()
         self._lock = Lock()
 
@@ -96,10 +97,13 @@ class Counters:
         with self._lock:
             self.scans[rule, outcome] += 1
 
-    def observe(self, conclusion: Conclusion, seconds: float) -> None:
+    def observe(self, completion: Completion, seconds: float) -> None:
         """Count in how long a committed batch took, and what its jobs had waited."""
         ended = [
-            job for fate, jobs in conclusion.groups.items() if fate not in _AGAIN for job in jobs
+            job
+            for outcome, jobs in completion.jobs.items()
+            if outcome not in _AGAIN
+            for job in jobs
         ]
         if not ended:
             return
@@ -107,14 +111,14 @@ class Counters:
         waits = ((message.read_at - message.enqueued_at).total_seconds() for message in messages)
         self._observed(ended[0].type.name, seconds / len(ended), waits, len(ended))
 
-    def copy(self) -> tuple[Counter[tuple[str, str]], dict[str, Spread], dict[str, Spread]]:
+    def copy(self) -> tuple[Counter[tuple[str, str]], dict[str, Histogram], dict[str, Histogram]]:
         """Return scans, handling and waiting as they are at one moment."""
         with self._lock:
             return self.scans.copy(), deepcopy(self.handling), deepcopy(self.waiting)
 
     def _observed(self, kind: str, share: float, waits: Iterable[float], jobs: int) -> None:
         with self._lock:
-            self.handling.setdefault(kind, Spread(HANDLING)).add(share, jobs)
-            waiting = self.waiting.setdefault(kind, Spread(WAITING))
+            self.handling.setdefault(kind, Histogram(HANDLING)).add(share, jobs)
+            waiting = self.waiting.setdefault(kind, Histogram(WAITING))
             for wait in waits:
                 waiting.add(max(0.0, wait))

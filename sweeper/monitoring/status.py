@@ -12,7 +12,10 @@ from sweeper.ledger import completed, last_sweeps
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import Depth, Queues, pgmq_version
+from sweeper.queue import inspect
+from sweeper.queue.inspect import Depth
+from sweeper.queue.install import pgmq_version
+from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 
 _SERVER = text("select current_setting('server_version')")
@@ -75,7 +78,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class StatusReader:
     """Takes the snapshot; older_than is by rule name, as the settings have it."""
 
     database: Database
@@ -95,8 +98,8 @@ class Reader:
             }
             return Status(
                 at=iso(now),
-                queues=self.queues.depths(tx),
-                dead=Dead(*self.queues.dead_depth(tx)),
+                queues=inspect.depths(tx, self.queues),
+                dead=Dead(*inspect.dead_depth(tx, self.queues)),
                 rules=rules,
                 database=Server(
                     pgmq=pgmq_version(tx),

@@ -1,4 +1,4 @@
-"""One job type's way into the outside world: how many calls may be made now, and how they fare."""
+"""The threads that call one provider: how many calls may be made now, and how they went."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,22 +10,23 @@ from typing import Any
 
 from sweeper import events
 from sweeper.errors import OutsideError, RefusedError, ThrottledError
+from sweeper.event import Event
 from sweeper.job import Answer, Outside, Pace
-from sweeper.outbound.circuit_breaker import Breaker
-from sweeper.outbound.rate_limiter import Limiter
+from sweeper.outbound.circuit_breaker import CircuitBreaker
+from sweeper.outbound.rate_limiter import RateLimiter
 
-_BLINK = 0.1  # seconds between two looks whether the lane has been told to stop
+_STOP_CHECK = 0.1  # seconds between two looks whether the lane has been told to stop
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
-    """How a call came back; *wait* is how long the job rests where it was not the job's fault."""
+class CallResult:
+    """A call's answer; *wait* is how long the job rests where the failure was not its fault."""
 
     answer: Answer
     wait: timedelta | None = None
 
 
-class Line:
+class CallPool:
     """Makes the calls of one job type, each in a thread of its own, at its pace.
 
     halted -- asked before a call is made; a call that is under way is never cut off
@@ -38,21 +39,21 @@ class Line:
         self._name = name
         self._concurrency = pace.concurrency
         self._halted = halted
-        self._limiter = Limiter(pace.rate)
-        self._breaker = Breaker()
-        self._told: events.Event | None = None
+        self._rate_limiter = RateLimiter(pace.rate)
+        self._circuit_breaker = CircuitBreaker()
+        self._logged: Event | None = None
         self._lock = Lock()
         self._threads = ThreadPoolExecutor(pace.concurrency, thread_name_prefix=name)
 
     @property
     def pause(self) -> timedelta:
         """How long the outside world is still to be left alone."""
-        return timedelta(seconds=self._breaker.left(monotonic()))
+        return timedelta(seconds=self._circuit_breaker.left(monotonic()))
 
     @property
     def blocked(self) -> bool:
         """Whether the outside world refuses us, and no call has succeeded since."""
-        return self._told is events.LANE_BLOCKED
+        return self._logged is events.LANE_BLOCKED
 
     def room(self, out: int) -> int:
         """Return how many calls may be begun now, *out* being under way or not yet recorded.
@@ -61,42 +62,42 @@ class Line:
         """
         with self._lock:
             now = monotonic()
-            if self._breaker.left(now):
+            if self._circuit_breaker.left(now):
                 return 0
-            most = 1 if self._breaker.since is not None else self._concurrency
-            return self._limiter.free(now, max(0, most - out))
+            most = 1 if self._circuit_breaker.since is not None else self._concurrency
+            return self._rate_limiter.free(now, max(0, most - out))
 
-    def call(self, parcel: Any) -> "Future[Landing]":
+    def call(self, prepared: Any) -> "Future[CallResult]":
         """Make one call, when its turn comes; what it raises is in the answer."""
         with self._lock:
-            turn = self._limiter.take(monotonic())
-        return self._threads.submit(self._call, parcel, turn)
+            turn = self._rate_limiter.take(monotonic())
+        return self._threads.submit(self._call, prepared, turn)
 
-    def _call(self, parcel: Any, turn: float) -> Landing:
+    def _call(self, prepared: Any, turn: float) -> CallResult:
         if not self._my_turn(turn):
-            return Landing(Answer(parcel), self.pause)
+            return CallResult(Answer(prepared), self.pause)
         try:
-            value = self.handler.call(parcel)
+            value = self.handler.call(prepared)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is the answer
-            return Landing(Answer(parcel, error=error), self._failed(error))
+            return CallResult(Answer(prepared, error=error), self._failed(error))
         self._succeeded()
-        return Landing(Answer(parcel, value))
+        return CallResult(Answer(prepared, value))
 
     def _my_turn(self, turn: float) -> bool:
         """Wait for the turn; return whether the call may still be made then."""
         while turn > 0 and not self._halted():
-            blink = min(turn, _BLINK)
-            sleep(blink)
-            turn -= blink
+            nap = min(turn, _STOP_CHECK)
+            sleep(nap)
+            turn -= nap
         return not self._halted() and not self.pause
 
     def _succeeded(self) -> None:
         with self._lock:
-            now, since = monotonic(), self._breaker.since
-            self._breaker.succeeded(now)
-            if since is not None and self._breaker.since is None:
-                events.LANE_RESUMED.tell(type=self._name, seconds=round(now - since, 1))
-                self._told = None
+            now, since = monotonic(), self._circuit_breaker.since
+            self._circuit_breaker.succeeded(now)
+            if since is not None and self._circuit_breaker.since is None:
+                events.LANE_RESUMED.log(type=self._name, seconds=round(now - since, 1))
+                self._logged = None
 
     def _failed(self, error: Exception) -> timedelta | None:
         """Count what *error* says of the outside world; return how long the job rests for it."""
@@ -106,19 +107,19 @@ class Line:
                 case ThrottledError(alone=True):
                     return error.wait
                 case ThrottledError():
-                    self._breaker.hold(now, error.wait.total_seconds())
+                    self._circuit_breaker.hold(now, error.wait.total_seconds())
                 case OutsideError():
-                    self._breaker.failed(now, fatal=isinstance(error, RefusedError))
+                    self._circuit_breaker.failed(now, fatal=isinstance(error, RefusedError))
                 case _:
                     return None
-            left = self._breaker.left(now)
+            left = self._circuit_breaker.left(now)
             if not left:
                 return None
-            self._tell(error, left)
+            self._log(error, left)
             return timedelta(seconds=left)
 
-    def _tell(self, error: Exception, seconds: float) -> None:
+    def _log(self, error: Exception, seconds: float) -> None:
         event = events.LANE_BLOCKED if isinstance(error, RefusedError) else events.LANE_PAUSED
-        if event is not self._told:
-            event.tell(type=self._name, seconds=round(seconds, 1), error=str(error))
-            self._told = event
+        if event is not self._logged:
+            event.log(type=self._name, seconds=round(seconds, 1), error=str(error))
+            self._logged = event

@@ -10,7 +10,7 @@ LONGEST_PAUSE = 300.0
 
 
 @dataclass(slots=True)
-class Breaker:
+class CircuitBreaker:
     """Remembers how calls fared. Every time is in seconds.
 
     since -- when it opened; None while it is closed

@@ -1,139 +1,144 @@
-"""Calls under way: from the moment in which they are prepared until their answers are recorded."""
+"""Calls in flight: from the moment in which they are prepared until their results are recorded."""
 
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, cast
 
 from sqlalchemy import Connection
 
-from sweeper.job import Answer, Fate, Job, Message, Outside, Verdict
-from sweeper.outbound.call_pool import Landing, Line
+from sweeper.batch import Decision, Tally
+from sweeper.job import Answer, Job, Message, Outside
+from sweeper.ledger import Outcome
+from sweeper.outbound.call_pool import CallPool, CallResult
 from sweeper.postgres import clock
-from sweeper.postgres.database import gone, in_one_line, passing
-from sweeper.worker.completer import Conclusion, Desk, Tally
+from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
+from sweeper.worker.completer import Completer
+from sweeper.worker.completion import PAUSE, Completion
 from sweeper.worker.lease import Lease
 
-_TURN = 0.5  # seconds after which the lane looks about, although no call has come back
-_GATHER = 0.02  # seconds in which calls that come back are recorded together
-_MOMENT = timedelta(seconds=1)
+_TURN = 0.5  # seconds after which the worker looks about, although no call has come back
+_GATHER = 0.02  # seconds in which results that come back are recorded together
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
-    """One job on its way, from *began* on; *said* is what `prepare` said of it."""
+class InFlightCall:
+    """One job's call, in flight since *began*; *decided* is what `prepare` said of the job."""
 
     job: Job[Any]
-    said: Verdict | None
-    call: "Future[Landing]"
+    decided: Decision | None
+    call: "Future[CallResult]"
     began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
-class Flights:
-    """All jobs that are on their way, and those that are back and could not be recorded yet."""
+class InFlight:
+    """All calls in flight, and those that have come back and could not be recorded yet."""
 
-    desk: Desk
-    _all: list[Flight] = field(default_factory=list, init=False)
+    completer: Completer
+    _calls: list[InFlightCall] = field(default_factory=list, init=False)
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._calls)
 
     @property
     def messages(self) -> Iterator[Message]:
-        """Their messages, whose leases must be kept."""
-        return (each.job.message for each in self._all)
+        """Their messages, whose leases must be renewed."""
+        return (each.job.message for each in self._calls)
 
     def of(self, name: str) -> int:
-        """Return how many of them are jobs of one type."""
-        return sum(each.job.type.name == name for each in self._all)
+        """Return how many of them are for jobs of one type."""
+        return sum(each.job.type.name == name for each in self._calls)
 
-    def ground(self, job: Job[Any], said: Verdict | None, answer: Answer) -> None:
-        """Let *job* be recorded without a call."""
-        call: Future[Landing] = Future()
-        call.set_result(Landing(answer))
-        self._all.append(Flight(job, said, call))
+    def skip_call(self, job: Job[Any], decided: Decision | None, answer: Answer) -> None:
+        """Have *job* recorded with *answer* without a call."""
+        call: Future[CallResult] = Future()
+        call.set_result(CallResult(answer))
+        self._calls.append(InFlightCall(job, decided, call))
 
-    def begin(self, line: Line, jobs: Sequence[Job[Any]], lease: Lease) -> Tally:
+    def begin(self, pool: CallPool, jobs: Sequence[Job[Any]], lease: Lease) -> Tally:
         """Prepare *jobs*, all of one type, and make their calls."""
         if not jobs:
             return Tally()
         try:
-            with self.desk.database.transaction() as tx:
-                batch = self.desk.batch(tx, jobs, clock.now())
-                parcels = line.handler.prepare(batch)
+            with self.completer.database.transaction() as tx:
+                batch = self.completer.batch(tx, jobs, clock.now())
+                prepared = pool.handler.prepare(batch)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is the jobs' answer
-            if passing(error):
+            if is_transient(error):
                 with lease.settling(job.message for job in jobs):
-                    return self.desk.postpone(jobs, error)
+                    return self.completer.postpone(jobs, error)
             if len(jobs) > 1:  # so that only the culprit fails
-                return sum((self.begin(line, [job], lease) for job in jobs), Tally())
-            self.ground(jobs[0], None, Answer(error=error))
+                return sum((self.begin(pool, [job], lease) for job in jobs), Tally())
+            self.skip_call(jobs[0], None, Answer(error=error))
             return Tally()
         batch.committed()
         for job in jobs:
             msg_id = job.message.msg_id
-            said = batch.verdicts.get(msg_id)
-            if msg_id in parcels:
-                self._all.append(Flight(job, said, line.call(parcels[msg_id])))
+            decided = batch.decisions.get(msg_id)
+            if msg_id in prepared:
+                self._calls.append(InFlightCall(job, decided, pool.call(prepared[msg_id])))
             else:
-                self.ground(job, said, Answer())
+                self.skip_call(job, decided, Answer())
         return Tally()
 
-    def land(self, lease: Lease) -> Tally:
-        """Wait until some calls have come back, and record them."""
-        back, out = wait([each.call for each in self._all], _TURN, FIRST_COMPLETED)
+    def collect(self, lease: Lease) -> Tally:
+        """Wait until some calls have come back, and record their results."""
+        back, out = wait([each.call for each in self._calls], _TURN, FIRST_COMPLETED)
         if back and out:
             wait(out, _GATHER)
-        landed = [each for each in self._all if each.call.done()]
-        kind = attrgetter("job.type.name")
-        groups = groupby(sorted(landed, key=kind), kind)
+        ended = [each for each in self._calls if each.call.done()]
+        by_type = attrgetter("job.type.name")
+        groups = groupby(sorted(ended, key=by_type), by_type)
         return sum((self._record(list(group), lease) for _, group in groups), Tally())
 
-    def _record(self, flights: Sequence[Flight], lease: Lease) -> Tally:
-        jobs = [each.job for each in flights]
+    def _record(self, calls: Sequence[InFlightCall], lease: Lease) -> Tally:
+        jobs = [each.job for each in calls]
+        completion: Completion | None = None
         try:
-            with lease.settling(job.message for job in jobs), self.desk.settling(jobs) as (tx, own):
-                conclusion = self._conclude(tx, own, flights) if own else None
+            with (
+                lease.settling(job.message for job in jobs),
+                self.completer.settling(jobs) as (tx, owned),
+            ):
+                completion = self._complete(tx, owned, calls) if owned else None
         except Exception as error:
-            if gone(error):
+            if is_disconnected(error):
                 raise
-            if len(flights) > 1:
-                return sum((self._record([each], lease) for each in flights), Tally())
-            if passing(error):  # the answer is kept until it can be written down
-                time.sleep(_MOMENT.total_seconds())
+            if len(calls) > 1:
+                return sum((self._record([each], lease) for each in calls), Tally())
+            if is_transient(error):  # the result is kept until it can be recorded
+                time.sleep(PAUSE.total_seconds())
                 return Tally()
-            self._forget(flights)
+            self._forget(calls)
             with lease.settling([jobs[0].message]):
-                return self.desk.fail(jobs[0], error, clock.now())
-        self._forget(flights)
-        if conclusion is None:
+                return self.completer.fail(jobs[0], error, clock.now())
+        self._forget(calls)
+        if completion is None:
             return Tally()
-        conclusion.tell(time.monotonic() - min(each.began for each in flights))
-        return conclusion.tally
+        began = min(each.began for each in calls)
+        return self.completer.committed(completion, time.monotonic() - began)
 
-    def _conclude(
-        self, tx: Connection, own: Sequence[Job[Any]], flights: Sequence[Flight]
-    ) -> Conclusion:
-        batch, answers = self.desk.batch(tx, own, clock.now()), dict[int, Answer]()
-        for each in flights:
-            msg_id, landing = each.job.message.msg_id, each.call.result()
-            answers[msg_id] = landing.answer
-            if verdict := self._verdict(each, landing):
-                batch.verdicts[msg_id] = verdict
-        cast("Outside[Any]", own[0].type.handler).record(batch, answers)
-        return self.desk.conclude(batch)
+    def _complete(
+        self, tx: Connection, owned: Sequence[Job[Any]], calls: Sequence[InFlightCall]
+    ) -> Completion:
+        batch, answers = self.completer.batch(tx, owned, clock.now()), dict[int, Answer]()
+        for each in calls:
+            msg_id, result = each.job.message.msg_id, each.call.result()
+            answers[msg_id] = result.answer
+            if decision := self._decide(each, result):
+                batch.decisions[msg_id] = decision
+        cast("Outside[Any]", owned[0].type.handler).record(batch, answers)
+        return self.completer.complete(batch)
 
-    def _verdict(self, flight: Flight, landing: Landing) -> Verdict | None:
-        error = landing.answer.error
-        if landing.wait is not None:
+    def _decide(self, call: InFlightCall, result: CallResult) -> Decision | None:
+        error = result.answer.error
+        if result.wait is not None:
             reason = in_one_line(error) if error else "the lane was halted before the call"
-            return Verdict(Fate.POSTPONED, reason, landing.wait)
-        return self.desk.verdict(flight.job, error) if error else flight.said
+            return Decision(Outcome.POSTPONED, reason, result.wait)
+        return self.completer.decide(call.job, error) if error else call.decided
 
-    def _forget(self, flights: Sequence[Flight]) -> None:
-        self._all = [each for each in self._all if each not in flights]
+    def _forget(self, calls: Sequence[InFlightCall]) -> None:
+        self._calls = [each for each in self._calls if each not in calls]

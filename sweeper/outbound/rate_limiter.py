@@ -7,7 +7,7 @@ _AHEAD = 0.5  # seconds for which slots are handed out in advance
 
 
 @dataclass(slots=True)
-class Limiter:
+class RateLimiter:
     """Hands out slots; the caller waits for the one that it took. Every time is in seconds.
 
     rate -- slots a second; infinity for as many as are wanted

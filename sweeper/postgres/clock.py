@@ -39,7 +39,7 @@ def agree(before: datetime, there: datetime, after: datetime, allowed: timedelta
     if abs(ahead) <= allowed:
         return
     ms = timedelta(milliseconds=1)
-    events.CLOCK_SKEWED.tell(skew_ms=round(ahead / ms), allowed_ms=round(allowed / ms))
+    events.CLOCK_SKEWED.log(skew_ms=round(ahead / ms), allowed_ms=round(allowed / ms))
     message = (
         f"this host's clock is {ahead.total_seconds():+.1f} s off the database's; "
         "no order is touched\nset both clocks right, or raise safety.max_clock_skew"

@@ -1,4 +1,4 @@
-"""Dead letters: a person looks at them, sends them again with a clean count, or drops them."""
+"""The dead-letter queue: people look at dead letters, retry them from the start, or drop them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,17 @@ from sqlalchemy import Connection
 
 from sweeper.errors import UsageError
 from sweeper.job import JobType
-from sweeper.ledger import Ending, Outcome, record
+from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import DeadLetter, Queues
-from sweeper.queue.wire import afresh, opened
+from sweeper.queue import dead_letter
+from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import open_string, reset_body
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class DeadLetterFilter:
     """Which dead letters are meant; without any criterion, all of them."""
 
     ids: Sequence[int] = ()
@@ -26,8 +28,8 @@ class Choice:
     reason: str | None = None
     fingerprint: str | None = None
 
-    def meets(self, letter: DeadLetter) -> bool:
-        """Return whether *letter* is one of them."""
+    def matches(self, letter: DeadLetter) -> bool:
+        """Return whether *letter* has the type, reason and fingerprint that are asked for."""
         return all(
             wanted is None or wanted == actual
             for wanted, actual in (
@@ -39,43 +41,44 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Graveyard:
-    """The dead-letter queue, and the ways out of it."""
+class DeadLetterQueue:
+    """Finds dead letters, and takes them out of their queue."""
 
     database: Database
     queues: Queues
     types: Mapping[str, JobType[Any]]
 
-    def find(self, choice: Choice) -> list[DeadLetter]:
-        """Return the letters that are meant; raises UsageError for an id that is not there."""
+    def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
+        """Return the letters that are meant; raises UsageError for an id that does not exist."""
         with self.database.transaction() as tx:
-            return self._find(tx, choice)
+            return self._find(tx, wanted)
 
-    def retry(self, choice: Choice) -> list[DeadLetter]:
-        """Send the letters again, each to its type's own queue and with a clean count."""
-        return self._take(choice, Outcome.REVIVED)
+    def retry(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
+        """Send the letters' jobs again, each to its type's own queue and with a clean count."""
+        return self._take(wanted, Outcome.REVIVED)
 
-    def drop(self, choice: Choice) -> list[DeadLetter]:
+    def drop(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         """Delete the letters; what is still due is found again by the next scan."""
-        return self._take(choice, Outcome.DROPPED)
+        return self._take(wanted, Outcome.DROPPED)
 
-    def _find(self, tx: Connection, choice: Choice) -> list[DeadLetter]:
-        letters = self.queues.dead_letters(tx, choice.ids or None)
-        unknown = set(choice.ids) - {letter.msg_id for letter in letters}
+    def _find(self, tx: Connection, wanted: DeadLetterFilter) -> list[DeadLetter]:
+        letters = dead_letter.read(tx, self.queues, wanted.ids or None)
+        unknown = set(wanted.ids) - {letter.msg_id for letter in letters}
         if unknown:
             message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
             raise UsageError(message)
-        return [letter for letter in letters if choice.meets(letter)]
+        return [letter for letter in letters if wanted.matches(letter)]
 
-    def _take(self, choice: Choice, outcome: Outcome) -> list[DeadLetter]:
+    def _take(self, wanted: DeadLetterFilter, outcome: Outcome) -> list[DeadLetter]:
         with self.database.transaction() as tx:
-            letters = self._find(tx, choice)
-            ours = self.queues.settle(tx, self.queues.dead, [one.msg_id for one in letters])
+            letters = self._find(tx, wanted)
+            ids = [letter.msg_id for letter in letters]
+            ours = self.queues.delete(tx, self.queues.dead, ids)
             taken = [letter for letter in letters if letter.msg_id in ours]
             if outcome is Outcome.REVIVED:
                 for letter in taken:
                     self.queues.send(tx, self._home(letter), [_body(letter)], timedelta())
-            record(tx, [_ending(letter, outcome) for letter in taken], clock.now())
+            record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
         return taken
 
     def _home(self, letter: DeadLetter) -> str:
@@ -84,17 +87,5 @@ class Graveyard:
 
 
 def _body(letter: DeadLetter) -> Any:
-    body = opened(json.loads(letter.body or "null"))
-    return afresh(body) if isinstance(body, dict) else body
-
-
-def _ending(letter: DeadLetter, outcome: Outcome) -> Ending:
-    return Ending(
-        job_type=letter.type or "",
-        key=letter.key,
-        msg_id=letter.msg_id,
-        sweep_id=letter.sweep_id,
-        outcome=outcome,
-        reason=letter.reason,
-        attempt=letter.attempts,
-    )
+    body = open_string(json.loads(letter.body or "null"))
+    return reset_body(body) if isinstance(body, dict) else body

@@ -11,24 +11,24 @@ from pydantic import ValidationError
 
 from sweeper.job import Job, JobType, Message
 from sweeper.postgres.clock import iso
-from sweeper.retry import Reason
+from sweeper.retry import DeadReason
 
 _DIGITS = 9  # what fits an INT with room to count on
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class MalformedMessage:
     """A message that no retry makes readable; its type, where at least that could be read."""
 
     message: Message
-    reason: Reason
+    reason: DeadReason
     error: str
     type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class MultiKeyMessage:
     """A message that names several keys; it becomes one message for each of these bodies."""
 
     message: Message
@@ -36,7 +36,7 @@ class Crowd:
     bodies: tuple[dict[str, Any], ...]
 
 
-def written(
+def encode(
     job: JobType[Any], payload: Mapping[str, Any], *, created_at: str, max_retries: int
 ) -> dict[str, Any]:
     """Return the body of a new job, as the platform's own worker reads it."""
@@ -44,62 +44,64 @@ def written(
         "type": job.name,
         "payload": dict(payload),
         "retryCount": 0,
-        "maxRetries": allowed(job, max_retries),
+        "maxRetries": retries_of(job, max_retries),
         "createdAt": created_at,
     }
 
 
-def again(job: Job[Any], error: str) -> dict[str, Any]:
+def retry_body(job: Job[Any], error: str) -> dict[str, Any]:
     """Return the body with which *job* is sent again after it raised *error*."""
     return {**job.body, "retryCount": job.attempt, "lastError": error}
 
 
-def afresh(body: Mapping[str, Any]) -> dict[str, Any]:
+def reset_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a dead job's body with a clean count, as a person sends it again."""
     return {name: value for name, value in body.items() if name != "lastError"} | {"retryCount": 0}
 
 
-def allowed(job: JobType[Any], max_retries: int) -> int:
+def retries_of(job: JobType[Any], max_retries: int) -> int:
     """Return how often *job* is retried where its message does not say."""
     return max_retries if job.max_retries is None else job.max_retries
 
 
-def understood(
+def parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
-) -> Job[Any] | Crowd | Unreadable:
+) -> Job[Any] | MultiKeyMessage | MalformedMessage:
     """Return what *message* asks for.
 
     types       -- every known job type by name
     max_retries -- where neither the body nor the type says a number
     """
     try:
-        return _understood(message, types, max_retries)
+        return _parse(message, types, max_retries)
     except ValidationError as error:
-        return Unreadable(message, Reason.INVALID, faults(error), _type(message))
+        return MalformedMessage(message, DeadReason.INVALID, faults(error), _type(message))
     except KeyError as error:
         told = f"there is no job type {error}"
-        return Unreadable(message, Reason.UNKNOWN_TYPE, told, _type(message))
+        return MalformedMessage(message, DeadReason.UNKNOWN_TYPE, told, _type(message))
     except ValueError as error:
-        return Unreadable(message, Reason.INVALID, str(error))
+        return MalformedMessage(message, DeadReason.INVALID, str(error))
 
 
-def _understood(
+def _parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
-) -> Job[Any] | Crowd:
-    body = opened(None if message.raw is None else json_value(message.raw))
+) -> Job[Any] | MultiKeyMessage:
+    body = open_string(None if message.raw is None else json_value(message.raw))
     _expect(isinstance(body, dict), f"the body is {_kind(body)}, not an object")
     name = body.get("type")
     _expect(isinstance(name, str), f"the type is {_kind(name)}, not a name")
     job = types[name]
-    singles = singly(job, body.get("payload"))
+    singles = split_payload(job, body.get("payload"))
     payloads = [job.payload.model_validate(single) for single in singles]
-    retries = _count(body.get("maxRetries"), allowed(job, max_retries))
+    retries = _count(body.get("maxRetries"), retries_of(job, max_retries))
     failed = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
     strict = body | {"retryCount": failed, "maxRetries": retries}
     strict["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
     if len(payloads) > 1:
-        return Crowd(message, job, tuple({**strict, "payload": single} for single in singles))
+        return MultiKeyMessage(
+            message, job, tuple({**strict, "payload": single} for single in singles)
+        )
     sweep_id = body.get("sweepId")
     return Job(
         message=message,
@@ -135,7 +137,7 @@ def json_value(text: str) -> Any:
     return value
 
 
-def opened(value: Any) -> Any:
+def open_string(value: Any) -> Any:
     """Open a JSON string that holds JSON, once; everything else is returned as it is."""
     if not isinstance(value, str):
         return value
@@ -145,9 +147,9 @@ def opened(value: Any) -> Any:
         return value
 
 
-def singly(job: JobType[Any], payload: Any) -> list[Any]:
+def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
     """Return one payload a key where *payload* lists keys, else *payload* alone."""
-    payload = opened(payload)
+    payload = open_string(payload)
     keys = payload.get(job.many) if isinstance(payload, dict) and job.many else None
     if not isinstance(keys, list):
         return [payload]
@@ -162,7 +164,7 @@ def singly(job: JobType[Any], payload: Any) -> list[Any]:
 
 def _type(message: Message) -> str:
     """Return the type of a body that was read so far, cut where a stranger made it long."""
-    return str(opened(json_value(message.raw or ""))["type"])[:100]
+    return str(open_string(json_value(message.raw or ""))["type"])[:100]
 
 
 def _expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001 -- it is the whole point

@@ -8,7 +8,7 @@ from sweeper.app import App
 from sweeper.errors import OutsideError
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.service.outage import Outage
 
@@ -19,7 +19,7 @@ _UNREADABLE = "the database cannot be read"
 class Heartbeat:
     """Reads the status, and tells it to all who listen."""
 
-    def __init__(self, app: App, counters: Counters, health: Health, outage: Outage) -> None:
+    def __init__(self, app: App, counters: Stats, health: Health, outage: Outage) -> None:
         self._app = app
         self._counters = counters
         self._health = health
@@ -31,7 +31,7 @@ class Heartbeat:
         depths = list(status.queues.values()) if status else []
         queued = sum(depth.ready + depth.delayed for depth in depths)
         up = bool(status) and not reasons
-        events.SERVICE_HEARTBEAT.tell(
+        events.SERVICE_HEARTBEAT.log(
             status="UP" if up else "DOWN",
             uptime_seconds=round(counters.uptime, 1),
             active_jobs=counters.active(),
@@ -52,7 +52,7 @@ class Heartbeat:
 
     def _read(self) -> Status | None:
         try:
-            return self._app.reader.read()
+            return self._app.status_reader.read()
         except Exception as error:  # noqa: BLE001 -- the heartbeat says DOWN instead
             self._outage.begin(error)
             return None
@@ -65,4 +65,4 @@ class Heartbeat:
         except Exception as failure:  # noqa: BLE001 -- whatever it is, the work goes on
             error = str(failure) if isinstance(failure, OutsideError) else type(failure).__name__
         if error:
-            events.HEARTBEAT_FAILED.tell(error=error)
+            events.HEARTBEAT_FAILED.log(error=error)

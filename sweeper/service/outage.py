@@ -4,7 +4,7 @@ import time
 from threading import Lock
 
 from sweeper import events
-from sweeper.postgres.database import in_one_line
+from sweeper.postgres.errors import in_one_line
 
 
 class Outage:
@@ -19,12 +19,12 @@ class Outage:
         with self._lock:
             if self._since is None:
                 self._since = time.monotonic()
-                events.DATABASE_LOST.tell(error=in_one_line(error))
+                events.DATABASE_LOST.log(error=in_one_line(error))
 
     def end(self) -> None:
         """Say, once, that the database answers again."""
         with self._lock:
             if self._since is not None:
                 seconds = round(time.monotonic() - self._since, 1)
-                events.DATABASE_RECOVERED.tell(seconds=seconds)
+                events.DATABASE_RECOVERED.log(seconds=seconds)
                 self._since = None

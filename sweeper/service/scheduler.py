@@ -55,4 +55,4 @@ class Schedule:
 
 def _missed(event: JobExecutionEvent) -> None:
     times = getattr(event, "scheduled_run_times", None) or [event.scheduled_run_time]
-    events.SCAN_MISSED.tell(rule=event.job_id, due_at=times[0].isoformat())
+    events.SCAN_MISSED.log(rule=event.job_id, due_at=times[0].isoformat())

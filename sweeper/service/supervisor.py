@@ -18,16 +18,16 @@ from sweeper.errors import ClockSkewedError
 from sweeper.ledger import Trigger
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
-from sweeper.outbound.worker import Outbound
+from sweeper.monitoring.stats import Stats
+from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres import clock
-from sweeper.postgres.database import gone, in_one_line
+from sweeper.postgres.errors import in_one_line, is_disconnected
 from sweeper.rule import Rule
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.outage import Outage
 from sweeper.service.scheduler import Schedule
 from sweeper.settings import DatabaseSettings
-from sweeper.sweep.scan import Request
+from sweeper.sweep.scan import ScanOptions
 from sweeper.web.server import Web
 from sweeper.worker.drain import Drain
 
@@ -47,11 +47,11 @@ class Service:
         self._stopping = Event()
         self._awake = {"database": Event(), "outbound": Event()}
         outbound = app.outbound()
-        self._counters = Counters(self._active, lambda: outbound.blocked)
-        app.desk.observe = self._counters.observe
+        self._counters = Stats(self._active, lambda: outbound.blocked)
+        app.completer.observe = self._counters.observe
         self._outage = Outage()
         self._began = time.monotonic()
-        self._workers: dict[str, Drain | Outbound] = {
+        self._workers: dict[str, Drain | OutboundWorker] = {
             "outbound": outbound,
             **{f"drain {number + 1}": app.drain() for number in range(self._queue.drainers)},
         }
@@ -95,7 +95,7 @@ class Service:
     def _start(self) -> list[Thread]:
         if self._app.settings.web.enabled:
             self._web.open()
-        events.SERVICE_STARTED.tell(
+        events.SERVICE_STARTED.log(
             version=version("sweeper"), rules=list(self._app.rules), queue=self._queue.name
         )
         for name, worker in self._workers.items():
@@ -122,7 +122,7 @@ class Service:
 
     def _stop(self, threads: Iterable[Thread], told_by: str) -> int:
         deadline = time.monotonic() + self._app.settings.service.shutdown_grace.total_seconds()
-        events.SERVICE_STOPPING.tell(signal=told_by)
+        events.SERVICE_STOPPING.log(signal=told_by)
         systemd.stopping()
         self._web.close()
         self._stopping.set()
@@ -134,7 +134,7 @@ class Service:
             thread.join(max(0, deadline - time.monotonic()))
             clean &= not thread.is_alive()
         self._app.database.close()
-        events.SERVICE_STOPPED.tell(
+        events.SERVICE_STOPPED.log(
             uptime_seconds=round(time.monotonic() - self._began, 1), clean=clean
         )
         return 0 if clean else 1
@@ -160,14 +160,16 @@ class Service:
     def _scan(self, rule: Rule, trigger: Trigger = Trigger.SCHEDULE) -> None:
         settings = self._app.settings
         every = settings.rules[rule.name].every if trigger is Trigger.SCHEDULE else None
-        request = Request(str(uuid.uuid4()), trigger, settings.safety.max_per_sweep, every=every)
+        request = ScanOptions(
+            str(uuid.uuid4()), trigger, settings.safety.max_per_sweep, every=every
+        )
         try:
             found = self._app.scanner.scan(rule, request)
         except ClockSkewedError:
             return  # the scan has said so itself
         except Exception as error:  # noqa: BLE001 -- the next tick tries again, whatever it was
             self._counters.scanned(rule.name, "failed")
-            self._outage.begin(error) if gone(error) else events.SCAN_FAILED.tell(
+            self._outage.begin(error) if is_disconnected(error) else events.SCAN_FAILED.log(
                 rule=rule.name, error=in_one_line(error)
             )
             return
@@ -197,9 +199,9 @@ class Service:
                 self._awake["outbound"].set()
             rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
 
-    def _work(self, name: str, worker: Drain | Outbound) -> None:
+    def _work(self, name: str, worker: Drain | OutboundWorker) -> None:
         """Step while there is work; sleep until somebody says that there is more."""
-        lane = "outbound" if isinstance(worker, Outbound) else "database"
+        lane = "outbound" if isinstance(worker, OutboundWorker) else "database"
         awake = self._awake[lane]
         while not self._asked_to_stop(name):
             if not awake.wait(_NAP.total_seconds()) or self._stopping.is_set():
@@ -207,10 +209,10 @@ class Service:
             try:
                 tally = worker.step()
             except Exception as error:  # noqa: BLE001 -- the message is read again after its lease
-                if gone(error):
+                if is_disconnected(error):
                     self._outage.begin(error)
                 else:
-                    events.WORKER_FAILED.tell(lane=lane, error=in_one_line(error))
+                    events.WORKER_FAILED.log(lane=lane, error=in_one_line(error))
                 awake.clear()
                 continue
             self._health.read()
@@ -221,9 +223,9 @@ class Service:
 
     def _prune(self) -> None:
         try:
-            self._app.history.prune(clock.now(), partial(self._asked_to_stop, "history"))
+            self._app.pruner.prune(clock.now(), partial(self._asked_to_stop, "history"))
         except Exception as error:  # noqa: BLE001 -- the next hour tries again
-            self._outage.begin(error) if gone(error) else events.HISTORY_FAILED.tell(
+            self._outage.begin(error) if is_disconnected(error) else events.HISTORY_FAILED.log(
                 error=in_one_line(error)
             )
 

@@ -67,7 +67,7 @@ def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "checksum": _checksum(document)}
 
 
-def understood(raw: str) -> Plan:
+def parse_plan(raw: str) -> Plan:
     """Return the plan that *raw* holds; raises UsageError where it is none, or damaged."""
     try:
         document = json_value(raw)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from sweeper.batch import Tally
 from sweeper.ledger import Trigger
 from sweeper.postgres.clock import iso
 from sweeper.rule import Rule
 from sweeper.sweep import plan
-from sweeper.sweep.dry_run import Expected, Rehearsal, Rehearsed
-from sweeper.sweep.scan import Found, Request, Scanner
-from sweeper.worker.completer import Tally
+from sweeper.sweep.dry_run import DryRun, DryRunResult, ExpectedJob
+from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
 
 
 class Step(Protocol):
@@ -29,14 +29,14 @@ Progress = Callable[[Tally], None]
 class Report:
     """What a sweep did; `as_json` is its contract.
 
-    rehearsed -- what it would do, if it was a dry run
+    dry_run -- what it would do, if it was one
     """
 
-    request: Request
-    rules: Mapping[str, Found]
+    options: ScanOptions
+    rules: Mapping[str, ScanResult]
     jobs: Tally
     seconds: float
-    rehearsed: Rehearsed | None = None
+    dry_run: DryRunResult | None = None
 
     @property
     def braked(self) -> bool:
@@ -46,36 +46,36 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return the document that `sweep --json` prints; a dry run's is a plan."""
         document = {
-            "sweep_id": self.request.sweep_id,
-            "trigger": self.request.trigger,
-            "dry_run": self.request.dry_run,
+            "sweep_id": self.options.sweep_id,
+            "trigger": self.options.trigger,
+            "dry_run": self.options.dry_run,
             "rules": {name: self._rule(name, found) for name, found in self.rules.items()},
             "jobs": asdict(self.jobs),
             "duration_ms": round(self.seconds * 1000),
         }
-        if self.rehearsed is None:
+        if self.dry_run is None:
             return document
         return plan.sealed(
             {
                 **document,
-                "at": iso(self.rehearsed.at),
-                "database": self.rehearsed.database,
-                "limit": self.request.limit,
-                "effects": {name: list(rows) for name, rows in self.rehearsed.effects.items()},
+                "at": iso(self.dry_run.at),
+                "database": self.dry_run.database,
+                "limit": self.options.limit,
+                "effects": {name: list(rows) for name, rows in self.dry_run.effects.items()},
             }
         )
 
-    def _rule(self, name: str, found: Found) -> dict[str, Any]:
+    def _rule(self, name: str, found: ScanResult) -> dict[str, Any]:
         told = asdict(found)
-        keys, odd = told.pop("keys"), told.pop("odd")
-        if self.request.planned is not None:
-            planned = len(self.request.planned[name])
+        keys, named = told.pop("keys"), told.pop("named_anomalies")
+        if self.options.planned is not None:
+            planned = len(self.options.planned[name])
             told |= {"planned": planned, "no_longer_due": planned - found.found}
-        if self.rehearsed is not None:
-            due = self.rehearsed.due[name]
+        if self.dry_run is not None:
+            due = self.dry_run.due[name]
             told["orders"] = list(keys)
             told["due"] = [_told(expected) for expected in due]
-            told["left_alone"] = [{"key": key, "reason": reason} for key, reason in odd]
+            told["left_alone"] = [{"key": key, "reason": reason} for key, reason in named]
         return told
 
 
@@ -89,7 +89,7 @@ class Sweep:
 
     scanner: Scanner
     workers: Callable[[str | None], tuple[Step, ...]]
-    rehearsal: Rehearsal
+    dry: DryRun
 
     def run(
         self,
@@ -109,16 +109,16 @@ class Sweep:
         planned -- by rule: the orders that may be touched; None for all that are due
         """
         began, sweep_id = time.monotonic(), str(uuid.uuid4())
-        request = Request(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
+        options = ScanOptions(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
         if dry_run:
-            rehearsed = self.rehearsal.run(rules, request)
+            result = self.dry.run(rules, options)
             seconds = time.monotonic() - began
-            return Report(request, rehearsed.rules, Tally(), seconds, rehearsed)
-        scans = ((rule.name, self.scanner.scan(rule, request)) for rule in rules)
+            return Report(options, result.rules, Tally(), seconds, result)
+        scans = ((rule.name, self.scanner.scan(rule, options)) for rule in rules)
         found = {name: seen for name, seen in scans if seen}
         only = None if planned is None else sweep_id
         jobs = Tally() if scan_only else self.drain(progress, only)
-        return Report(request, found, jobs, time.monotonic() - began)
+        return Report(options, found, jobs, time.monotonic() - began)
 
     def drain(self, progress: Progress = lambda _tally: None, only: str | None = None) -> Tally:
         """Work off every visible message; what is sent with a delay waits for the next pass.
@@ -137,7 +137,7 @@ def _steps(workers: Sequence[Step]) -> Iterator[Tally]:
     return (tally for worker in workers if (tally := worker.step()))
 
 
-def _told(expected: Expected) -> dict[str, Any]:
+def _told(expected: ExpectedJob) -> dict[str, Any]:
     return {
         "key": expected.key,
         "since": iso(expected.since),

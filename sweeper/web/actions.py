@@ -12,11 +12,11 @@ from sweeper import events
 from sweeper.app import App
 from sweeper.errors import BusyError, UsageError
 from sweeper.postgres import clock
-from sweeper.queue.dead_letter_queue import Choice
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.sweep.runner import Report
 
 
-class Wish(BaseModel):
+class SweepRequest(BaseModel):
     """The sweep that somebody asks for; without rules, every rule that is on.
 
     max  -- answers the brake: up to so many rows a rule
@@ -44,7 +44,7 @@ class Hands:
         self._busy = Lock()
         self._plans = OrderedDict[str, Report]()
 
-    def sweep(self, wish: Wish, peer: str) -> Report:
+    def sweep(self, wish: SweepRequest, peer: str) -> Report:
         """Scan as wished; the service's own workers do what is found.
 
         Raises UsageError for an unknown rule, and for a plan that is not held, or no longer.
@@ -52,7 +52,7 @@ class Hands:
         app = self._app
         with self._one_at_a_time():
             plan = self._plan(wish)
-            asked = plan.request if plan else None
+            asked = plan.options if plan else None
             report = app.sweep().run(
                 [app.catalog.rule(name) for name in wish.rules or (plan or app).rules],
                 limit=asked.limit if asked else wish.max or app.settings.safety.max_per_sweep,
@@ -62,8 +62,8 @@ class Hands:
                 dry_run=wish.dry_run,
                 scan_only=True,
             )
-            if report.rehearsed:
-                self._plans[report.request.sweep_id] = report
+            if report.dry_run:
+                self._plans[report.options.sweep_id] = report
                 if len(self._plans) > _HELD:
                     self._plans.popitem(last=False)
         self._tell(
@@ -73,7 +73,7 @@ class Hands:
         )
         return report
 
-    def _plan(self, wish: Wish) -> Report | None:
+    def _plan(self, wish: SweepRequest) -> Report | None:
         """Return the dry run that the wish is bound to; None where it is free."""
         if wish.plan is None:
             return None
@@ -82,7 +82,7 @@ class Hands:
             raise UsageError(message)
         held = self._plans.get(wish.plan)
         oldest = clock.now() - self._app.settings.safety.max_plan_age
-        if held is None or held.rehearsed is None or held.rehearsed.at < oldest:
+        if held is None or held.dry_run is None or held.dry_run.at < oldest:
             message = "this preview is too old, or not known here; make a new one"
             raise UsageError(message)
         return held
@@ -97,14 +97,14 @@ class Hands:
     def retry(self, fingerprint: str, peer: str) -> int:
         """Send the dead letters of one cause again, and return how many there were."""
         with self._one_at_a_time():
-            taken = self._app.graveyard.retry(Choice(fingerprint=fingerprint))
+            taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
         self._tell(peer, "retry", _named([letter.msg_id for letter in taken]))
         return len(taken)
 
     def drop(self, fingerprint: str, peer: str) -> int:
         """Delete the dead letters of one cause, and return how many there were."""
         with self._one_at_a_time():
-            taken = self._app.graveyard.drop(Choice(fingerprint=fingerprint))
+            taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
         self._tell(peer, "drop", _named([letter.msg_id for letter in taken]))
         return len(taken)
 
@@ -118,7 +118,7 @@ class Hands:
             self._busy.release()
 
     def _tell(self, peer: str, action: str, what: str) -> None:
-        events.WEB_ACTED.tell(peer=peer, action=action, what=what)
+        events.WEB_ACTED.log(peer=peer, action=action, what=what)
         self._wake()
 
 

@@ -15,7 +15,7 @@ from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.wire import faults, json_value
 from sweeper.web import platform_api
-from sweeper.web.actions import Hands, Wish
+from sweeper.web.actions import Hands, SweepRequest
 from sweeper.web.auth import peer
 from sweeper.web.cache import Readings
 
@@ -74,7 +74,7 @@ class Faces:
     def sweep(self, request: Request, body: bytes) -> Response:
         """Scan as the JSON body wishes, and answer with the report; 409 where the brake held."""
         try:
-            wish = Wish.model_validate(_object(body) if body.strip() else {})
+            wish = SweepRequest.model_validate(_object(body) if body.strip() else {})
         except ValidationError as error:
             raise UsageError(faults(error)) from error
         report = self._hands.sweep(wish, peer(request))

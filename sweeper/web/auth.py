@@ -14,7 +14,7 @@ from starlette.responses import Response
 from sweeper import events
 from sweeper.settings import WebSettings
 from sweeper.web.rate_limit import Bucket
-from sweeper.web.sessions import Keys
+from sweeper.web.sessions import Sessions
 
 COOKIE = "sweeper"
 
@@ -24,11 +24,11 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Guard:
+class Auth:
     """Stands before every endpoint: some read, some act, and one signs in."""
 
     def __init__(self, settings: WebSettings) -> None:
-        self.keys = Keys(settings.token.get_secret_value() if settings.token else None)
+        self.keys = Sessions(settings.token.get_secret_value() if settings.token else None)
         self._public = settings.public
         self._names = {"localhost", settings.host}
         self._guesses = Bucket(rate=0.2, burst=10)
@@ -124,7 +124,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _refused(request: Request, status: int, reason: str) -> HTTPException:
-    events.WEB_REFUSED.tell(peer=peer(request), reason=reason)
+    events.WEB_REFUSED.log(peer=peer(request), reason=reason)
     return HTTPException(status)
 
 

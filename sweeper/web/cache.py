@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from sweeper.app import App
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.stats import Stats
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ PATIENCE = 3.0
 """Seconds that anybody waits for a reading; it goes on alone."""
 
 
-class Shared(Generic[T]):
+class SingleFlight(Generic[T]):
     """The latest reading; there is never more than one under way."""
 
     def __init__(self, read: Callable[[], T]) -> None:
@@ -60,13 +60,13 @@ class Shared(Generic[T]):
 class Readings:
     """The read model, what stands behind it, and what the process says of itself."""
 
-    def __init__(self, app: App, counters: Counters, health: Health) -> None:
+    def __init__(self, app: App, counters: Stats, health: Health) -> None:
         self.app = app
         self.counters = counters
         self.health = health
-        self.status = Shared(app.reader.read)
-        self.overview = Shared(app.lookout.look)
-        self.completed = Shared(app.reader.completed)
+        self.status = SingleFlight(app.status_reader.read)
+        self.overview = SingleFlight(app.backlog_reader.look)
+        self.completed = SingleFlight(app.status_reader.completed)
 
     def forget(self) -> None:
         """Have everything read anew."""

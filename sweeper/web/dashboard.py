@@ -15,15 +15,15 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from sweeper import redact
 from sweeper.durations import spell
 from sweeper.errors import UsageError
+from sweeper.event import INSTANCE
 from sweeper.humanize import age, at, number
-from sweeper.ledger import INSTANCE
 from sweeper.monitoring.backlog import Overview
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
-from sweeper.web.actions import Hands, Wish
-from sweeper.web.auth import COOKIE, Guard, fields, peer
+from sweeper.web.actions import Hands, SweepRequest
+from sweeper.web.auth import COOKIE, Auth, fields, peer
 from sweeper.web.cache import Readings
 from sweeper.web.sessions import SESSION
 from sweeper.web.summary import judged, numbers
@@ -37,7 +37,7 @@ _TOLD = ("swept", "retried", "dropped")
 class Board:
     """Renders the page, and answers its forms with the way back to it."""
 
-    def __init__(self, readings: Readings, hands: Hands, guard: Guard) -> None:
+    def __init__(self, readings: Readings, hands: Hands, guard: Auth) -> None:
         self._readings = readings
         self._hands = hands
         self._guard = guard
@@ -97,14 +97,14 @@ class Board:
             wish=wish,
             limit=wish.max or self._settings.safety.max_per_sweep,
             report=report,
-            told=report.rehearsed,
+            told=report.dry_run,
             labels={effect.name: effect.label for effect in self._readings.app.catalog.effects},
             total=total,
         )
 
     def sweep(self, request: Request, body: bytes) -> Response:
         """Make the sweep that was previewed, and no other."""
-        report = self._hands.sweep(Wish(plan=fields(body).get("plan", "")), peer(request))
+        report = self._hands.sweep(SweepRequest(plan=fields(body).get("plan", "")), peer(request))
         return self._back(swept=sum(found.enqueued for found in report.rules.values()))
 
     def dead(self, request: Request, body: bytes) -> Response:
@@ -162,13 +162,13 @@ def _names(queues: Queues) -> dict[str, str]:
     return by_priority | {queues.outbound: "outbound"}
 
 
-def _wish(body: bytes) -> Wish:
+def _wish(body: bytes) -> SweepRequest:
     form = parse_qs(body.decode(errors="replace"))
     wished = {name: form[name][-1] for name in ("max", "reason") if name in form}
     if not form.get("rules"):
         message = "choose a rule"
         raise UsageError(message)
     try:
-        return Wish.model_validate({"rules": form["rules"], "dry_run": True, **wished})
+        return SweepRequest.model_validate({"rules": form["rules"], "dry_run": True, **wished})
     except ValidationError as error:
         raise UsageError(faults(error)) from error

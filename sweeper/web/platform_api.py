@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
-from sweeper.queue.pgmq import Depth
+from sweeper.queue.inspect import Depth
 
 
-def stats(status: Status, completed: int, counters: Counters) -> dict[str, Any]:
+def stats(status: Status, completed: int, counters: Stats) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/stats; oldestJob is missing where none waits."""
     oldest = _oldest(status)
     job = {"oldestJob": _job(status, oldest)} if oldest else {}
@@ -27,7 +27,7 @@ def stats(status: Status, completed: int, counters: Counters) -> dict[str, Any]:
     }
 
 
-def health(status: Status | None, counters: Counters, *, running: bool, at: str) -> dict[str, Any]:
+def health(status: Status | None, counters: Stats, *, running: bool, at: str) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/health, but for `overall`.
 
     status  -- None while the database cannot be read; the queue's numbers are then missing
@@ -58,7 +58,7 @@ def health(status: Status | None, counters: Counters, *, running: bool, at: str)
 
 
 def info(
-    status: Status, completed: int, counters: Counters, *, name: str, running: bool
+    status: Status, completed: int, counters: Stats, *, name: str, running: bool
 ) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/info; *name* is that of the normal queue."""
     depths, oldest = _depths(status), _oldest(status)

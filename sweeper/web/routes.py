@@ -13,11 +13,11 @@ from sweeper import events
 from sweeper.app import App
 from sweeper.errors import BusyError, SweeperError, UsageError
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
-from sweeper.postgres.database import in_one_line
+from sweeper.monitoring.stats import Stats
+from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Hands
 from sweeper.web.api import UNREADABLE, Faces
-from sweeper.web.auth import Guard
+from sweeper.web.auth import Auth
 from sweeper.web.cache import Readings
 from sweeper.web.dashboard import UNAUTHORIZED, Board
 
@@ -28,10 +28,10 @@ _MACHINES = ("/api/", "/metrics", "/livez", "/readyz")
 _HANDLED = (HTTPException, SweeperError, SQLAlchemyError, TimeoutError, Exception)
 
 
-def doors(app: App, counters: Counters, health: Health, wake: Callable[[], None]) -> Starlette:
+def doors(app: App, counters: Stats, health: Health, wake: Callable[[], None]) -> Starlette:
     """Return the application."""
     readings = Readings(app, counters, health)
-    guard, hands = Guard(app.settings.web), Hands(app, wake)
+    guard, hands = Auth(app.settings.web), Hands(app, wake)
     board, faces = Board(readings, hands, guard), Faces(readings, hands)
     queue = "/api/monitoring/queue"
     return Starlette(
@@ -86,5 +86,5 @@ def _fault(error: Exception) -> tuple[int, str]:
         case SQLAlchemyError() | TimeoutError():
             return 503, UNREADABLE
         case _:
-            events.WEB_FAILED.tell(error=in_one_line(error))
+            events.WEB_FAILED.log(error=in_one_line(error))
             return 500, "unexpected; the log says more"

@@ -13,8 +13,8 @@ from sweeper import events
 from sweeper.app import App
 from sweeper.errors import SettingsError
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
-from sweeper.postgres.database import in_one_line
+from sweeper.monitoring.stats import Stats
+from sweeper.postgres.errors import in_one_line
 from sweeper.web.rate_limit import Bucket
 from sweeper.web.routes import doors
 
@@ -39,9 +39,7 @@ class Web:
     address -- host:port, once it is open
     """
 
-    def __init__(
-        self, app: App, counters: Counters, health: Health, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, app: App, counters: Stats, health: Health, wake: Callable[[], None]) -> None:
         self._settings = app.settings.web
         config = uvicorn.Config(
             Bounds(doors(app, counters, health, wake)),
@@ -74,11 +72,11 @@ class Web:
             if self._settings.required:
                 message += "\nset web.port, or web.required = false to go on without the page"
                 raise SettingsError(message) from error
-            events.WEB_FAILED.tell(error=message)
+            events.WEB_FAILED.log(error=message)
             return
         host, port = self._listener.getsockname()[:2]
         self.address = f"{host}:{port}"
-        events.WEB_OPENED.tell(address=self.address)
+        events.WEB_OPENED.log(address=self.address)
         self._thread.start()
 
     def close(self) -> None:
@@ -91,7 +89,7 @@ class Web:
         try:
             self._server.run([self._listener] if self._listener else None)
         except Exception as error:  # noqa: BLE001 -- the sweep does not depend on the page
-            events.WEB_FAILED.tell(error=in_one_line(error))
+            events.WEB_FAILED.log(error=in_one_line(error))
 
 
 class Bounds:

@@ -8,7 +8,7 @@ SESSION = 3_600.0
 """Seconds for which a browser may act; the process's end ends it, too."""
 
 
-class Keys:
+class Sessions:
     """Knows the token, and lends browsers sessions: signed, short, gone with the process."""
 
     def __init__(self, token: str | None) -> None:

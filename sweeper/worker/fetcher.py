@@ -1,17 +1,154 @@
-"""Messages whose reader was killed: they are read again in small company, at last alone."""
+"""Fetching: messages are read under a lease, parsed, and sorted into jobs that can be worked on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, assert_never
 
-from sweeper.job import Message
+from sweeper import events
+from sweeper.batch import Tally
+from sweeper.errors import ClockSkewedError
+from sweeper.job import Job, JobType, Lane, Message
+from sweeper.postgres import clock
+from sweeper.postgres.database import Database
+from sweeper.queue import dead_letter
+from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, parse
+from sweeper.worker.completer import Completer
+from sweeper.worker.completion import PAUSE
+from sweeper.worker.lease import GiveBack, Lease
 
 
-def narrowed(
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The jobs that can be worked on, and what became of the messages that cannot.
+
+    crashed -- outbound jobs that crashed too often, and are still to be dead-lettered
+    """
+
+    jobs: list[Job[Any]]
+    tally: Tally
+    crashed: Sequence[Job[Any]] = ()
+
+    def by_type(self) -> list[list[Job[Any]]]:
+        """Return the jobs apart by type, in the order of the messages."""
+        groups: dict[str, list[Job[Any]]] = {}
+        for job in self.jobs:
+            groups.setdefault(job.type.name, []).append(job)
+        return list(groups.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """Reads messages and sorts them.
+
+    types       -- every job type by name
+    max_retries -- where neither a message nor its type says a number
+    crash_limit -- reads without a decision after which a message is dead
+    max_skew    -- how far this host's clock and the database's may differ
+    """
+
+    database: Database
+    queues: Queues
+    completer: Completer
+    give_back: GiveBack
+    types: Mapping[str, JobType[Any]]
+    max_retries: int
+    crash_limit: int
+    max_skew: timedelta
+
+    def read(
+        self, queues: Sequence[str], *, lease: timedelta, quantity: int, only: str | None = None
+    ) -> list[Message]:
+        """Lease messages of the first queue that has any, in a transaction of its own.
+
+        A crash afterwards still counts the read, and that is how crashes are counted. So what was
+        read without a decision before is begun in a smaller group, and the rest is given back.
+
+        only -- the sweep that sent them; None for whoever did
+
+        Raises ClockSkewedError, with everything given back, where the clocks disagree.
+        """
+        self.give_back.retry()
+        before = clock.now()
+        with self.database.transaction() as tx:
+            messages = self.queues.read(tx, queues, lease=lease, quantity=quantity, only=only)
+        if not messages:
+            return []
+        try:
+            clock.agree(before, messages[0].read_at, clock.now(), self.max_skew)
+        except ClockSkewedError:
+            self.give_back.give_back(messages, PAUSE)
+            raise
+        begun, spared = isolate_poison(messages, quantity, self.crash_limit)
+        self.give_back.give_back(spared)
+        return begun
+
+    def lease(self, messages: Iterable[Message], length: timedelta) -> Lease:
+        """Return the lease on messages that were read."""
+        return Lease(self.database, self.queues, length, messages)
+
+    def sort(self, messages: Iterable[Message], lane: Lane, now: datetime) -> Fetched:
+        """Return the jobs among *messages* that are worked on in *lane*.
+
+        A malformed message, or one that has crashed too often, is dead-lettered; a message for
+        several keys becomes one for each; a misrouted job is moved to its own queue. An outbound
+        job that has crashed too often is handed on: its handler has recorded that it was begun.
+        """
+        jobs, misrouted, several = list[Job[Any]](), list[Job[Any]](), list[MultiKeyMessage]()
+        crashed = list[Job[Any]]()
+        dead = list[tuple[Message, DeadLetter]]()
+        for message in messages:
+            match parse(message, self.types, self.max_retries):
+                case MalformedMessage() as malformed:
+                    dead.append((message, dead_letter.of_malformed(malformed, now)))
+                case MultiKeyMessage() as multi_key:
+                    several.append(multi_key)
+                case Job() as job if message.crashes >= self.crash_limit:
+                    if job.type.lane is lane is Lane.OUTBOUND:
+                        crashed.append(job)
+                    else:
+                        dead.append((message, dead_letter.of_crashed(job, now)))
+                case Job() as job if job.type.lane is not lane:
+                    misrouted.append(job)
+                case Job() as job:
+                    jobs.append(job)
+                case other:
+                    assert_never(other)
+        tally = self.completer.dead_letter(dead, now)
+        self._split(several)
+        self._move(misrouted)
+        return Fetched(jobs, tally, crashed)
+
+    def _split(self, several: Sequence[MultiKeyMessage]) -> None:
+        """Replace each message by one for every key in it."""
+        for multi_key in several:
+            home = self.queues.home(multi_key.type)
+            with self.completer.settling_messages([multi_key.message]) as (tx, owned):
+                if owned:
+                    self.queues.send(tx, home, multi_key.bodies, timedelta())
+
+    def _move(self, misrouted: Sequence[Job[Any]]) -> None:
+        """Move jobs that another lane works on to the queues where it finds them."""
+        for home in {self.queues.home(job.type) for job in misrouted}:
+            jobs = [job for job in misrouted if self.queues.home(job.type) == home]
+            messages = [job.message for job in jobs]
+            with self.completer.settling_messages(messages) as (tx, owned):
+                bodies = [job.body for job in jobs if job.message.msg_id in owned]
+                self.queues.send(tx, home, bodies, timedelta())
+            if bodies:
+                source = messages[0].queue
+                events.JOB_MOVED.log(count=len(bodies), source=source, target=home)
+
+
+def isolate_poison(
     messages: Sequence[Message], size: int, crash_limit: int
 ) -> tuple[list[Message], list[Message]]:
-    """Return what to begin with, and what to give back at once.
+    """Return which messages to begin, and which to give back at once.
 
-    Whoever reads a message that kills workers must not take its neighbours along: the more often
-    a message was read without a verdict, the fewer are begun together with it, at last none.
+    A poison message, which kills its worker, must not take others along: the more often a message
+    was read without a decision, the fewer are begun together with it, at last none.
     """
     worst = max(message.crashes for message in messages)
     if worst == 0 or worst >= crash_limit:

@@ -100,7 +100,9 @@ def settle_down(app: App) -> None:
     for _ in range(20):
         make_visible(app)
         sweep(app)
-        if not any(depth.ready + depth.in_flight for depth in app.reader.read().queues.values()):
+        if not any(
+            depth.ready + depth.in_flight for depth in app.status_reader.read().queues.values()
+        ):
             return
     pytest.fail("something is left in the queues after twenty sweeps")
 

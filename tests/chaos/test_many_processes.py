@@ -68,9 +68,9 @@ def start(url: str, log: Path) -> "subprocess.Popen[bytes]":
 def wait_until_idle(app: App) -> None:
     """Return once no order is overdue and no queue holds anything."""
     for _ in range(600):
-        status = app.reader.read()
+        status = app.status_reader.read()
         queued = sum(d.ready + d.in_flight + d.delayed for d in status.queues.values())
         if not queued and not status.rules["expire_dp"].overdue:
             return
         Event().wait(0.1)
-    raise AssertionError(app.reader.read().as_json())
+    raise AssertionError(app.status_reader.read().as_json())

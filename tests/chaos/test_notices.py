@@ -77,7 +77,7 @@ def test_a_kill_sends_at_most_those_in_flight_twice(
         for number in range(1, kills + 1):
             killed(database_url, own, whatsapp, after=30 * number)
             make_visible(app)
-        while any(depth.ready for depth in app.reader.read().queues.values()):
+        while any(depth.ready for depth in app.status_reader.read().queues.values()):
             drain(app)
             make_visible(app)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from jobs.auto_refund import REASON
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
 from tests.support.verbs import (
     DAY,
     HOUR,

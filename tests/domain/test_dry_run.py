@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from jobs.demo.people import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
 from tests.support.verbs import (
     HOUR,
     OUTBOUND,

@@ -12,7 +12,7 @@ from jobs.demo.people import ODD_IDS
 from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON
 from sweeper.app import App
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
 from tests.support.verbs import (
     HOUR,
     MINUTE,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from jobs.whatsapp.texts import rendered
 from sweeper.app import App
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
 from tests.support.verbs import (
     HOUR,
     OUTBOUND,

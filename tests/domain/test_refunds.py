@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
 from tests.support.verbs import HOUR, NOW, drain, rows, send, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")

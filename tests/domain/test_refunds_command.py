@@ -104,6 +104,6 @@ def test_what_is_owed_is_exported_as_csv(run: Run, order: str) -> None:
 
 def test_the_sum_that_is_owed_stands_in_the_status(app: App, order: str) -> None:
     del order
-    figures = app.reader.read().figures
+    figures = app.status_reader.read().figures
 
     assert (1, 50_000) == (figures["refunds_owed"], figures["refunds_owed_rupiah"])

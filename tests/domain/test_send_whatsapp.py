@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from jobs.tables import NOTIFICATION_LOG
 from sweeper.app import App
+from sweeper.batch import Tally
 from sweeper.errors import RejectedError
-from sweeper.worker.completer import Tally
 from tests.support.verbs import (
     HOUR,
     NOW,

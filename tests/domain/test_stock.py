@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
 from tests.support.verbs import (
     HOUR,
     NOW,

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from sweeper.app import App
-from sweeper.outbound.worker import Outbound
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
+from sweeper.outbound.worker import OutboundWorker
 from sweeper.worker.drain import Drain
 from tests.support.fake_provider import Mood, Provider, provider
 from tests.support.verbs import (
@@ -63,7 +63,7 @@ def tell(app: App, count: int = 1) -> None:
         send(app, TYPE, payload, queue=OUTBOUND)
 
 
-def work(app: App, lane: Outbound, hand: Hand, seconds: float) -> Tally:
+def work(app: App, lane: OutboundWorker, hand: Hand, seconds: float) -> Tally:
     """Let so much time pass, and step the lane until nothing is visible."""
     hand.now += seconds
     make_visible(app)
@@ -216,11 +216,11 @@ def test_order_jobs_do_not_wait_for_the_provider(
 ) -> None:
     """A sweep works off all orders before it makes the first call."""
     steps: list[str] = []
-    for kind in (Drain, Outbound):
+    for kind in (Drain, OutboundWorker):
         monkeypatch.setattr(kind, "step", noted(kind.step, kind.__name__, steps))
     tell(app, 3)
 
     app.sweep().drain()
 
-    assert ["Drain", "Outbound", "Drain", "Outbound"] == steps
+    assert ["Drain", "OutboundWorker", "Drain", "OutboundWorker"] == steps
     assert 3 == whatsapp.requests

@@ -14,11 +14,11 @@ from jobs.send_whatsapp import NO_REPLY
 from jobs.tables import NOTIFICATION_LOG
 from sweeper import Answer, Batch, Outside
 from sweeper.app import App
+from sweeper.batch import Tally
 from sweeper.cli.doctor import Level, examine
 from sweeper.errors import SettingsError
-from sweeper.outbound.in_flight import Flights
-from sweeper.queue.dead_letter_queue import Choice
-from sweeper.worker.completer import Tally
+from sweeper.outbound.in_flight import InFlight
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from tests.support.fake_provider import TOKEN, Mood, Provider, provider
 from tests.support.verbs import (
     NOW,
@@ -126,7 +126,7 @@ def test_a_wrong_request_fails_at_once_and_is_dead(
     assert (letter.reason, letter.attempts) == ("rejected", 1)
     assert notice(connection)["status"] == "failed"
 
-    app.graveyard.retry(Choice([letter.msg_id]))
+    app.dead_letter_queue.retry(DeadLetterFilter([letter.msg_id]))
     assert drain(app) == Tally(done=1)
     assert notice(connection)["status"] == "sent"
 
@@ -250,7 +250,7 @@ def test_a_notice_whose_job_is_exhausted_is_failed(
     assert notice(connection)["status"] == "failed"
     (letter,) = dead_letters(app)
     assert letter.reason == "exhausted"
-    app.graveyard.retry(Choice([letter.msg_id]))
+    app.dead_letter_queue.retry(DeadLetterFilter([letter.msg_id]))
     assert drain(app) == Tally(done=1)
     assert notice(connection)["status"] == "sent"
 
@@ -507,6 +507,6 @@ def killed_after_the_call(app: App) -> None:
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Flights, "_record", die)
+        patch.setattr(InFlight, "_record", die)
         with pytest.raises(Killed):
             worker.step()

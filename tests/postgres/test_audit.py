@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.monitoring.audit import Balance
-from sweeper.queue.dead_letter_queue import Choice
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from tests.support.verbs import HOUR, OpenApp, broken, drain, make_visible, scan, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -54,7 +54,7 @@ def test_a_job_that_climbs_the_ladder_and_comes_back_ends_once(
         make_visible(app)
         drain(app)
         balances.append(app.auditor.audit())
-    app.graveyard.retry(Choice())
+    app.dead_letter_queue.retry(DeadLetterFilter())
     balances.append(app.auditor.audit())
     drain(app)
     balances.append(app.auditor.audit())
@@ -70,7 +70,7 @@ def test_a_dropped_dead_letter_has_ended_and_its_order_is_found_again(
     with broken(app, "Order"):
         sweep(app)
     before = scan(app)
-    app.graveyard.drop(Choice())
+    app.dead_letter_queue.drop(DeadLetterFilter())
     after = sweep(app, "expire_dp")
 
     assert (1, 0) == (before.dead, before.enqueued)

@@ -27,7 +27,7 @@ from jobs.demo.shop import Shop, create_platform
 from sweeper.app import App
 from sweeper.cli.main import main
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import install_pgmq
+from sweeper.queue.install import install_pgmq
 from tests.support import log_schema
 from tests.support.verbs import (
     DEAD,

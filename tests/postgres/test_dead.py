@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
+from sweeper.batch import Tally
 from sweeper.errors import UsageError
-from sweeper.queue.dead_letter_queue import Choice
-from sweeper.queue.pgmq import DeadLetter
-from sweeper.worker.completer import Tally
+from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from tests.support.verbs import (
     HIGH,
     HOUR,
@@ -67,7 +67,7 @@ def test_a_letter_that_is_sent_again_has_a_clean_count(app: App, shop: Shop) -> 
     with broken(app, "Order"):
         assert drain(app) == Tally(dead=1)
 
-    (taken,) = app.graveyard.retry(Choice())
+    (taken,) = app.dead_letter_queue.retry(DeadLetterFilter())
 
     assert taken.key == order
     assert dead_letters(app) == []
@@ -93,7 +93,7 @@ def test_a_letter_is_sent_to_the_queue_of_its_type(app: App) -> None:
     send(app, "STOCK_RELEASE", {"productId": "p", "quantity": 1}, queue=LOW)
     drain(worked_by(app, "STOCK_RELEASE", refuse))
 
-    app.graveyard.retry(Choice())
+    app.dead_letter_queue.retry(DeadLetterFilter())
 
     assert len(messages(app, HIGH)) == 1
 
@@ -105,7 +105,7 @@ def test_what_has_no_type_goes_back_where_it_was(app: App, queue: str, raw: str)
     send_raw(app, raw, queue=queue)
     drain(app)
 
-    app.graveyard.retry(Choice())
+    app.dead_letter_queue.retry(DeadLetterFilter())
 
     (message,) = messages(app, queue)
     body = json.loads(raw)
@@ -137,7 +137,7 @@ def test_letters_are_chosen_by_what_they_have_in_common(
     letters = graves(app)
     assert len(letters) == 5
 
-    taken = getattr(app.graveyard, way)(Choice(**choice))
+    taken = getattr(app.dead_letter_queue, way)(DeadLetterFilter(**choice))
 
     assert {letters.index(one) for one in taken} == chosen
     assert [letters.index(one) for one in dead_letters(app)] == sorted(set(range(5)) - chosen)
@@ -147,8 +147,8 @@ def test_letters_are_chosen_by_id(app: App) -> None:
     letters = graves(app)
     wanted = [letters[3].msg_id, letters[0].msg_id]
 
-    assert app.graveyard.find(Choice(ids=wanted)) == [letters[0], letters[3]]
-    assert app.graveyard.drop(Choice(ids=wanted)) == [letters[0], letters[3]]
+    assert app.dead_letter_queue.find(DeadLetterFilter(ids=wanted)) == [letters[0], letters[3]]
+    assert app.dead_letter_queue.drop(DeadLetterFilter(ids=wanted)) == [letters[0], letters[3]]
     assert dead_letters(app) == [letters[1], letters[2], letters[4]]
 
 
@@ -165,7 +165,10 @@ def test_errors_of_one_kind_are_chosen_by_their_fingerprint(app: App) -> None:
     first, second, third = dead_letters(app)
 
     assert first.fingerprint == second.fingerprint != third.fingerprint
-    assert app.graveyard.drop(Choice(fingerprint=first.fingerprint)) == [first, second]
+    assert app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=first.fingerprint)) == [
+        first,
+        second,
+    ]
     assert dead_letters(app) == [third]
 
 
@@ -175,7 +178,7 @@ def test_an_unknown_id_is_refused_and_nothing_happens(app: App, way: str) -> Non
     letters = graves(app)
 
     with pytest.raises(UsageError, match="999"):
-        getattr(app.graveyard, way)(Choice(ids=[letters[0].msg_id, 999]))
+        getattr(app.dead_letter_queue, way)(DeadLetterFilter(ids=[letters[0].msg_id, 999]))
 
     assert dead_letters(app) == letters
     assert messages(app) == []
@@ -184,8 +187,8 @@ def test_an_unknown_id_is_refused_and_nothing_happens(app: App, way: str) -> Non
 def test_the_books_know_what_a_person_did(app: App, connection: Connection) -> None:
     """L8: whatever was buried and left is either revived or dropped."""
     letters = graves(app)
-    app.graveyard.retry(Choice(ids=[letters[0].msg_id]))
-    app.graveyard.drop(Choice(ids=[letters[1].msg_id]))
+    app.dead_letter_queue.retry(DeadLetterFilter(ids=[letters[0].msg_id]))
+    app.dead_letter_queue.drop(DeadLetterFilter(ids=[letters[1].msg_id]))
 
     assert endings(connection)[-2:] == [
         (TYPE, letters[0].key, "revived", "rejected"),
@@ -203,7 +206,7 @@ def test_what_was_dropped_and_is_still_due_is_found_again(app: App, shop: Shop) 
             make_visible(app)
     assert scan(app).dead == 1
 
-    app.graveyard.drop(Choice())
+    app.dead_letter_queue.drop(DeadLetterFilter())
 
     assert scan(app).enqueued == 1
 
@@ -216,7 +219,7 @@ def test_a_letter_is_in_one_place_only(app: App, shop: Shop) -> None:
         for _ in range(4):
             drain(app)
             make_visible(app)
-        app.graveyard.retry(Choice())
+        app.dead_letter_queue.retry(DeadLetterFilter())
         revived = scan(app)
         for _ in range(4):
             drain(app)

@@ -16,9 +16,10 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
+from sweeper.batch import Tally
 from sweeper.job import Message
-from sweeper.worker.completer import Desk, Sorted, Tally
 from sweeper.worker.drain import FAIR
+from sweeper.worker.fetcher import Fetched, Fetcher
 from tests.support.verbs import (
     HIGH,
     HOUR,
@@ -130,15 +131,15 @@ def test_a_message_that_was_settled_by_somebody_else_is_theirs(
     product = shop.product(stock=1)
     order = shop.order(age=HOUR, items=[(product, 2)])
     send(app, TYPE, {"orderId": order})
-    sort = Desk.sort
+    sort = Fetcher.sort
 
-    def overtaken(desk: Desk, found: Sequence[Message], *args: Any) -> Sorted:
+    def overtaken(desk: Fetcher, found: Sequence[Message], *args: Any) -> Fetched:
         monkeypatch.undo()
         make_visible(app)
         assert app.drain().step() == Tally(done=1)
         return sort(desk, found, *args)
 
-    monkeypatch.setattr(Desk, "sort", overtaken)
+    monkeypatch.setattr(Fetcher, "sort", overtaken)
     with capture_logs() as lines:
         assert app.drain().step() == Tally()
 
@@ -153,14 +154,14 @@ def test_what_is_left_of_a_batch_is_still_worked(
 ) -> None:
     """L1: half of the batch is somebody else's by now; the other half is done, once."""
     orders = queued(app, shop, 4)
-    sort = Desk.sort
+    sort = Fetcher.sort
 
-    def overtaken(desk: Desk, found: Sequence[Message], *args: Any) -> Sorted:
+    def overtaken(desk: Fetcher, found: Sequence[Message], *args: Any) -> Fetched:
         with app.database.transaction() as tx:
-            app.queues.settle(tx, QUEUE, [found[0].msg_id, found[2].msg_id])
+            app.queues.delete(tx, QUEUE, [found[0].msg_id, found[2].msg_id])
         return sort(desk, found, *args)
 
-    monkeypatch.setattr(Desk, "sort", overtaken)
+    monkeypatch.setattr(Fetcher, "sort", overtaken)
 
     assert app.drain().step() == Tally(done=2)
     assert [shop.status(order) for order in orders] == [

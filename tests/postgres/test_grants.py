@@ -12,7 +12,7 @@ from jobs.demo.shop import Shop
 from sweeper.admin import grants
 from sweeper.app import App
 from sweeper.cli.doctor import Level, examine
-from sweeper.queue.dead_letter_queue import Choice
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from tests.support.verbs import HOUR, Connect, OpenApp, broken, make_visible, send, sweep
 
 ROLE = 'sweeper "least" login'
@@ -53,7 +53,7 @@ def test_the_whole_walk_passes_under_the_least_privilege(
     plan = app.plan(json.dumps(sweep(app, dry_run=True).as_json()))
     with broken(open_app(), "Order", f"old.id = '{unpaid}'"):
         first = sweep(app, planned=plan.planned)
-    revived = app.graveyard.retry(Choice())
+    revived = app.dead_letter_queue.retry(DeadLetterFilter())
     second = sweep(app)
 
     assert (1, 1) == (first.jobs.dead, len(revived))
@@ -63,7 +63,7 @@ def test_the_whole_walk_passes_under_the_least_privilege(
     assert () == app.auditor.audit().gaps
     assert app.explainer.explain(unpaid).facts
     make_visible(app)
-    assert 0 == app.reader.read().rules["expire_dp"].overdue
+    assert 0 == app.status_reader.read().rules["expire_dp"].overdue
 
 
 @pytest.mark.usefixtures("role")

@@ -14,13 +14,13 @@ from structlog.types import EventDict
 
 from sweeper import http_client
 from sweeper.app import App
+from sweeper.batch import Tally
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.stats import Stats
 from sweeper.service import heartbeat
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.outage import Outage
-from sweeper.worker.completer import Tally
 from tests.support.verbs import DAY, OpenApp, send
 
 PATH = "/ping/a-path-that-nobody-else-knows"
@@ -81,7 +81,7 @@ def monitor(status: int = 200) -> Iterator[tuple[str, list[str]]]:
 
 def beat(app: App, health: Health) -> list[EventDict]:
     """Let it beat once, and return what is logged."""
-    counters = Counters(lambda: 2)
+    counters = Stats(lambda: 2)
     counters.add(Tally(done=3, skipped=1, retried=1))
     with capture_logs() as lines:
         Heartbeat(app, counters, health, Outage()).beat()
@@ -109,7 +109,7 @@ def test_a_heartbeat_says_how_things_are(app: App, health: Health, statuses: lis
         "oldest_overdue_seconds": 0.0,
         "reasons": [],
     }
-    assert (True, True) == (uptime < 60, figures.keys() == set(app.reader.read().figures))
+    assert (True, True) == (uptime < 60, figures.keys() == set(app.status_reader.read().figures))
     assert ["UP: 4 processed, 1 failed; 1 queued, 0 dead"] == statuses
 
 

@@ -55,7 +55,7 @@ def test_what_is_older_than_that_is_forgotten(
     assert (2, 4) == left(connection)
 
     with capture_logs() as lines:
-        app.history.prune(now)
+        app.pruner.prune(now)
 
     assert (1, 2) == left(connection)
     assert lines == [
@@ -77,7 +77,7 @@ def test_what_is_not_older_is_kept_and_nothing_is_said(
     grow_old(connection, KEEP)
 
     with capture_logs() as lines:
-        app.history.prune(now)
+        app.pruner.prune(now)
 
     assert ((1, 2), []) == (left(connection), lines)
 
@@ -90,7 +90,7 @@ def test_the_setting_says_how_long(
     sweep(app, "expire_dp")
     grow_old(connection, DAY + HOUR + MS)
 
-    app.history.prune(now)
+    app.pruner.prune(now)
 
     assert (0, 0) == left(connection)
 
@@ -103,7 +103,7 @@ def test_any_number_is_deleted_in_small_batches(
     sweep(app)
     grow_old(connection, KEEP + DAY)
 
-    app.history.prune(now)
+    app.pruner.prune(now)
 
     assert (0, 0) == left(connection)
 
@@ -120,7 +120,7 @@ def test_the_books_balance_wherever_it_stops(
     grow_old(connection, KEEP + DAY)
     asked = iter(range(transactions))
 
-    app.history.prune(now, lambda: next(asked, None) is None)
+    app.pruner.prune(now, lambda: next(asked, None) is None)
 
     assert () == app.auditor.audit().gaps
 
@@ -134,7 +134,7 @@ def test_a_service_that_stops_prunes_no_further(
     grow_old(connection, KEEP + DAY)
     asked = iter([False, True, True])
 
-    app.history.prune(now, lambda: next(asked))
+    app.pruner.prune(now, lambda: next(asked))
 
     assert (0, 10) == left(connection)
 
@@ -148,7 +148,7 @@ def test_two_machines_prune_one_after_the_other(
     grow_old(connection, KEEP + DAY)
     other = connect()
     other.execute(pruner._ALONE)
-    pruning = Thread(target=app.history.prune, args=[now])
+    pruning = Thread(target=app.pruner.prune, args=[now])
 
     pruning.start()
     wait_for_a_blocked_session(connection)
@@ -167,7 +167,7 @@ def test_money_that_is_owed_is_never_forgotten(
     sweep(app)
     grow_old(connection, 2 * KEEP)
 
-    app.history.prune(now)
+    app.pruner.prune(now)
 
     assert 1 == len(rows(connection, "sweeper.refund"))
 

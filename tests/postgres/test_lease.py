@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.job import Batch, Lane
+from sweeper.batch import Batch, Tally
+from sweeper.job import Lane
 from sweeper.ledger import Trigger
-from sweeper.sweep.scan import Request
-from sweeper.worker.completer import Tally
+from sweeper.sweep.scan import ScanOptions
 from sweeper.worker.lease import Lease
 from tests.support.verbs import (
     HOUR,
@@ -37,7 +37,7 @@ def test_two_holders_of_one_message_have_one_effect(app: App, shop: Shop) -> Non
     product = shop.product(stock=1)
     order = shop.order(age=HOUR, items=[(product, 1)])
     scan(app)
-    slow, quick = app.desk, app.desk
+    slow, quick = app.fetcher, app.fetcher
     held = slow.read(app.queues.database, lease=SECOND, quantity=10)
     make_visible(app)
     worked = app.drain().step()
@@ -76,7 +76,7 @@ def test_what_waits_is_renewed_and_what_is_being_settled_is_not(app: App, shop: 
     for _ in range(2):
         shop.order(age=HOUR)
     scan(app)
-    waiting, busy = app.desk.read(app.queues.database, lease=SECOND, quantity=2)
+    waiting, busy = app.fetcher.read(app.queues.database, lease=SECOND, quantity=2)
 
     length = timedelta(seconds=3)
     with (
@@ -96,7 +96,7 @@ def test_what_waits_is_renewed_and_what_is_being_settled_is_not(app: App, shop: 
 def test_a_renewal_that_fails_is_told_and_the_work_goes_on(app: App, shop: Shop) -> None:
     shop.order(age=HOUR)
     scan(app)
-    held = app.desk.read(app.queues.database, lease=SECOND, quantity=1)
+    held = app.fetcher.read(app.queues.database, lease=SECOND, quantity=1)
     app.queues.renew = broken_renewal  # type: ignore[method-assign]
 
     with capture_logs() as told, Lease(app.database, app.queues, SECOND / 20, held):
@@ -155,11 +155,11 @@ def test_what_is_owed_while_the_database_is_away_is_given_back_before_the_next_r
 ) -> None:
     shop.order(age=HOUR)
     scan(app)
-    held = app.desk.read(app.queues.database, lease=HOUR, quantity=1)
+    held = app.fetcher.read(app.queues.database, lease=HOUR, quantity=1)
     with monkeypatch.context() as away:
         away.setattr(app.queues, "postpone", broken_renewal)
         with pytest.raises(RuntimeError):
-            app.desk.give_back(held)
+            app.give_back.give_back(held)
 
     assert Tally(done=1) == app.drain().step()
 
@@ -171,8 +171,12 @@ def test_one_scan_a_slot_is_enough_for_all_machines(
     shop.order(age=HOUR)
     here, there = open_app(), open_app()
     rule = here.catalog.rule("expire_dp")
-    slot = Request("9f8f7a5e-0000-4000-8000-000000000001", Trigger.SCHEDULE, 10, every=24 * HOUR)
-    again = Request("9f8f7a5e-0000-4000-8000-000000000002", Trigger.SCHEDULE, 10, every=24 * HOUR)
+    slot = ScanOptions(
+        "9f8f7a5e-0000-4000-8000-000000000001", Trigger.SCHEDULE, 10, every=24 * HOUR
+    )
+    again = ScanOptions(
+        "9f8f7a5e-0000-4000-8000-000000000002", Trigger.SCHEDULE, 10, every=24 * HOUR
+    )
 
     first, second = here.scanner.scan(rule, slot), there.scanner.scan(rule, again)
     connection.execute(text("update sweeper.sweep set at = at - interval '24 hours'"))

@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import Connection, text
 
 from jobs.demo.shop import create_platform
+from sweeper.admin import migrate
 from sweeper.app import App
 from sweeper.errors import DatabaseUnusableError
 from sweeper.postgres.database import Database
+from sweeper.queue.pgmq import Queues
 from tests.support.verbs import DEAD, HIGH, OpenApp, messages, rows, send, sweep
 
 
@@ -98,11 +100,11 @@ def test_a_migration_that_fails_leaves_nothing(
 ) -> None:
     """Everything is one transaction."""
 
-    def refuse(_tx: Connection) -> None:
+    def refuse(_tx: Connection, _queues: Queues) -> None:
         message = "the lights went out"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(bare.queues, "create", refuse)
+    monkeypatch.setattr(migrate, "create_queues", refuse)
     with pytest.raises(RuntimeError, match="lights"):
         bare.migrate(install_pgmq=True)
 

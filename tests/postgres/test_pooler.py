@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import make_url
 
 from jobs.demo.shop import Shop
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
 from tests.support.pooler import PGBOUNCER, pgbouncer
 from tests.support.verbs import HOUR, OpenApp, sweep
 

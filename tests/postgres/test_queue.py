@@ -14,8 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from sweeper.app import App
 from sweeper.job import JobType, Message, Priority
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import DeadLetter, Depth, Queues, fingerprint, install_pgmq, pgmq_version
-from sweeper.retry import Reason
+from sweeper.queue import dead_letter, inspect
+from sweeper.queue.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.enqueue import enqueue_statement
+from sweeper.queue.inspect import Depth
+from sweeper.queue.install import create_queues, install_pgmq, missing_queues, pgmq_version
+from sweeper.queue.pgmq import Queues
+from sweeper.retry import DeadReason
 from tests.support.verbs import (
     DEAD,
     HIGH,
@@ -61,7 +66,7 @@ def letter(**values: Any) -> DeadLetter:
     usual: dict[str, Any] = {
         "type": "ORDER_EXPIRE_DP",
         "key": "corder",
-        "reason": Reason.EXHAUSTED,
+        "reason": DeadReason.EXHAUSTED,
         "error": "DataError: integer out of range",
         "attempts": 4,
         "died_at": NOW,
@@ -109,14 +114,14 @@ def test_every_job_has_a_home(app: App, kind: str, priority: Priority | None, ho
 def test_what_is_missing_is_created_and_the_rest_is_left(app: App, tx: Connection) -> None:
     more = Queues("jastipin_test")
     names = list(more)
-    assert more.missing(tx) == names
+    assert missing_queues(tx, more) == names
     app.queues.send(tx, QUEUE, [{"n": 1}], timedelta())
 
-    more.create(tx)
-    more.create(tx)
-    app.queues.create(tx)
+    create_queues(tx, more)
+    create_queues(tx, more)
+    create_queues(tx, app.queues)
 
-    assert more.missing(tx) == []
+    assert missing_queues(tx, more) == []
     assert numbers(app.queues.read(tx, [QUEUE], lease=LEASE, quantity=9)) == [1]
 
 
@@ -182,7 +187,7 @@ def test_ready_names_the_queues_with_visible_messages(app: App) -> None:
         app.queues.send(tx, QUEUE, [{"n": 1}], timedelta())
         app.queues.send(tx, OUTBOUND, [{"n": 1}], timedelta())
         app.queues.send(tx, LOW, [{"n": 1}], LEASE)
-        app.queues.bury(tx, [letter()])
+        dead_letter.send(tx, app.queues, [letter()])
 
     with app.database.transaction() as tx:
         assert app.queues.ready(tx) == {QUEUE, OUTBOUND}
@@ -202,26 +207,26 @@ def test_settling_deletes_what_is_there_and_says_what_it_was(
     """L1: only what the deletion returns is ours."""
     first, second, third = queues.send(tx, QUEUE, [{"n": n} for n in range(3)], timedelta())
 
-    assert queues.settle(tx, QUEUE, [first, second]) == {first, second}
-    assert queues.settle(tx, QUEUE, [second, third, 999_999]) == {third}
-    assert queues.settle(tx, QUEUE, []) == frozenset()
+    assert queues.delete(tx, QUEUE, [first, second]) == {first, second}
+    assert queues.delete(tx, QUEUE, [second, third, 999_999]) == {third}
+    assert queues.delete(tx, QUEUE, []) == frozenset()
 
 
 def test_two_who_settle_at_once_do_not_both_own_it(app: App, connect: Connect) -> None:
     """L1: the second waits for the first, and then has nothing; or has it all if that failed."""
     one, other = (send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}) for _ in range(2))
     rival = connect()
-    app.queues.settle(rival, QUEUE, [one])
+    app.queues.delete(rival, QUEUE, [one])
     with (
         pytest.raises(DBAPIError, match="lock timeout"),
         app.database.transaction(lock_timeout=timedelta(milliseconds=10)) as tx,
     ):
-        app.queues.settle(tx, QUEUE, [one, other])
+        app.queues.delete(tx, QUEUE, [one, other])
 
     rival.commit()
 
     with app.database.transaction() as tx:
-        assert app.queues.settle(tx, QUEUE, [one, other]) == {other}
+        assert app.queues.delete(tx, QUEUE, [one, other]) == {other}
 
 
 def test_what_is_sent_with_a_delay_is_hidden_for_so_long(app: App) -> None:
@@ -235,7 +240,7 @@ def test_what_is_sent_with_a_delay_is_hidden_for_so_long(app: App) -> None:
 
 def test_sending_nothing_is_nothing(queues: Queues, tx: Connection) -> None:
     assert queues.send(tx, QUEUE, [], timedelta()) == []
-    assert queues.bury(tx, []) == []
+    assert dead_letter.send(tx, queues, []) == []
     queues.postpone(tx, [], timedelta())
 
 
@@ -259,7 +264,7 @@ def test_rows_become_bodies_in_one_statement(app: App, tx: Connection) -> None:
     row = select(literal("c1").label("order_id"), literal("x").label("since"))
     found = union_all(row, row.with_only_columns(literal("c2"), literal("y"))).cte("found")
 
-    sending = app.queues.sending(job(app), found, now=NOW, max_retries=7, sweepId="s1")
+    sending = enqueue_statement(app.queues, job(app), found, now=NOW, max_retries=7, sweepId="s1")
 
     assert tx.execute(sending).scalar_one() == 2
     bodies = [
@@ -283,7 +288,9 @@ def test_rows_are_sent_to_their_own_queue_with_their_own_retries(app: App, tx: C
     row = select(cast("c1", Text).label("order_id"), literal(value=True).label("should_refund"))
 
     tx.execute(
-        app.queues.sending(job(app, "STOCK_RELEASE"), row.cte("found"), now=NOW, max_retries=7)
+        enqueue_statement(
+            app.queues, job(app, "STOCK_RELEASE"), row.cte("found"), now=NOW, max_retries=7
+        )
     )
 
     (message,) = app.queues.read(tx, [HIGH], lease=LEASE, quantity=9)
@@ -298,7 +305,9 @@ def test_many_rows_are_sent_in_their_order(app: App, tx: Connection) -> None:
     number = func.generate_series(1, count).column_valued("number")
     found = select(cast(number, Text).label("order_id")).cte("found")
 
-    sent = tx.execute(app.queues.sending(job(app), found, now=NOW, max_retries=3)).scalar_one()
+    sent = tx.execute(
+        enqueue_statement(app.queues, job(app), found, now=NOW, max_retries=3)
+    ).scalar_one()
 
     assert sent == count
     keys = text(f"select message -> 'payload' ->> 'orderId' from pgmq.q_{QUEUE} order by msg_id")
@@ -311,7 +320,7 @@ def test_many_rows_are_sent_in_few_calls(app: App, tx: Connection) -> None:
     found = select(cast(number, Text).label("order_id")).cte("found")
     tx.execute(text("set local track_functions = 'all'"))
 
-    tx.execute(app.queues.sending(job(app), found, now=NOW, max_retries=3))
+    tx.execute(enqueue_statement(app.queues, job(app), found, now=NOW, max_retries=3))
 
     calls = text("select max(calls) from pg_stat_xact_user_functions where funcname = 'send_batch'")
     assert 1 <= tx.execute(calls).scalar_one() <= 10
@@ -334,9 +343,9 @@ def test_what_waits_is_known_by_its_key(app: App, tx: Connection) -> None:
     app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
     app.queues.send(tx, LOW, [{"type": kind, "payload": {"orderId": "low"}}], LEASE)
     app.queues.send(tx, OUTBOUND, [{"type": kind, "payload": {"orderId": "astray"}}], timedelta())
-    app.queues.bury(tx, [letter(key="dead")])
+    dead_letter.send(tx, app.queues, [letter(key="dead")])
 
-    keys = tx.execute(app.queues.waiting(job(app))).scalars().all()
+    keys = tx.execute(inspect.waiting_keys(app.queues, job(app))).scalars().all()
 
     assert sorted(key for key in keys if key) == ["astray", "low", "one", "three", "two"]
 
@@ -365,14 +374,15 @@ def test_what_waits_is_found_beside_any_rubbish(app: App, raw: str | None) -> No
     send(app, "ORDER_EXPIRE_DP", {"orderId": "good"})
 
     with app.database.transaction() as tx:
-        keys = tx.execute(app.queues.waiting(job(app))).scalars().all()
+        keys = tx.execute(inspect.waiting_keys(app.queues, job(app))).scalars().all()
 
     assert {key for key in keys if key} == {"good"}
 
 
 def test_what_is_buried_is_known_by_its_key(app: App, tx: Connection) -> None:
-    app.queues.bury(
+    dead_letter.send(
         tx,
+        app.queues,
         [
             letter(key="one"),
             letter(key="one"),
@@ -381,7 +391,7 @@ def test_what_is_buried_is_known_by_its_key(app: App, tx: Connection) -> None:
         ],
     )
 
-    assert tx.execute(app.queues.buried(job(app))).scalars().all() == ["one"]
+    assert tx.execute(inspect.dead_keys(app.queues, job(app))).scalars().all() == ["one"]
 
 
 def test_what_is_given_back_is_as_though_it_had_not_been_read(app: App) -> None:
@@ -433,18 +443,21 @@ def test_the_dead_are_kept_whole(queues: Queues, tx: Connection, body: str | Non
     """L2: with body, error and everything else that a person needs; SQL NULL stays none."""
     one = letter(body=body, error='it\'s "out" of 100%s range: 東京', sweep_id="s1")
 
-    (msg_id,) = queues.bury(tx, [one])
+    (msg_id,) = dead_letter.send(tx, queues, [one])
 
-    assert queues.dead_letters(tx) == [replace(one, msg_id=msg_id)]
+    assert dead_letter.read(tx, queues) == [replace(one, msg_id=msg_id)]
 
 
 def test_the_dead_come_by_id_the_oldest_first(queues: Queues, tx: Connection) -> None:
-    first, second, third = queues.bury(tx, [letter(key=key) for key in "abc"])
+    first, second, third = dead_letter.send(tx, queues, [letter(key=key) for key in "abc"])
 
-    assert [one.key for one in queues.dead_letters(tx)] == ["a", "b", "c"]
-    assert [one.msg_id for one in queues.dead_letters(tx, [third, first, 999])] == [first, third]
-    assert queues.dead_letters(tx, [999]) == []
-    assert second not in {one.msg_id for one in queues.dead_letters(tx, [first])}
+    assert [one.key for one in dead_letter.read(tx, queues)] == ["a", "b", "c"]
+    assert [one.msg_id for one in dead_letter.read(tx, queues, [third, first, 999])] == [
+        first,
+        third,
+    ]
+    assert dead_letter.read(tx, queues, [999]) == []
+    assert second not in {one.msg_id for one in dead_letter.read(tx, queues, [first])}
 
 
 def test_depths_tell_ready_in_flight_and_delayed_apart(app: App) -> None:
@@ -455,7 +468,7 @@ def test_depths_tell_ready_in_flight_and_delayed_apart(app: App) -> None:
         app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
         app.queues.send(tx, HIGH, [{"type": "D", "retryCount": 2}], timedelta())
     with app.database.transaction() as tx:
-        depths = app.queues.depths(tx)
+        depths = inspect.depths(tx, app.queues)
 
     normal, high = depths[QUEUE], depths[HIGH]
     assert (normal.ready, normal.in_flight, normal.delayed) == (1, 1, 1)
@@ -477,21 +490,21 @@ def test_the_oldest_ready_is_as_old_as_its_sending(app: App, connection: Connect
         )
     )
     with app.database.transaction() as tx:
-        depth = app.queues.depths(tx)[QUEUE]
+        depth = inspect.depths(tx, app.queues)[QUEUE]
 
     assert 100 <= depth.oldest_ready_seconds < 130
 
 
 def test_the_dead_in_two_numbers(app: App, connection: Connection) -> None:
     with app.database.transaction() as tx:
-        assert app.queues.dead_depth(tx) == (0, 0)
-        app.queues.bury(tx, [letter(), letter()])
+        assert inspect.dead_depth(tx, app.queues) == (0, 0)
+        dead_letter.send(tx, app.queues, [letter(), letter()])
     connection.execute(
         text(f"update pgmq.q_{DEAD} set enqueued_at = now() - interval '60 s' where msg_id = 1")
     )
 
     with app.database.transaction() as tx:
-        count, seconds = app.queues.dead_depth(tx)
+        count, seconds = inspect.dead_depth(tx, app.queues)
 
     assert count == 2
     assert 60 <= seconds < 90
@@ -504,7 +517,7 @@ def test_purging_empties_one_queue_and_says_how_many(app: App) -> None:
     with app.database.transaction() as tx:
         assert app.queues.purge(tx, QUEUE) == 2
         assert app.queues.purge(tx, QUEUE) == 0
-        assert app.queues.missing(tx) == []
+        assert missing_queues(tx, app.queues) == []
 
     assert (len(messages(app, QUEUE)), len(messages(app, LOW))) == (0, 1)
     assert dead_letters(app) == []
@@ -525,7 +538,7 @@ def test_pgmq_is_installed_where_it_is_missing(bare_database_url: str) -> None:
 
         assert pgmq_version(tx) == version
         queues = Queues("first")
-        queues.create(tx)
+        create_queues(tx, queues)
         assert len(queues.send(tx, "first", [{"n": 1}], timedelta())) == 1
 
 

@@ -19,10 +19,10 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
+from sweeper.batch import Tally
 from sweeper.errors import ClockSkewedError, DatabaseUnusableError
 from sweeper.postgres.clock import now
-from sweeper.sweep.scan import Found
-from sweeper.worker.completer import Tally
+from sweeper.sweep.scan import ScanResult
 from tests.support.verbs import (
     DAY,
     HIGH,
@@ -72,7 +72,7 @@ def bury(app: App, order: str) -> None:
 def test_a_sweep_of_an_empty_shop_finds_nothing(app: App) -> None:
     report = sweep(app)
 
-    nothing = Found(found=0, enqueued=0, already_queued=0, dead=0, braked=0, anomalies=0)
+    nothing = ScanResult(found=0, enqueued=0, already_queued=0, dead=0, braked=0, anomalies=0)
     assert report.rules == {"expire_dp": nothing, "auto_refund": nothing}
     assert report.jobs == Tally()
 
@@ -90,7 +90,7 @@ def test_every_row_that_is_found_is_accounted_for(app: App, shop: Shop) -> None:
 
     found = scan(app)
 
-    assert found == Found(found=7, enqueued=4, already_queued=2, dead=1, braked=0, anomalies=1)
+    assert found == ScanResult(found=7, enqueued=4, already_queued=2, dead=1, braked=0, anomalies=1)
     assert {message.body["payload"].get("orderId") for message in messages(app)} == {
         queued,
         None,
@@ -104,7 +104,9 @@ def test_a_second_scan_queues_nothing_again(app: App, shop: Shop) -> None:
     shop.order(age=HOUR)
     scan(app)
 
-    assert scan(app) == Found(found=1, enqueued=0, already_queued=1, dead=0, braked=0, anomalies=0)
+    assert scan(app) == ScanResult(
+        found=1, enqueued=0, already_queued=1, dead=0, braked=0, anomalies=0
+    )
     assert len(messages(app)) == 1
 
 
@@ -158,7 +160,9 @@ def test_what_is_dead_is_not_queued_again(app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR)
     bury(app, order)
 
-    assert scan(app) == Found(found=1, enqueued=0, already_queued=0, dead=1, braked=0, anomalies=0)
+    assert scan(app) == ScanResult(
+        found=1, enqueued=0, already_queued=0, dead=1, braked=0, anomalies=0
+    )
     assert messages(app) == []
     assert [letter.key for letter in dead_letters(app)] == [order]
 
@@ -170,7 +174,9 @@ def test_what_is_dead_and_waits_again_counts_once(app: App, shop: Shop) -> None:
     bury(app, order)
     send(app, TYPE, {"orderId": order})
 
-    assert scan(app) == Found(found=1, enqueued=0, already_queued=1, dead=0, braked=0, anomalies=0)
+    assert scan(app) == ScanResult(
+        found=1, enqueued=0, already_queued=1, dead=0, braked=0, anomalies=0
+    )
 
 
 @frozen_clock
@@ -216,7 +222,7 @@ def test_the_brake_holds_above_the_limit_and_not_at_it(
     with capture_logs() as lines:
         found = scan(app, limit=limit)
 
-    assert found == Found(
+    assert found == ScanResult(
         found=3, enqueued=enqueued, already_queued=0, dead=0, braked=braked, anomalies=0
     )
     assert len(messages(app)) == enqueued
@@ -234,7 +240,7 @@ def test_the_brake_counts_what_is_due_and_not_what_is_new(app: App, shop: Shop) 
 
     found = scan(app, limit=2)
 
-    assert found == Found(found=3, enqueued=0, already_queued=2, dead=0, braked=1, anomalies=0)
+    assert found == ScanResult(found=3, enqueued=0, already_queued=2, dead=0, braked=1, anomalies=0)
 
 
 @frozen_clock
@@ -270,7 +276,7 @@ def test_a_dry_run_changes_nothing(app: App, shop: Shop, connection: Connection)
 
     report = sweep(app, dry_run=True)
 
-    assert report.rules["expire_dp"] == Found(
+    assert report.rules["expire_dp"] == ScanResult(
         found=3,
         enqueued=2,
         already_queued=1,
@@ -279,7 +285,7 @@ def test_a_dry_run_changes_nothing(app: App, shop: Shop, connection: Connection)
         anomalies=0,
         keys=(orders[0], orders[2]),
     )
-    assert report.rehearsed
+    assert report.dry_run
     assert report.as_json()["rules"]["expire_dp"]["orders"] == [orders[0], orders[2]]
     assert report.jobs == Tally()
     assert [shop.row("Order", order) for order in orders] == before
@@ -320,8 +326,8 @@ def test_the_books_know_of_every_scan(app: App, shop: Shop, connection: Connecti
     counts = ("found", "enqueued", "already_queued", "dead", "braked", "anomalies")
     assert tuple(row[name] for name in counts) == (1, 1, 0, 0, 0, 1)
     assert row["ok"]
-    assert str(row["id"]) == report.request.sweep_id
-    assert [message.body["sweepId"] for message in messages(app)] == [report.request.sweep_id]
+    assert str(row["id"]) == report.options.sweep_id
+    assert [message.body["sweepId"] for message in messages(app)] == [report.options.sweep_id]
 
 
 @frozen_clock
@@ -377,7 +383,7 @@ def test_a_scan_waits_for_another_and_sees_what_it_sent(
         text("select pgmq.send(cast(:queue as text), cast(:body as jsonb))"),
         {"queue": QUEUE, "body": body},
     )
-    found: list[Found] = []
+    found: list[ScanResult] = []
 
     second = Thread(target=lambda: found.append(scan(app)))
     second.start()

@@ -33,7 +33,7 @@ frozen_clock = pytest.mark.usefixtures("frozen")
 
 @frozen_clock
 def test_an_empty_shop_is_at_rest(app: App) -> None:
-    status = app.reader.read().as_json()
+    status = app.status_reader.read().as_json()
 
     assert status["at"] == "2026-01-31T12:00:00.000Z"
     nothing = {
@@ -64,7 +64,7 @@ def test_queues_show_what_waits_and_what_is_under_way(app: App) -> None:
         app.queues.read(tx, [QUEUE], lease=timedelta(seconds=30), quantity=1)
         app.queues.send(tx, QUEUE, [{"type": TYPE}], timedelta(seconds=30))
 
-    depth = app.reader.read().queues[QUEUE]
+    depth = app.status_reader.read().queues[QUEUE]
 
     assert (depth.ready, depth.in_flight, depth.delayed) == (1, 1, 1)
     assert depth.oldest_ready == {"msg_id": second, "type": TYPE, "retry_count": 2}
@@ -77,7 +77,7 @@ def test_rubbish_at_the_head_of_a_queue_is_shown(app: App, raw: str | None) -> N
     """The read model must stand what the queue may hold."""
     msg_id = send_raw(app, raw)
 
-    depth = app.reader.read().queues[QUEUE]
+    depth = app.status_reader.read().queues[QUEUE]
 
     assert depth.ready == 1
     assert depth.oldest_ready == {"msg_id": msg_id, "type": None, "retry_count": None}
@@ -94,7 +94,7 @@ def test_overdue_is_asked_of_the_orders_and_not_of_the_queues(app: App, shop: Sh
     shop.order(status="awaiting_validation", age=30 * HOUR, paid_ago=26 * HOUR)
     shop.order(status="awaiting_validation", age=30 * HOUR)
 
-    rules = app.reader.read().rules
+    rules = app.status_reader.read().rules
 
     unpaid, unanswered = rules["expire_dp"], rules["auto_refund"]
     assert (unpaid.overdue, unpaid.oldest_overdue_seconds, unpaid.anomalies) == (2, 600, 1)
@@ -107,14 +107,14 @@ def test_overdue_follows_the_setting(open_app: OpenApp, shop: Shop) -> None:
     shop.order(age=40 * MINUTE)
     app = open_app(rules__expire_dp__older_than="45m")
 
-    assert app.reader.read().rules["expire_dp"].overdue == 0
+    assert app.status_reader.read().rules["expire_dp"].overdue == 0
 
 
 @frozen_clock
 def test_a_rule_shows_its_last_sweep(app: App) -> None:
     sweep(app, "expire_dp")
 
-    rules = app.reader.read().rules
+    rules = app.status_reader.read().rules
 
     assert rules["expire_dp"].last_sweep_at == "2026-01-31T12:00:00.000Z"
     assert rules["expire_dp"].last_sweep_ok is True
@@ -130,10 +130,10 @@ def test_a_brake_that_holds_is_shown_until_a_sweep_goes_well(
         shop.order(age=HOUR)
 
     sweep(app, "expire_dp", limit=1)
-    held = app.reader.read().rules["expire_dp"]
+    held = app.status_reader.read().rules["expire_dp"]
     frozen.tick(MINUTE)
     sweep(app, "expire_dp", limit=2)
-    answered = app.reader.read().rules["expire_dp"]
+    answered = app.status_reader.read().rules["expire_dp"]
 
     assert (held.overdue, held.last_sweep_ok) == (2, False)
     assert (answered.overdue, answered.last_sweep_ok) == (0, True)
@@ -151,7 +151,7 @@ def test_the_dead_are_counted_with_the_age_of_the_first(app: App, connection: Co
         text(f"update pgmq.q_{DEAD} set enqueued_at = now() - interval '1 h' where msg_id = 1")
     )
 
-    dead = app.reader.read().dead
+    dead = app.status_reader.read().dead
 
     assert dead.count == 2
     assert 3600 <= dead.oldest_seconds < 3660
@@ -160,7 +160,7 @@ def test_the_dead_are_counted_with_the_age_of_the_first(app: App, connection: Co
 def test_the_database_is_shown_as_it_is(app: App, connection: Connection) -> None:
     server = connection.execute(text("select current_setting('server_version')")).scalar_one()
 
-    database = app.reader.read().database
+    database = app.status_reader.read().database
 
     assert database.server == server
     assert database.pgmq

@@ -148,7 +148,7 @@ def test_status_counts_in_utc(open_app: OpenApp, shop: Shop, database_url: str, 
     four_orders(shop)
     shop.order(age=31 * MINUTE)
     with living_in("database", zone, database_url):
-        status = open_app().reader.read()
+        status = open_app().status_reader.read()
 
     unpaid, unanswered = status.rules["expire_dp"], status.rules["auto_refund"]
     assert (unpaid.overdue, unpaid.oldest_overdue_seconds) == (2, 60.0)

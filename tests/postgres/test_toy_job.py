@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from sweeper.app import App
-from sweeper.sweep.scan import Found
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
+from sweeper.sweep.scan import ScanResult
 from tests.support.verbs import HOUR, NOW, QUEUE, OpenApp, messages, scan, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -118,7 +118,7 @@ def test_a_job_with_a_rule_works_from_one_new_file(lockers: App) -> None:
 
     found = scan(lockers, "forgotten")
 
-    assert found == Found(found=1, enqueued=1, already_queued=0, dead=0, braked=0, anomalies=0)
+    assert found == ScanResult(found=1, enqueued=1, already_queued=0, dead=0, braked=0, anomalies=0)
     (message,) = messages(lockers, QUEUE)
     assert message.body["payload"] == {"parcelId": "forgotten"}
     report = sweep(lockers)
@@ -134,7 +134,7 @@ def test_its_rule_is_in_settings_and_status(lockers: App) -> None:
     lock_in(lockers, "forgotten", hours=50)
 
     rule = lockers.settings.rules["forgotten"]
-    status = lockers.reader.read().rules
+    status = lockers.status_reader.read().rules
 
     assert (rule.enabled, rule.every * 12, rule.older_than) == (True, HOUR, 48 * HOUR)
     assert status.keys() == {"forgotten"}

@@ -20,7 +20,7 @@ from sweeper import redact
 from sweeper.app import App
 from sweeper.errors import SettingsError
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.stats import Stats
 from sweeper.web.server import Web
 from tests.support.verbs import (
     HOUR,
@@ -73,7 +73,7 @@ def work(app: App, site: Site, shop: Shop) -> None:
     shop.order(age=HOUR)
     shop.order(age=HOUR)
     doomed = shop.order(age=HOUR)
-    app.desk.observe = site.counters.observe
+    app.completer.observe = site.counters.observe
     with broken(app, "Order", f"new.id = '{doomed}'"):
         send(app, "ORDER_EXPIRE_DP", {"orderId": doomed}, maxRetries=0)
         site.counters.add(sweep(app).jobs)
@@ -184,10 +184,10 @@ def test_a_service_that_does_not_work_is_unhealthy(app: App) -> None:
 def test_a_loop_that_hangs_is_not_alive(app: App) -> None:
     nothing = timedelta()
     health = Health({}, HOUR, {"watch": nothing}, nothing)
-    web = Web(app, Counters(), health, lambda: None)
+    web = Web(app, Stats(), health, lambda: None)
     web.open()
     try:
-        site = Site(str(web.address), Counters(), health, Event())
+        site = Site(str(web.address), Stats(), health, Event())
         assert (503, ["watch"]) == (
             site.get("/livez").status,
             site.get("/livez").document["hanging"],
@@ -592,7 +592,7 @@ def test_a_port_that_is_taken_is_a_fault_of_the_settings(open_app: OpenApp) -> N
     """Exit code 78, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        web = Web(open_app(web__port=port), Counters(), Health({}, HOUR, {}, HOUR), lambda: None)
+        web = Web(open_app(web__port=port), Stats(), Health({}, HOUR, {}, HOUR), lambda: None)
         with pytest.raises(SettingsError, match="cannot be had") as fault:
             web.open()
 
@@ -604,7 +604,7 @@ def test_the_sweep_goes_on_without_a_page_where_that_is_allowed(open_app: OpenAp
     with socket.create_server(("127.0.0.1", 0)) as other, capture_logs() as lines:
         port = other.getsockname()[1]
         app = open_app(web__port=port, web__required=False)
-        web = Web(app, Counters(), Health({}, HOUR, {}, HOUR), lambda: None)
+        web = Web(app, Stats(), Health({}, HOUR, {}, HOUR), lambda: None)
         web.open()
         web.close()
 
@@ -637,7 +637,7 @@ def test_the_service_serves_its_page_within_its_memory(
             until(lambda: opened.search(log.read_text()))
             found = opened.search(log.read_text())
             assert found
-            site = Site(found[1], Counters(), Health({}, HOUR, {}, HOUR), Event())
+            site = Site(found[1], Stats(), Health({}, HOUR, {}, HOUR), Event())
             until(lambda: metrics(site)["sweeper_jobs_total", "done"] == 2)
             told = metrics(site)
             for path in READING:

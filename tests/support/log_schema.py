@@ -7,11 +7,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from sweeper import redact
+from sweeper import catalog, redact
 from sweeper.cli import event_reference
-from sweeper.events import Event
+from sweeper.event import Event
 
-SCHEMA = event_reference.schema()
+EVENTS = catalog.load("jobs").events
+SCHEMA = event_reference.schema(EVENTS)
 
 _times = FormatChecker(formats=())
 _validators = {

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, text
 
 from sweeper import Outside
 from sweeper.app import App
-from sweeper.queue.dead_letter_queue import Choice
-from sweeper.queue.pgmq import DeadLetter
+from sweeper.batch import Tally
+from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.sweep.runner import Report
-from sweeper.sweep.scan import Found
-from sweeper.worker.completer import Tally
+from sweeper.sweep.scan import ScanResult
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 STORED_NOW = NOW.replace(tzinfo=None)  # as the platform's columns hold it
@@ -62,7 +62,7 @@ def sweep(app: App, *rules: str, limit: int | None = None, **options: Any) -> Re
     return app.sweep().run(chosen, limit=limit or app.settings.safety.max_per_sweep, **options)
 
 
-def scan(app: App, rule: str = "expire_dp", **options: Any) -> Found:
+def scan(app: App, rule: str = "expire_dp", **options: Any) -> ScanResult:
     """Make the first half of a pass, for one rule."""
     return sweep(app, rule, scan_only=True, **options).rules[rule]
 
@@ -120,7 +120,7 @@ def make_visible(app: App) -> None:
 
 def dead_letters(app: App, **choice: Any) -> list[DeadLetter]:
     """Return the dead letters, the oldest first."""
-    return app.graveyard.find(Choice(**choice))
+    return app.dead_letter_queue.find(DeadLetterFilter(**choice))
 
 
 def rows(connection: Connection, table: str, order_by: str = "1") -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from sweeper.app import App
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Counters
+from sweeper.monitoring.stats import Stats
 from sweeper.web.server import Web
 
 TOKEN = "kunci-kunci"  # noqa: S105 -- nobody else has such a door
@@ -40,7 +40,7 @@ class Site:
     """
 
     address: str
-    counters: Counters
+    counters: Stats
     health: Health
     woken: Event
 
@@ -78,7 +78,7 @@ class Site:
 def served(app: App, *, healthy: bool = True) -> Iterator[Site]:
     """Serve *app*'s page for a while; a healthy service has scanned and read a moment ago."""
     hour = timedelta(hours=1)
-    counters, woken = Counters(), Event()
+    counters, woken = Stats(), Event()
     health = Health(dict.fromkeys(app.rules, hour), hour, {}, hour)
     if healthy:
         health.read()

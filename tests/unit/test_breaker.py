@@ -1,16 +1,16 @@
 """An outage opens the breaker, growing pauses follow, and one call closes it."""
 
-from sweeper.outbound.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, Breaker
+from sweeper.outbound.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, CircuitBreaker
 
 
-def broken(breaker: Breaker, now: float, times: int = PATIENCE) -> Breaker:
+def broken(breaker: CircuitBreaker, now: float, times: int = PATIENCE) -> CircuitBreaker:
     for _ in range(times):
         breaker.failed(now)
     return breaker
 
 
 def test_a_failure_or_two_are_no_outage() -> None:
-    breaker = broken(Breaker(), 0.0, PATIENCE - 1)
+    breaker = broken(CircuitBreaker(), 0.0, PATIENCE - 1)
 
     assert (0.0, None) == (breaker.left(0.0), breaker.since)
 
@@ -21,21 +21,21 @@ def test_an_outage_is_noticed_before_a_job_has_used_up_its_executions() -> None:
 
 
 def test_failures_in_a_row_open_it() -> None:
-    breaker = broken(Breaker(), 7.0)
+    breaker = broken(CircuitBreaker(), 7.0)
 
     assert (FIRST_PAUSE, 7.0) == (breaker.left(7.0), breaker.since)
     assert 0.0 == breaker.left(7.0 + FIRST_PAUSE)
 
 
 def test_a_success_between_them_begins_the_count_anew() -> None:
-    breaker = broken(Breaker(), 0.0, PATIENCE - 1)
+    breaker = broken(CircuitBreaker(), 0.0, PATIENCE - 1)
     breaker.succeeded(0.0)
 
     assert 0.0 == broken(breaker, 0.0, PATIENCE - 1).left(0.0)
 
 
 def test_what_is_fatal_opens_it_at_once() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.failed(0.0, fatal=True)
 
     assert FIRST_PAUSE == breaker.left(0.0)
@@ -43,14 +43,14 @@ def test_what_is_fatal_opens_it_at_once() -> None:
 
 def test_calls_that_were_under_way_change_nothing() -> None:
     """Eight calls fail together: that is one outage and not eight; and a late success no end."""
-    breaker = broken(Breaker(), 0.0, PATIENCE + 8)
+    breaker = broken(CircuitBreaker(), 0.0, PATIENCE + 8)
     breaker.succeeded(0.1)
 
     assert FIRST_PAUSE - 1 == breaker.left(1.0)
 
 
 def test_the_pauses_grow() -> None:
-    breaker, now, pauses = broken(Breaker(), 0.0), 0.0, []
+    breaker, now, pauses = broken(CircuitBreaker(), 0.0), 0.0, []
     for _ in range(9):
         pauses.append(breaker.left(now))
         now += pauses[-1]
@@ -61,7 +61,7 @@ def test_the_pauses_grow() -> None:
 
 
 def test_one_success_after_the_pause_closes_it() -> None:
-    breaker = broken(Breaker(), 0.0)
+    breaker = broken(CircuitBreaker(), 0.0)
     breaker.failed(FIRST_PAUSE)
     breaker.succeeded(100.0)
 
@@ -70,7 +70,7 @@ def test_one_success_after_the_pause_closes_it() -> None:
 
 
 def test_it_holds_as_long_as_it_is_asked_to() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.hold(0.0, 60.0)
     breaker.hold(1.0, 10.0)
 
@@ -78,7 +78,7 @@ def test_it_holds_as_long_as_it_is_asked_to() -> None:
 
 
 def test_being_asked_to_wait_does_not_make_the_next_pause_longer() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.hold(0.0, 60.0)
     breaker.failed(60.0)
 

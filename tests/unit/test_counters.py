@@ -1,12 +1,12 @@
 """What a process counts, and how it is spread."""
 
-from sweeper.monitoring.stats import HANDLING, Counters, Spread
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
+from sweeper.monitoring.stats import HANDLING, Histogram, Stats
 
 
 def test_a_spread_counts_up_to_each_bound_and_beyond() -> None:
     """The bound itself belongs to its bucket, as Prometheus has it."""
-    spread = Spread((1.0, 2.0))
+    spread = Histogram((1.0, 2.0))
     for seconds, times in ((0.5, 1), (1.0, 2), (1.5, 3), (9.0, 4)):
         spread.add(seconds, times)
 
@@ -14,7 +14,7 @@ def test_a_spread_counts_up_to_each_bound_and_beyond() -> None:
 
 
 def test_steps_are_counted_in() -> None:
-    counters = Counters()
+    counters = Stats()
     counters.add(Tally(done=3, skipped=1, retried=2))
     counters.add(Tally(done=1, dead=1, postponed=5))
 
@@ -22,12 +22,12 @@ def test_steps_are_counted_in() -> None:
 
 
 def test_before_the_first_job_the_average_is_nothing() -> None:
-    assert 0.0 == Counters().average_ms
+    assert 0.0 == Stats().average_ms
 
 
 def test_the_average_is_over_all_types() -> None:
-    counters = Counters()
-    counters.handling = {"A": Spread(HANDLING), "B": Spread(HANDLING)}
+    counters = Stats()
+    counters.handling = {"A": Histogram(HANDLING), "B": Histogram(HANDLING)}
     counters.handling["A"].add(0.010, 3)
     counters.handling["B"].add(0.050)
 
@@ -35,7 +35,7 @@ def test_the_average_is_over_all_types() -> None:
 
 
 def test_scans_are_counted_by_rule_and_outcome() -> None:
-    counters = Counters()
+    counters = Stats()
     for outcome in ("ok", "ok", "failed"):
         counters.scanned("expire_dp", outcome)
 

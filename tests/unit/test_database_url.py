@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from sweeper.errors import SettingsError
-from sweeper.postgres.database import Database, understood, unusable
+from sweeper.postgres.database import Database
+from sweeper.postgres.errors import unusable
+from sweeper.postgres.url import parse_url
 
 # Every character that some password generator likes, and every one that means something in a URL.
 ODD_PASSWORDS = [
@@ -31,7 +33,7 @@ ODD_PASSWORDS = [
 
 def connecting(url: str) -> dict[str, Any]:
     """Return what the driver is told."""
-    made, _, _ = understood(url)
+    made, _, _ = parse_url(url)
     _, told = made.get_dialect()().create_connect_args(made)
     return dict(told)
 
@@ -40,7 +42,7 @@ def connecting(url: str) -> dict[str, Any]:
     "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"]
 )
 def test_every_spelling_of_the_scheme_means_this_driver(scheme: str) -> None:
-    url, _, _ = understood(f"{scheme}://sari:rahasia@db.example.com:5432/jastip")
+    url, _, _ = parse_url(f"{scheme}://sari:rahasia@db.example.com:5432/jastip")
 
     assert "postgresql+psycopg" == url.drivername
 
@@ -157,7 +159,7 @@ def test_an_address_is_a_host_and_perhaps_a_port(address: str, host: str, port: 
     [("", None), ("?schema=shop", "shop"), ("?schema=%22Shop%22", '"Shop"'), ("?schema=", None)],
 )
 def test_the_schema_is_understood(query: str, schema: str | None) -> None:
-    assert schema == understood(f"postgresql://sari@db/jastip{query}")[1]
+    assert schema == parse_url(f"postgresql://sari@db/jastip{query}")[1]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_the_schema_is_understood(query: str, schema: str | None) -> None:
     ],
 )
 def test_a_pooler_is_known_by_its_flag_or_its_port(rest: str, *, pooled: bool) -> None:
-    assert pooled == understood(f"postgresql://sari@{rest}")[2]
+    assert pooled == parse_url(f"postgresql://sari@{rest}")[2]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_a_pooler_is_known_by_its_flag_or_its_port(rest: str, *, pooled: bool) -
 def test_what_is_no_postgres_url_is_refused_without_repeating_it(url: str) -> None:
     """L11: no URL with a password ever reaches an error."""
     with pytest.raises(SettingsError, match="begins with postgresql://") as caught:
-        understood(url)
+        parse_url(url)
 
     assert "rahasia" not in _told(caught.value)
 
@@ -197,7 +199,7 @@ def test_what_is_no_postgres_url_is_refused_without_repeating_it(url: str) -> No
 @pytest.mark.parametrize("port", ["rahasia", "54x2", "-1", "5432:rahasia"])
 def test_a_port_that_is_no_number_is_refused_without_repeating_it(port: str) -> None:
     with pytest.raises(SettingsError, match="names a port that is no number") as caught:
-        understood(f"postgresql://sari:rahasia@db:{port}/jastip")
+        parse_url(f"postgresql://sari:rahasia@db:{port}/jastip")
 
     assert "rahasia" not in _told(caught.value)
 
@@ -211,7 +213,7 @@ def test_a_server_that_does_not_answer_is_told_without_the_password(place: str) 
     with pytest.raises(OperationalError) as caught, database.glance():
         pass
 
-    told = str(unusable(caught.value, database))
+    told = str(unusable(caught.value, database.url))
     assert told.startswith("database at 127.0.0.1:1: ")
     assert "rahasia" not in told
 

@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sweeper.cli import event_reference
-from sweeper.events import CATALOGUE, Event
-from tests.support.log_schema import SCHEMA, faults
+from sweeper.event import Event
+from tests.support.log_schema import EVENTS, SCHEMA, faults
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ LINE: dict[str, Any] = {
     "error": "5 reads ended without a verdict",
 }
 
-each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in CATALOGUE])
+each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in EVENTS])
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_schema_is_one() -> None:
 
 @each
 def test_every_field_has_a_kind_and_a_meaning(event: Event) -> None:
-    read = [event_reference.understood(words) for words in event.fields.values()]
+    read = [event_reference.parse_field(words) for words in event.fields.values()]
 
     assert [] == [kind for kind, _, _ in read if kind not in event_reference.KINDS]
     assert all(meaning for _, _, meaning in read)
@@ -59,9 +59,9 @@ def test_every_field_has_a_kind_and_a_meaning(event: Event) -> None:
 def test_a_field_is_of_one_kind_in_every_event() -> None:
     """Else a log store that indexes by name drops the lines that come second."""
     kinds = defaultdict(set)
-    for event in CATALOGUE:
+    for event in EVENTS:
         for name, words in event.fields.items():
-            kinds[name].add(event_reference.KINDS[event_reference.understood(words)[0]]["type"])
+            kinds[name].add(event_reference.KINDS[event_reference.parse_field(words)[0]]["type"])
 
     assert {} == {name: found for name, found in kinds.items() if len(found) > 1}
 
@@ -76,7 +76,7 @@ def test_a_field_is_of_one_kind_in_every_event() -> None:
     ],
 )
 def test_a_field_is_read_as_it_is_written(words: str, read: tuple[str, bool, str]) -> None:
-    assert read == event_reference.understood(words)
+    assert read == event_reference.parse_field(words)
 
 
 def test_a_line_as_promised_is_accepted() -> None:

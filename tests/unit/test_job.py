@@ -9,19 +9,10 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import Connection, Select, select
 
-from sweeper.job import (
-    Batch,
-    Fate,
-    Job,
-    JobType,
-    Lane,
-    Message,
-    Outside,
-    Payload,
-    Priority,
-    Section,
-    Verdict,
-)
+from sweeper.batch import Batch, Decision
+from sweeper.job import Job, JobType, Lane, Message, Outside, Payload, Priority, Section
+from sweeper.ledger import Outcome
+from sweeper.retry import DeadReason
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -81,26 +72,26 @@ def batch(*keys: str, send: Sent | None = None) -> Batch[Parcel]:
     return Batch(tx, NOW, NOW, jobs(*keys), {Harbour: Harbour(cranes=4)}, send or Sent())
 
 
-def verdicts(judged: Batch[Parcel]) -> list[tuple[Fate, str | None]]:
-    return [(verdict.fate, verdict.reason) for verdict in map(judged.verdict, judged.jobs)]
+def verdicts(judged: Batch[Parcel]) -> list[tuple[Outcome, str | None]]:
+    return [(one.outcome, one.reason) for one in map(judged.decision, judged.jobs)]
 
 
 def test_what_the_handler_does_not_name_is_done() -> None:
-    assert [(Fate.DONE, None)] == verdicts(batch("a"))
+    assert [(Outcome.DONE, None)] == verdicts(batch("a"))
 
 
 @pytest.mark.parametrize(
     ("claims", "fate"),
     [
-        ({"a": True}, (Fate.DONE, None)),
-        ({"a": False}, (Fate.POSTPONED, "row locked")),
-        ({}, (Fate.SKIPPED, "not due")),
-        ({"b": True}, (Fate.SKIPPED, "not due")),
+        ({"a": True}, (Outcome.DONE, None)),
+        ({"a": False}, (Outcome.POSTPONED, "row locked")),
+        ({}, (Outcome.SKIPPED, "not due")),
+        ({"b": True}, (Outcome.SKIPPED, "not due")),
     ],
     ids=["ours", "held by somebody else", "nobody's", "only another's"],
 )
 def test_a_job_is_judged_by_what_became_of_its_row(
-    claims: dict[str, bool], fate: tuple[Fate, str | None]
+    claims: dict[str, bool], fate: tuple[Outcome, str | None]
 ) -> None:
     """L3: an order paid or deleted meanwhile is left alone, its message is finished."""
     judged = batch("a")
@@ -116,8 +107,8 @@ def test_of_several_messages_for_one_row_the_first_did_it() -> None:
 
     judged.claimed({"a": True, "b": True})
 
-    again = (Fate.SKIPPED, "duplicate")
-    assert [(Fate.DONE, None), (Fate.DONE, None), again, again] == verdicts(judged)
+    again = (Outcome.SKIPPED, "duplicate")
+    assert [(Outcome.DONE, None), (Outcome.DONE, None), again, again] == verdicts(judged)
 
 
 def test_of_several_messages_for_a_locked_row_all_wait() -> None:
@@ -125,7 +116,7 @@ def test_of_several_messages_for_a_locked_row_all_wait() -> None:
 
     judged.claimed({"a": False})
 
-    assert [(Fate.POSTPONED, "row locked")] * 2 == verdicts(judged)
+    assert [(Outcome.POSTPONED, "row locked")] * 2 == verdicts(judged)
 
 
 def test_each_job_of_a_batch_is_judged_by_its_own_row() -> None:
@@ -133,24 +124,24 @@ def test_each_job_of_a_batch_is_judged_by_its_own_row() -> None:
 
     judged.claimed({"free": True, "locked": False})
 
-    expected = [Fate.SKIPPED, Fate.DONE, Fate.POSTPONED]
+    expected = [Outcome.SKIPPED, Outcome.DONE, Outcome.POSTPONED]
     assert expected == [fate for fate, _ in verdicts(judged)]
 
 
 @pytest.mark.parametrize(
     ("say", "fate"),
     [
-        (Batch.skip, Fate.SKIPPED),
-        (Batch.postpone, Fate.POSTPONED),
-        (Batch.reject, Fate.REJECTED),
+        (Batch.skip, Outcome.SKIPPED),
+        (Batch.postpone, Outcome.POSTPONED),
+        (Batch.reject, Outcome.DEAD),
     ],
 )
-def test_a_verdict_names_one_job_and_its_reason(say: Any, fate: Fate) -> None:
+def test_a_verdict_names_one_job_and_its_reason(say: Any, fate: Outcome) -> None:
     judged = batch("a", "b")
 
     say(judged, judged.jobs[1], "because")
 
-    assert [(Fate.DONE, None), (fate, "because")] == verdicts(judged)
+    assert [(Outcome.DONE, None), (fate, "because")] == verdicts(judged)
 
 
 def test_the_last_verdict_on_a_job_holds() -> None:
@@ -159,7 +150,9 @@ def test_the_last_verdict_on_a_job_holds() -> None:
     judged.skip(judged.jobs[0], "first")
     judged.reject(judged.jobs[0], "then")
 
-    assert Verdict(Fate.REJECTED, "then") == judged.verdict(judged.jobs[0])
+    assert Decision(Outcome.DEAD, "then", death=DeadReason.REJECTED) == judged.decision(
+        judged.jobs[0]
+    )
 
 
 def test_the_keys_of_a_batch_are_each_there_once_in_order() -> None:

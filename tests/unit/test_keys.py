@@ -3,7 +3,7 @@
 import pytest
 
 from sweeper.web.rate_limit import Bucket
-from sweeper.web.sessions import SESSION, Keys
+from sweeper.web.sessions import SESSION, Sessions
 
 TOKEN = "kunci-kunci"  # noqa: S105 -- nobody else has such a door
 
@@ -13,18 +13,18 @@ TOKEN = "kunci-kunci"  # noqa: S105 -- nobody else has such a door
     [(TOKEN, True), ("", False), (f"{TOKEN} ", False), ("kunci-ß\udcff", False)],
 )
 def test_only_the_token_is_accepted(given: str, accepted: bool) -> None:  # noqa: FBT001 -- expected
-    assert accepted is Keys(TOKEN).accept(given)
+    assert accepted is Sessions(TOKEN).accept(given)
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_without_a_token_nothing_is_accepted(nothing: str | None) -> None:
-    keys = Keys(nothing)
+    keys = Sessions(nothing)
 
     assert (False, False) == (keys.exist, keys.accept(""))
 
 
 def test_a_session_is_good_for_its_time() -> None:
-    keys = Keys(TOKEN)
+    keys = Sessions(TOKEN)
     session = keys.session(now=1_000)
 
     assert [True, True, False] == [
@@ -34,23 +34,23 @@ def test_a_session_is_good_for_its_time() -> None:
 
 @pytest.mark.parametrize("forged", ["", ".", "9999999999.0.", "9999999999.ß.ß"])
 def test_a_forged_session_is_none(forged: str) -> None:
-    assert False is Keys(TOKEN).admit(forged, now=0)
+    assert False is Sessions(TOKEN).admit(forged, now=0)
 
 
 def test_a_session_cannot_be_made_longer() -> None:
-    keys = Keys(TOKEN)
+    keys = Sessions(TOKEN)
     started, _, rest = keys.session(now=1_000).partition(".")
 
     assert False is keys.admit(f"{int(started) + 60}.{rest}", now=1_000)
 
 
 def test_a_session_ends_with_its_process() -> None:
-    assert False is Keys(TOKEN).admit(Keys(TOKEN).session(now=0), now=0)
+    assert False is Sessions(TOKEN).admit(Sessions(TOKEN).session(now=0), now=0)
 
 
 def test_a_seal_is_for_one_session() -> None:
     """CSRF: a form that was made for one session is no form of another."""
-    keys = Keys(TOKEN)
+    keys = Sessions(TOKEN)
     mine, other = keys.session(now=0), keys.session(now=0)
 
     assert (True, False) == (

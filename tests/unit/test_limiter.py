@@ -4,26 +4,26 @@ import math
 
 import pytest
 
-from sweeper.outbound.rate_limiter import Limiter
+from sweeper.outbound.rate_limiter import RateLimiter
 
 
-def taken(limiter: Limiter, now: float, count: int) -> list[float]:
+def taken(limiter: RateLimiter, now: float, count: int) -> list[float]:
     return [round(limiter.take(now), 6) for _ in range(count)]
 
 
 def test_slots_are_evenly_spaced() -> None:
-    assert [0.0, 0.1, 0.2, 0.3] == taken(Limiter(10), 100.0, 4)
+    assert [0.0, 0.1, 0.2, 0.3] == taken(RateLimiter(10), 100.0, 4)
 
 
 def test_a_lull_is_not_saved_up() -> None:
-    limiter = Limiter(10)
+    limiter = RateLimiter(10)
     limiter.take(100.0)
 
     assert [0.0, 0.1, 0.2] == taken(limiter, 200.0, 3)
 
 
 def test_who_comes_late_takes_the_next_slot_of_the_row() -> None:
-    limiter = Limiter(10)
+    limiter = RateLimiter(10)
     taken(limiter, 100.0, 3)
 
     assert [0.25] == taken(limiter, 100.05, 1)
@@ -31,17 +31,17 @@ def test_who_comes_late_takes_the_next_slot_of_the_row() -> None:
 
 @pytest.mark.parametrize(("rate", "free"), [(10, 6), (200, 101), (2, 2), (1, 2), (0.1, 2)])
 def test_slots_are_handed_out_for_half_a_second_or_for_one_gap(rate: float, free: int) -> None:
-    assert free == Limiter(rate).free(100.0, most=1_000)
+    assert free == RateLimiter(rate).free(100.0, most=1_000)
 
 
 def test_no_more_are_free_than_are_wanted() -> None:
-    assert (3, 0) == (Limiter(10).free(100.0, most=3), Limiter(10).free(100.0, most=0))
+    assert (3, 0) == (RateLimiter(10).free(100.0, most=3), RateLimiter(10).free(100.0, most=0))
 
 
 @pytest.mark.parametrize("rate", [0.1, 1, 3, 10, 200])
 def test_once_all_slots_are_past_there_is_one_again(rate: float) -> None:
     """Else a lane with nothing under way would stand still."""
-    limiter, now = Limiter(rate), 100.0
+    limiter, now = RateLimiter(rate), 100.0
     for _ in range(20):
         while limiter.free(now, most=1_000):
             last = limiter.take(now)
@@ -53,7 +53,7 @@ def test_once_all_slots_are_past_there_is_one_again(rate: float) -> None:
 @pytest.mark.parametrize("rate", [1, 10, 200])
 def test_the_rate_is_reached_and_never_exceeded(rate: float) -> None:
     """DOMAIN 6: whoever takes a slot whenever one is free makes *rate* calls a second."""
-    limiter, calls, now = Limiter(rate), list[float](), 0.0
+    limiter, calls, now = RateLimiter(rate), list[float](), 0.0
     while now < 60:
         for _ in range(limiter.free(now, most=64)):
             calls.append(now + limiter.take(now))
@@ -64,7 +64,7 @@ def test_the_rate_is_reached_and_never_exceeded(rate: float) -> None:
 
 
 def test_without_a_limit_every_slot_is_now() -> None:
-    limiter = Limiter(math.inf)
+    limiter = RateLimiter(math.inf)
 
     assert 500 == limiter.free(100.0, most=500)
     assert [0.0] * 500 == taken(limiter, 100.0, 500)

@@ -14,8 +14,8 @@ import structlog
 from freezegun import freeze_time
 
 from sweeper import events, logs
+from sweeper.event import INSTANCE
 from sweeper.events import LIBRARY_LOGGED
-from sweeper.ledger import INSTANCE
 from tests.support import log_schema
 
 
@@ -52,14 +52,14 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_a_line_begins_with_what_every_line_has(pipe: io.StringIO) -> None:
-    events.DATABASE_RECOVERED.tell(seconds=1.5)
+    events.DATABASE_RECOVERED.log(seconds=1.5)
 
     (line,) = lines(pipe)
     assert ["timestamp", "level", "event", "instance", "seconds"] == list(line)
 
 
 def test_a_line_says_what_happened_and_where(pipe: io.StringIO) -> None:
-    events.DATABASE_RECOVERED.tell(seconds=1.5)
+    events.DATABASE_RECOVERED.log(seconds=1.5)
 
     (line,) = lines(pipe)
     line.pop("timestamp")
@@ -77,7 +77,7 @@ def test_the_time_of_a_line_is_utc(pipe: io.StringIO, monkeypatch: pytest.Monkey
     monkeypatch.setenv("TZ", "Asia/Jakarta")
     before = datetime.now(UTC)
 
-    events.DATABASE_RECOVERED.tell(seconds=1.5)
+    events.DATABASE_RECOVERED.log(seconds=1.5)
 
     (line,) = lines(pipe)
     at = datetime.fromisoformat(line["timestamp"])
@@ -87,7 +87,7 @@ def test_the_time_of_a_line_is_utc(pipe: io.StringIO, monkeypatch: pytest.Monkey
 
 def test_the_time_of_a_line_is_the_clock_s(pipe: io.StringIO) -> None:
     with freeze_time("2026-01-31T12:00:00.123456Z"):
-        events.DATABASE_RECOVERED.tell(seconds=1.5)
+        events.DATABASE_RECOVERED.log(seconds=1.5)
 
     (line,) = lines(pipe)
     assert "2026-01-31T12:00:00.123456Z" == line["timestamp"]
@@ -174,14 +174,14 @@ def test_a_traceback_on_a_terminal_shows_no_local_variable() -> None:
 
 
 def test_a_text_of_two_lines_stays_on_its_line(pipe: io.StringIO) -> None:
-    events.DATABASE_LOST.tell(error="first\nsecond")
+    events.DATABASE_LOST.log(error="first\nsecond")
 
     (line,) = lines(pipe)
     assert "first\nsecond" == line["error"]
 
 
 def test_a_value_that_is_no_json_is_written_as_text(pipe: io.StringIO) -> None:
-    events.DATABASE_LOST.tell(error=timedelta(seconds=2))
+    events.DATABASE_LOST.log(error=timedelta(seconds=2))
 
     (line,) = lines(pipe)
     assert "0:00:02" == line["error"]
@@ -234,7 +234,7 @@ def test_machines_get_json_and_people_get_text(
     somewhere = stream()
     logs.set_up("info", form, somewhere)
 
-    events.DATABASE_RECOVERED.tell(seconds=1.5)
+    events.DATABASE_RECOVERED.log(seconds=1.5)
 
     assert as_json == somewhere.getvalue().startswith("{")
     assert "database.recovered" in somewhere.getvalue()
@@ -244,7 +244,7 @@ def test_a_pipe_gets_no_colours() -> None:
     stream = io.StringIO()
     logs.set_up("info", "console", stream)
 
-    events.DATABASE_RECOVERED.tell(seconds=1.5)
+    events.DATABASE_RECOVERED.log(seconds=1.5)
 
     assert "\x1b" not in stream.getvalue()
 
@@ -252,6 +252,6 @@ def test_a_pipe_gets_no_colours() -> None:
 def test_set_up_twice_a_line_is_still_one_line(pipe: io.StringIO) -> None:
     logs.set_up("info", "auto", pipe)
 
-    events.DATABASE_RECOVERED.tell(seconds=1.5)
+    events.DATABASE_RECOVERED.log(seconds=1.5)
 
     assert 1 == len(lines(pipe))

@@ -6,19 +6,19 @@ from time import monotonic
 import pytest
 
 from sweeper.web import cache
-from sweeper.web.cache import Shared
+from sweeper.web.cache import SingleFlight
 
 
 def test_one_reading_serves_all_who_ask_within_a_moment() -> None:
     taken = iter(range(9))
-    shared = Shared(lambda: next(taken))
+    shared = SingleFlight(lambda: next(taken))
 
     assert [0, 0, 0] == [shared.get() for _ in range(3)]
 
 
 def test_after_a_change_everybody_reads_anew() -> None:
     taken = iter(range(9))
-    shared = Shared(lambda: next(taken))
+    shared = SingleFlight(lambda: next(taken))
     shared.get()
     shared.forget()
 
@@ -31,7 +31,7 @@ def test_what_a_reading_raised_is_raised_for_everybody() -> None:
     def fail() -> None:
         raise next(taken)
 
-    shared = Shared(fail)
+    shared = SingleFlight(fail)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="first"):
             shared.get()
@@ -48,7 +48,7 @@ def test_a_long_reading_goes_on_alone_and_is_not_begun_twice(
         go_on.wait(10)
         return "read"
 
-    shared = Shared(slow)
+    shared = SingleFlight(slow)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             shared.get()
@@ -61,7 +61,7 @@ def test_a_long_reading_goes_on_alone_and_is_not_begun_twice(
 def test_what_took_long_is_good_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MOMENT", 0.0)
     taken = iter(range(9))
-    shared = Shared(lambda: (Event().wait(0.2), next(taken))[1])
+    shared = SingleFlight(lambda: (Event().wait(0.2), next(taken))[1])
     began = monotonic()
     while shared.get() == 0:
         Event().wait(0.05)

@@ -130,7 +130,7 @@ def written(form: str, said: str, secrets: Iterable[str] = ()) -> str:
     """Return what comes out of the whole pipe, ours and a library's, with and without an error."""
     stream = io.StringIO()
     logs.set_up("debug", form, stream, secrets)
-    events.DATABASE_LOST.tell(error=said)
+    events.DATABASE_LOST.log(error=said)
     structlog.get_logger("sweeper").info(said, deep=[{said: (said, {"error": Exception(said)})}])
     library = logging.getLogger("some.library")
     library.info("it said %s of %r", said, said)
@@ -337,7 +337,7 @@ def test_the_lines_are_still_valid_by_the_schema() -> None:
     stream = io.StringIO()
     logs.set_up("info", "json", stream, ["started"])
 
-    events.SERVICE_STOPPING.tell(signal="SIGTERM 081234567890")
+    events.SERVICE_STOPPING.log(signal="SIGTERM 081234567890")
     logging.getLogger("x").warning("0812-3456-7890")
 
     told = log_schema.lines(stream.getvalue())

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from sweeper.cli import output
 from sweeper.monitoring.status import Dead, Overdue, Server, Status
-from sweeper.queue.pgmq import Depth
+from sweeper.queue.inspect import Depth
 
 
 def readings() -> Iterator[Status | str]:

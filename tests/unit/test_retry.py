@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from sweeper.errors import RejectedError, SweeperError
-from sweeper.retry import Backoff, Dead, Reason, Retry, judge
+from sweeper.retry import Backoff, Dead, DeadReason, Retry, judge
 
 BACKOFF = Backoff((timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5)))
 
@@ -16,8 +16,8 @@ BACKOFF = Backoff((timedelta(seconds=5), timedelta(seconds=30), timedelta(minute
         (1, Retry(timedelta(seconds=5))),
         (2, Retry(timedelta(seconds=30))),
         (3, Retry(timedelta(minutes=5))),
-        (4, Dead(Reason.EXHAUSTED)),
-        (5, Dead(Reason.EXHAUSTED)),
+        (4, Dead(DeadReason.EXHAUSTED)),
+        (5, Dead(DeadReason.EXHAUSTED)),
     ],
 )
 def test_three_retries_are_four_executions(attempt: int, fate: Retry | Dead) -> None:
@@ -33,7 +33,7 @@ def test_two_retries_are_three_executions() -> None:
     expected = [
         Retry(timedelta(seconds=5)),
         Retry(timedelta(seconds=30)),
-        Dead(Reason.EXHAUSTED),
+        Dead(DeadReason.EXHAUSTED),
     ]
     assert expected == fates
 
@@ -41,7 +41,7 @@ def test_two_retries_are_three_executions() -> None:
 def test_without_retries_the_first_error_is_the_last() -> None:
     actual = judge(1, RuntimeError(), max_retries=0, backoff=BACKOFF)
 
-    assert Dead(Reason.EXHAUSTED) == actual
+    assert Dead(DeadReason.EXHAUSTED) == actual
 
 
 def test_past_the_last_delay_the_last_one_holds() -> None:
@@ -54,7 +54,7 @@ def test_past_the_last_delay_the_last_one_holds() -> None:
 def test_what_the_handler_rejects_is_dead_at_once(attempt: int) -> None:
     actual = judge(attempt, RejectedError("no such text"), max_retries=3, backoff=BACKOFF)
 
-    assert Dead(Reason.REJECTED) == actual
+    assert Dead(DeadReason.REJECTED) == actual
 
 
 def test_other_errors_of_ours_are_retried_like_anybody_elses() -> None:
@@ -81,4 +81,4 @@ def test_without_jitter_the_delay_is_exact() -> None:
 
 def test_the_reasons_are_the_contract() -> None:
     """The command line, the log and the dead letters spell them so."""
-    assert {"exhausted", "invalid", "unknown_type", "crashed", "rejected"} == set(Reason)
+    assert {"exhausted", "invalid", "unknown_type", "crashed", "rejected"} == set(DeadReason)

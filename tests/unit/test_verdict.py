@@ -7,7 +7,7 @@ from sqlalchemy import literal, select
 
 from sweeper.exports import Figure
 from sweeper.monitoring.status import Dead, Overdue, Server, Status
-from sweeper.queue.pgmq import Depth
+from sweeper.queue.inspect import Depth
 from sweeper.web.summary import Number, judged, numbers
 
 QUIET = Overdue(0, 0.0, 0, "2026-01-31T12:00:00.000Z", last_sweep_ok=True)

@@ -10,8 +10,15 @@ import pytest
 
 from sweeper import catalog
 from sweeper.job import Job, Message
-from sweeper.queue.wire import Crowd, Unreadable, afresh, again, understood, written
-from sweeper.retry import Reason
+from sweeper.queue.wire import (
+    MalformedMessage,
+    MultiKeyMessage,
+    encode,
+    parse,
+    reset_body,
+    retry_body,
+)
+from sweeper.retry import DeadReason
 
 TYPES = catalog.load("jobs").jobs
 SENT_AT = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)
@@ -98,11 +105,11 @@ def platforms(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (body | changes).items() if value is not ...}
 
 
-def read_raw(raw: str | None) -> Job[Any] | Crowd | Unreadable:
-    return understood(replace(MESSAGE, raw=raw), TYPES, max_retries=3)
+def read_raw(raw: str | None) -> Job[Any] | MultiKeyMessage | MalformedMessage:
+    return parse(replace(MESSAGE, raw=raw), TYPES, max_retries=3)
 
 
-def read(body: object) -> Job[Any] | Crowd | Unreadable:
+def read(body: object) -> Job[Any] | MultiKeyMessage | MalformedMessage:
     return read_raw(json.dumps(body))
 
 
@@ -112,15 +119,15 @@ def job(body: object) -> Job[Any]:
     return found
 
 
-def crowd(body: object) -> Crowd:
+def crowd(body: object) -> MultiKeyMessage:
     found = read(body)
-    assert isinstance(found, Crowd)
+    assert isinstance(found, MultiKeyMessage)
     return found
 
 
-def refused(raw: str | None) -> Unreadable:
+def refused(raw: str | None) -> MalformedMessage:
     found = read_raw(raw)
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, MalformedMessage)
     return found
 
 
@@ -188,7 +195,7 @@ def test_a_string_that_holds_json_is_opened(body: object) -> None:
 
 
 def test_it_is_opened_once_only() -> None:
-    assert Reason.INVALID == refused(json.dumps(json.dumps(json.dumps(platforms())))).reason
+    assert DeadReason.INVALID == refused(json.dumps(json.dumps(json.dumps(platforms())))).reason
 
 
 def test_what_was_opened_is_sent_on_as_an_object() -> None:
@@ -315,7 +322,7 @@ def test_each_of_several_messages_is_read_as_a_job_again() -> None:
 def test_a_body_of_another_shape_is_invalid(raw: str | None, error: str) -> None:
     found = refused(raw)
 
-    assert (Reason.INVALID, error) == (found.reason, found.error)
+    assert (DeadReason.INVALID, error) == (found.reason, found.error)
 
 
 @pytest.mark.parametrize(
@@ -329,14 +336,14 @@ def test_a_body_of_another_shape_is_invalid(raw: str | None, error: str) -> None
 def test_a_payload_that_its_type_refuses_is_invalid(kind: str, payload: object) -> None:
     found = refused(json.dumps(platforms(type=kind, payload=payload)))
 
-    assert Reason.INVALID == found.reason
+    assert DeadReason.INVALID == found.reason
 
 
 @pytest.mark.parametrize("kind", ["", "ORDER_LOST", "order_expire_dp", " ORDER_EXPIRE_DP"])
 def test_a_type_that_nobody_exports_is_unknown(kind: str) -> None:
     found = refused(json.dumps(platforms(type=kind)))
 
-    expected = (Reason.UNKNOWN_TYPE, f"there is no job type {kind!r}")
+    expected = (DeadReason.UNKNOWN_TYPE, f"there is no job type {kind!r}")
     assert expected == (found.reason, found.error)
 
 
@@ -346,14 +353,14 @@ def test_a_type_that_nobody_exports_is_unknown(kind: str) -> None:
 def test_a_number_that_cannot_be_written_back_is_invalid(number: str) -> None:
     raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "n": {number}}}}}'
 
-    assert Reason.INVALID == refused(raw).reason
+    assert DeadReason.INVALID == refused(raw).reason
 
 
 @pytest.mark.parametrize("number", ["1e400", "9" * 5000], ids=["1e400", "digits"])
 def test_not_even_in_a_string_that_holds_json(number: str) -> None:
     raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "n": {number}}}}}'
 
-    assert Reason.INVALID == refused(json.dumps(raw)).reason
+    assert DeadReason.INVALID == refused(json.dumps(raw)).reason
 
 
 @pytest.mark.parametrize("once_more", [False, True], ids=["plain", "in a string"])
@@ -362,7 +369,7 @@ def test_nesting_without_an_end_is_invalid(opening: str, closing: str, *, once_m
     deep = opening * 100_000 + "1" + closing * 100_000
     raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "deep": {deep}}}}}'
 
-    assert Reason.INVALID == refused(json.dumps(raw) if once_more else raw).reason
+    assert DeadReason.INVALID == refused(json.dumps(raw) if once_more else raw).reason
 
 
 @pytest.mark.parametrize("letter", ["\0", chr(0xD800), chr(0xDFFF)], ids=["NUL", "high", "low"])
@@ -377,7 +384,7 @@ def test_a_letter_that_postgres_cannot_hold_is_invalid(
 
     found = refused(json.dumps(json.dumps(body) if whole else body))
 
-    assert Reason.INVALID == found.reason
+    assert DeadReason.INVALID == found.reason
 
 
 def test_a_backslash_before_u0000_is_text_like_any_other() -> None:
@@ -431,10 +438,14 @@ def test_whatever_stands_anywhere_gets_an_answer_that_can_be_sent_on(
 ) -> None:
     match read(shape(value)):
         case Job() as found:
-            bodies: tuple[Any, ...] = (found.body, again(found, "boom"), afresh(found.body))
-        case Crowd(bodies=bodies):
+            bodies: tuple[Any, ...] = (
+                found.body,
+                retry_body(found, "boom"),
+                reset_body(found.body),
+            )
+        case MultiKeyMessage(bodies=bodies):
             pass
-        case Unreadable(error=error):
+        case MalformedMessage(error=error):
             bodies = (error,)
 
     for body in bodies:
@@ -446,21 +457,19 @@ def test_whatever_stands_anywhere_gets_an_answer_that_can_be_sent_on(
 
 
 def test_a_new_body_has_the_platforms_five_keys() -> None:
-    body = written(
-        TYPES["ORDER_EXPIRE_DP"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=3
-    )
+    body = encode(TYPES["ORDER_EXPIRE_DP"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=3)
 
     assert platforms() == body
 
 
 def test_a_new_body_has_the_limit_of_its_type() -> None:
-    body = written(TYPES["STOCK_RELEASE"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=3)
+    body = encode(TYPES["STOCK_RELEASE"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=3)
 
     assert 2 == body["maxRetries"]
 
 
 def test_what_is_written_is_read_back() -> None:
-    body = written(
+    body = encode(
         TYPES["ORDER_AUTO_REFUND"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=9
     )
 
@@ -478,13 +487,13 @@ def test_a_retried_body_counts_one_more_and_says_why() -> None:
     found = job(platforms(retryCount=1, sweepId="s1"))
 
     expected = platforms(retryCount=2, sweepId="s1", lastError="RuntimeError: boom")
-    assert expected == again(found, "RuntimeError: boom")
+    assert expected == retry_body(found, "RuntimeError: boom")
 
 
 def test_the_time_of_creation_survives_every_retry() -> None:
     body = platforms()
     for _ in range(3):
-        body = again(job(body), "boom")
+        body = retry_body(job(body), "boom")
 
     assert (CREATED_AT, 3) == (body["createdAt"], body["retryCount"])
 
@@ -492,13 +501,13 @@ def test_the_time_of_creation_survives_every_retry() -> None:
 @pytest.mark.parametrize("told", [..., None, 7, {}], ids=["missing", "null", "number", "object"])
 def test_without_a_time_of_creation_a_body_was_created_when_it_was_sent(told: object) -> None:
     """ISO 8601, milliseconds, Z, as the platform's worker reads it."""
-    body = again(job(platforms(createdAt=told)), "boom")
+    body = retry_body(job(platforms(createdAt=told)), "boom")
 
     assert "2026-01-31T12:00:00.123Z" == body["createdAt"]
 
 
 def test_counts_of_a_wrong_type_are_written_as_numbers() -> None:
-    body = again(job(platforms(retryCount="1", maxRetries="many")), "boom")
+    body = retry_body(job(platforms(retryCount="1", maxRetries="many")), "boom")
 
     assert (2, 3) == (body["retryCount"], body["maxRetries"])
 
@@ -506,4 +515,4 @@ def test_counts_of_a_wrong_type_are_written_as_numbers() -> None:
 def test_a_revived_body_begins_anew_and_forgets_the_error() -> None:
     body = platforms(retryCount=4, lastError="boom", traceId="t1")
 
-    assert platforms(traceId="t1") == afresh(body)
+    assert platforms(traceId="t1") == reset_body(body)

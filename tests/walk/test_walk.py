@@ -11,8 +11,8 @@ from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON as CANCELLED
 from jobs.whatsapp.texts import rendered
 from sweeper.app import App
-from sweeper.sweep.scan import Found
-from sweeper.worker.completer import Tally
+from sweeper.batch import Tally
+from sweeper.sweep.scan import ScanResult
 from tests.support.verbs import (
     HOUR,
     MINUTE,
@@ -27,8 +27,8 @@ from tests.support.verbs import (
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
-NOTHING = Found(found=0, enqueued=0, already_queued=0, dead=0, braked=0, anomalies=0)
-ONE = Found(found=1, enqueued=1, already_queued=0, dead=0, braked=0, anomalies=0)
+NOTHING = ScanResult(found=0, enqueued=0, already_queued=0, dead=0, braked=0, anomalies=0)
+ONE = ScanResult(found=1, enqueued=1, already_queued=0, dead=0, braked=0, anomalies=0)
 
 
 def test_an_order_whose_down_payment_never_comes(
@@ -55,7 +55,7 @@ def test_an_order_whose_down_payment_never_comes(
             "retryCount": 0,
             "maxRetries": 3,
             "createdAt": "2026-01-31T12:30:00.000Z",
-            "sweepId": found.request.sweep_id,
+            "sweepId": found.options.sweep_id,
         }
     ]
     assert shop.row("Order", order) == placed
@@ -90,7 +90,7 @@ def test_an_order_whose_down_payment_never_comes(
         ("NOTIFICATION_SEND_WHATSAPP", order, "done"),
     ]
     assert {row["sweep_id"] for row in rows(connection, "sweeper.job_log")} == {
-        found.request.sweep_id,
+        found.options.sweep_id,
         None,
     }
 
@@ -98,7 +98,7 @@ def test_an_order_whose_down_payment_never_comes(
     again = sweep(app)
     assert again.rules == {"expire_dp": NOTHING, "auto_refund": NOTHING}
     assert again.jobs == Tally()
-    status = app.reader.read()
+    status = app.status_reader.read()
     for depth in status.queues.values():
         assert (depth.ready, depth.in_flight, depth.delayed) == (0, 0, 0)
     assert asdict(status.dead) == {"count": 0, "oldest_seconds": 0}

@@ -1,0 +1,113 @@
+"""`sweeper dead`: list dead letters, show them, retry them, drop them."""
+
+from typing import Annotated
+
+import typer
+
+from sweeper.cli import output
+from sweeper.cli.session import Json, open_app
+from sweeper.errors import UsageError
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Ids from `dead list`.")]
+Type = Annotated[str | None, typer.Option("--type", help="Only this job type.")]
+Reason = Annotated[
+    str | None, typer.Option(help="Only: exhausted, invalid, unknown_type, crashed, rejected.")
+]
+Fingerprint = Annotated[str | None, typer.Option(help="Only errors with this fingerprint.")]
+Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+COMMANDS = typer.Typer(help="Look at dead letters, retry them, drop them.", no_args_is_help=True)
+
+
+@COMMANDS.command("list")
+def list_dead(
+    context: typer.Context,
+    type_: Type = None,
+    reason: Reason = None,
+    fingerprint: Fingerprint = None,
+    as_json: Json = False,
+) -> None:
+    """List dead letters, the oldest first."""
+    with open_app(context) as app:
+        app.check()
+        found = app.dead_letter_queue.find(DeadLetterFilter((), type_, reason, fingerprint))
+    if as_json:
+        output.document([letter.as_json() for letter in found])
+    else:
+        output.letters(found)
+
+
+@COMMANDS.command("show")
+def show_dead(
+    context: typer.Context,
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids from `dead list`.")],
+    as_json: Json = False,
+) -> None:
+    """Show dead letters whole, with body and error."""
+    with open_app(context) as app:
+        app.check()
+        found = app.dead_letter_queue.find(DeadLetterFilter(ids))
+    shown = [letter.as_json() for letter in found]
+    if as_json:
+        output.document(shown)
+    else:
+        for letter in shown:
+            output.out.print_json(data=letter)
+
+
+@COMMANDS.command("retry")
+def retry_dead(
+    context: typer.Context,
+    ids: Ids = None,
+    type_: Type = None,
+    reason: Reason = None,
+    fingerprint: Fingerprint = None,
+    everything: Everything = False,
+    as_json: Json = False,
+) -> None:
+    """Send dead letters again, each with a clean count."""
+    wanted = _filter(ids, type_, reason, fingerprint, everything=everything)
+    with open_app(context) as app:
+        app.check()
+        taken = app.dead_letter_queue.retry(wanted)
+    _print_taken("retried", [letter.msg_id for letter in taken], as_json=as_json)
+
+
+@COMMANDS.command("drop")
+def drop_dead(
+    context: typer.Context,
+    ids: Ids = None,
+    type_: Type = None,
+    reason: Reason = None,
+    fingerprint: Fingerprint = None,
+    everything: Everything = False,
+    as_json: Json = False,
+) -> None:
+    """Delete dead letters; an order that is still due is found again by the next scan."""
+    wanted = _filter(ids, type_, reason, fingerprint, everything=everything)
+    with open_app(context) as app:
+        app.check()
+        taken = app.dead_letter_queue.drop(wanted)
+    _print_taken("dropped", [letter.msg_id for letter in taken], as_json=as_json)
+
+
+def _filter(
+    ids: list[int] | None,
+    type_: str | None,
+    reason: str | None,
+    fingerprint: str | None,
+    *,
+    everything: bool,
+) -> DeadLetterFilter:
+    if not (ids or type_ or reason or fingerprint or everything):
+        message = "say which: ids, --type, --reason, --fingerprint or --all"
+        raise UsageError(message)
+    return DeadLetterFilter(ids or (), type_, reason, fingerprint)
+
+
+def _print_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
+    if as_json:
+        output.document({verb: ids})
+    else:
+        typer.echo(f"{len(ids)} dead letters {verb}")

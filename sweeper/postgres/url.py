@@ -1,0 +1,50 @@
+"""Database URLs as the platform writes them, with Prisma's own parameters."""
+
+from urllib.parse import parse_qsl, unquote
+
+from psycopg.pq import Conninfo
+from sqlalchemy import URL
+
+from sweeper.errors import SettingsError
+
+_LIBPQ = frozenset(option.keyword.decode() for option in Conninfo.get_defaults()) - {"options"}
+
+
+def parse_url(url: str) -> tuple[URL, str | None, bool]:
+    """Return *url* as SQLAlchemy's, the schema that it names, and whether a pooler is behind it.
+
+    Prisma's parameters are understood or dropped; a password may hold any character.
+    Raises SettingsError, without the password, for what is no Postgres URL.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        message = "database.url is no Postgres URL; it begins with postgresql://"
+        raise SettingsError(message)
+    credentials, _, place = rest.rpartition("@")
+    location, _, query = place.partition("?")
+    address, _, name = location.partition("/")
+    user, _, password = credentials.partition(":")
+    host, port = _host_and_port(address)
+    asked = dict(parse_qsl(query))
+    parameters = {key: value for key, value in asked.items() if key in _LIBPQ}
+    made = URL.create(
+        "postgresql+psycopg",
+        unquote(user) or None,
+        unquote(password) or None,
+        host,
+        port,
+        unquote(name) or None,
+        parameters,
+    )
+    pooled = asked.get("pgbouncer") == "true" or port == 6543  # noqa: PLR2004 -- Supabase's pooler
+    return made, asked.get("schema"), pooled
+
+
+def _host_and_port(address: str) -> tuple[str | None, int | None]:
+    host, separator, port = unquote(address).rpartition(":")
+    if not separator or port.endswith("]"):
+        return unquote(address).strip("[]") or None, None
+    if not port.isdigit():
+        message = "database.url names a port that is no number"
+        raise SettingsError(message)
+    return host.strip("[]") or None, int(port)

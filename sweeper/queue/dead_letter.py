@@ -1,0 +1,164 @@
+"""A dead letter: a message that only a person brings back, and how it stands in its queue."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, Connection, Text, cast, func, select, text
+
+from sweeper.job import Job
+from sweeper.ledger import Ending, Outcome
+from sweeper.postgres.clock import iso
+from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import MalformedMessage
+from sweeper.retry import DeadReason
+
+_VOLATILE = re.compile(r"[0-9a-f-]{8,}|\d+|'[^']*'|\"[^\"]*\"")
+_SEND = text(
+    "select pgmq.send_batch(cast(:queue as text), array_agg("
+    "   cast(envelope as jsonb) || case when body is null then '{}'"
+    "     else jsonb_build_object('body', cast(body as jsonb)) end order by place"
+    " ), cast(0 as integer))"
+    " from unnest(cast(:envelopes as text[]), cast(:bodies as text[]))"
+    "   with ordinality as dead (envelope, body, place)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that only a person brings back.
+
+    attempts    -- how often it was executed
+    fingerprint -- the same for errors that differ in ids and numbers only
+    body        -- the JSON text as it came; None where it was SQL NULL
+    """
+
+    type: str | None
+    key: str | None
+    reason: DeadReason
+    error: str
+    attempts: int
+    died_at: datetime
+    queue: str
+    fingerprint: str
+    body: str | None
+    sweep_id: str | None = None
+    msg_id: int = 0
+
+    def ending(self, msg_id: int, outcome: Outcome = Outcome.DEAD) -> Ending:
+        """Return the ledger's entry that message *msg_id* died, was revived or was dropped.
+
+        A rejection's reason is the handler's own words.
+        """
+        rejected = outcome is Outcome.DEAD and self.reason is DeadReason.REJECTED
+        return Ending(
+            job_type=self.type or "",
+            key=self.key,
+            msg_id=msg_id,
+            sweep_id=self.sweep_id,
+            outcome=outcome,
+            reason=self.error if rejected else self.reason,
+            attempt=self.attempts,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `dead list --json` prints."""
+        return {
+            "msg_id": self.msg_id,
+            "type": self.type,
+            "key": self.key,
+            "reason": self.reason,
+            "error": self.error,
+            "attempts": self.attempts,
+            "died_at": self.died_at.isoformat(),
+            "body": json.loads(self.body or "null"),
+            "fingerprint": self.fingerprint,
+            "queue": self.queue,
+            "sweep_id": self.sweep_id,
+        }
+
+
+def of_job(job: Job[Any], reason: DeadReason, error: str, now: datetime) -> DeadLetter:
+    """Return the dead letter of a job that was executed for the last time."""
+    return _of_job(job, reason, error, now, attempts=job.attempt)
+
+
+def of_crashed(job: Job[Any], now: datetime) -> DeadLetter:
+    """Return the dead letter of a job that was read too often without a decision."""
+    reads = job.message.crashes
+    error = f"{reads} reads ended without a verdict: the worker was killed, or lost its lease"
+    return _of_job(job, DeadReason.CRASHED, error, now, attempts=job.retry_count + reads)
+
+
+def of_malformed(malformed: MalformedMessage, now: datetime) -> DeadLetter:
+    """Return the dead letter of a message that cannot be parsed."""
+    return DeadLetter(
+        type=malformed.type,
+        key=None,
+        reason=malformed.reason,
+        error=malformed.error,
+        attempts=0,
+        died_at=now,
+        queue=malformed.message.queue,
+        fingerprint=fingerprint(malformed.type, malformed.error),
+        body=malformed.message.raw,
+    )
+
+
+def fingerprint(type_name: str | None, error: str) -> str:
+    """Return what errors have in common that differ only in ids, numbers and quoted names."""
+    common = f"{type_name} {_VOLATILE.sub('?', error)}"
+    return hashlib.sha256(common.encode()).hexdigest()[:12]
+
+
+def send(tx: Connection, queues: Queues, letters: Sequence[DeadLetter]) -> list[int]:
+    """Send *letters* to the dead-letter queue, with their raw bodies; return their ids there."""
+    if not letters:
+        return []
+    envelopes = [json.dumps(_envelope(letter)) for letter in letters]
+    bodies = [letter.body for letter in letters]
+    parameters = {"queue": queues.dead, "envelopes": envelopes, "bodies": bodies}
+    return list(tx.execute(_SEND, parameters).scalars())
+
+
+def read(tx: Connection, queues: Queues, ids: Sequence[int] | None = None) -> list[DeadLetter]:
+    """Return the dead letters, all or those with *ids*, the oldest first."""
+    table = queues.tables[queues.dead]
+    body = cast(table.c.message["body"], Text).label("body")
+    query = select(table.c.msg_id, table.c.message.op("-")("body"), body).order_by(table.c.msg_id)
+    if ids is not None:
+        query = query.where(table.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger))))
+    return [_opened(*row) for row in tx.execute(query)]
+
+
+def _of_job(
+    job: Job[Any], reason: DeadReason, error: str, now: datetime, *, attempts: int
+) -> DeadLetter:
+    return DeadLetter(
+        type=job.type.name,
+        key=job.key,
+        reason=reason,
+        error=error,
+        attempts=attempts,
+        died_at=now,
+        queue=job.message.queue,
+        fingerprint=fingerprint(job.type.name, error),
+        body=job.message.raw,
+        sweep_id=job.sweep_id,
+    )
+
+
+def _envelope(letter: DeadLetter) -> dict[str, Any]:
+    envelope = asdict(letter) | {"died_at": iso(letter.died_at)}
+    del envelope["body"], envelope["msg_id"]
+    return envelope
+
+
+def _opened(msg_id: int, envelope: dict[str, Any], body: str | None) -> DeadLetter:
+    died_at = datetime.fromisoformat(envelope.pop("died_at"))
+    reason = DeadReason(envelope.pop("reason"))
+    return DeadLetter(**envelope, reason=reason, died_at=died_at, body=body, msg_id=msg_id)

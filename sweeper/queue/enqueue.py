@@ -1,0 +1,110 @@
+"""Enqueuing: the statement that sends one job for each row, and one job by hand."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    cast,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+
+from sweeper.errors import UsageError
+from sweeper.job import JobType, Priority
+from sweeper.postgres.clock import iso
+from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import encode, faults, retries_of, split_payload
+
+_CHUNK = 5_000  # bodies that one send_batch call holds in the server's memory
+
+
+def enqueue_statement(
+    queues: Queues,
+    job: JobType[Any],
+    rows: FromClause,
+    *,
+    now: datetime,
+    max_retries: int,
+    **own: str,
+) -> Select[Any]:
+    """Return the statement that sends one *job* for each of *rows* and counts them.
+
+    rows        -- its columns' names are payload fields; others are left out
+    max_retries -- where the job type does not say a number
+    own         -- further keys of the body, which other readers ignore
+    """
+    fields = [column for column in rows.c if column.name in job.payload.model_fields]
+    body = json_object(
+        type=literal(job.name),
+        payload=json_object(**{job.wire(column.name): column for column in fields}),
+        retryCount=literal(0),
+        maxRetries=literal(retries_of(job, max_retries)),
+        createdAt=literal(iso(now)),
+        **{key: literal(value) for key, value in own.items()},
+    )
+    place = func.row_number().over().label("place")
+    bodies = select(body.label("body"), place).select_from(rows).subquery("bodies")
+    number = bodies.c.place // _CHUNK
+    in_order = aggregate_order_by(bodies.c.body, bodies.c.place)
+    chunks = (
+        select(func.array_agg(in_order).label("chunk"))
+        .group_by(number)
+        .order_by(number)
+        .subquery("chunks")
+    )
+    send = func.pgmq.send_batch(
+        cast(queues.home(job), Text),
+        cast(chunks.c.chunk, ARRAY(JSONB)),
+        cast(0, Integer),
+    )
+    sent = select(send.label("msg_id")).select_from(chunks).subquery("sent")
+    return select(func.count()).select_from(sent)
+
+
+def validated(job: JobType[Any], payload: Any) -> Any:
+    """Return *payload* as it is sent, with only what its model knows where it names one key.
+
+    Raises UsageError for a payload that the model refuses.
+    """
+    try:
+        asked = [job.payload.model_validate(single) for single in split_payload(job, payload)]
+    except ValidationError as error:
+        message = f"{job.name} does not accept this payload: {faults(error)}"
+        raise UsageError(message) from error
+    if len(asked) > 1:
+        return payload
+    return asked[0].model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def enqueue(
+    tx: Connection,
+    queues: Queues,
+    job: JobType[Any],
+    payload: Any,
+    *,
+    now: datetime,
+    max_retries: int,
+    priority: Priority | None = None,
+    delay: timedelta = timedelta(),
+) -> tuple[int, str]:
+    """Send one job with a `validated` payload, and return its message id and queue."""
+    body = encode(job, payload, created_at=iso(now), max_retries=max_retries)
+    queue = queues.home(job, priority)
+    (msg_id,) = queues.send(tx, queue, [body], delay)
+    return msg_id, queue
+
+
+def json_object(**members: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the JSON object with these members."""
+    pairs = (part for name, value in members.items() for part in (literal(name, Text), value))
+    return func.jsonb_build_object(*pairs, type_=JSONB)

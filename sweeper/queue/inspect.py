@@ -1,0 +1,247 @@
+"""What the queues hold: their depths, who waits in them, and why dead letters died."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+
+from sweeper.job import JobType
+from sweeper.queue.enqueue import json_object
+from sweeper.queue.pgmq import Queues
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What one queue holds.
+
+    in_flight            -- invisible and already read
+    delayed              -- invisible and never read
+    oldest_ready_seconds -- the age of the ready message that was sent first; 0 without one
+    """
+
+    ready: int
+    in_flight: int
+    delayed: int
+    oldest_ready_seconds: float
+    oldest_ready: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """A live message about some key; it can be read from `visible_at` on."""
+
+    queue: str
+    msg_id: int
+    type: str
+    retry_count: str | None
+    visible_at: datetime
+    enqueued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobPosition:
+    """Where the job of some key is: in a live queue, or, with a reason, among the dead."""
+
+    key: str
+    msg_id: int
+    read_ct: int
+    visible_at: datetime
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterGroup:
+    """Dead letters that died of the same; error, ids and keys are those of the latest."""
+
+    type: str | None
+    reason: str
+    fingerprint: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    error: str
+    ids: Sequence[int]
+    keys: Sequence[str | None]
+
+
+def waiting_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
+    """Return the statement whose `key` column is every key that waits in a live queue."""
+    singles = []
+    for _, table in queues.live_tables:
+        payload = table.c.message["payload"]
+        ours = table.c.message["type"].astext == job.name
+        singles.append(select(payload[job.wire(job.key)].astext.label("key")).where(ours))
+        if job.many:
+            several = case(
+                (func.jsonb_typeof(payload[job.many]) == "array", payload[job.many]),
+                else_=cast([], JSONB),
+            )
+            key = func.jsonb_array_elements_text(several).label("key")
+            singles.append(select(key).where(ours))
+    return select(union_all(*singles).subquery("waiting").c.key).distinct()
+
+
+def dead_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
+    """Return the statement whose `key` column is every key whose job is dead."""
+    message = queues.tables[queues.dead].c.message
+    ours = message["type"].astext == job.name
+    return select(message["key"].astext.label("key")).where(ours).distinct()
+
+
+def sent_by_sweeps(queues: Queues, jobs: Sequence[JobType[Any]]) -> Select[Any]:
+    """Return the statement that counts live messages by `sweep_id`, `type` and `key`."""
+    found = []
+    for _, table in queues.live_tables:
+        body = table.c.message
+        kind = body["type"].astext
+        keys = [(kind == job.name, body["payload"][job.wire(job.key)].astext) for job in jobs]
+        found.append(
+            select(
+                body["sweepId"].astext.label("sweep_id"),
+                kind.label("type"),
+                case(*keys).label("key"),
+            ).where(body.has_key("sweepId"))
+        )
+    live = union_all(*found).subquery("messages")
+    return select(*live.c, func.count().label("messages")).group_by(*live.c)
+
+
+def messages_about(
+    tx: Connection, queues: Queues, key: str, jobs: Sequence[JobType[Any]]
+) -> list[WaitingMessage]:
+    """Return the live messages whose job is about *key*."""
+    found = []
+    for queue, table in queues.live_tables:
+        kind, payload = table.c.message["type"].astext, table.c.message["payload"]
+        fields = {job.name: payload[job.wire(job.key)].astext for job in jobs}
+        ours = case(*((kind == name, field) for name, field in fields.items()))
+        found.append(
+            select(
+                literal(queue),
+                table.c.msg_id,
+                kind,
+                table.c.message["retryCount"].astext,
+                table.c.vt,
+                table.c.enqueued_at,
+            ).where(ours == key)
+        )
+    return [WaitingMessage(*row) for row in tx.execute(union_all(*found))]
+
+
+def positions(
+    tx: Connection, queues: Queues, job: JobType[Any], keys: Sequence[str]
+) -> dict[str, JobPosition]:
+    """Return where the jobs of *keys* are, by key; what is live hides what is dead."""
+    wanted = func.any(cast(list(keys), ARRAY(Text)))
+    found = []
+    for queue, table in queues.tables.items():
+        body, dead = table.c.message, queue == queues.dead
+        key = body["key"] if dead else body["payload"][job.wire(job.key)]
+        found.append(
+            select(
+                key.astext,
+                table.c.msg_id,
+                table.c.read_ct,
+                table.c.vt,
+                body["reason"].astext if dead else null(),
+            ).where(body["type"].astext == job.name, key.astext == wanted)
+        )
+    rows = [JobPosition(*row) for row in tx.execute(union_all(*found))]
+    return {one.key: one for one in sorted(rows, key=lambda one: one.reason is None)}
+
+
+def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadLetterGroup]:
+    """Return what the dead letters died of, the most frequent cause first."""
+    table = queues.tables[queues.dead]
+    story = {
+        name: table.c.message[name].astext
+        for name in ("type", "reason", "fingerprint", "error", "key")
+    }
+    alike = (story["type"], story["reason"], story["fingerprint"])
+
+    def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        in_order = aggregate_order_by(column, table.c.msg_id.desc())
+        return func.array_agg(in_order, type_=ARRAY(column.type))
+
+    query = (
+        select(
+            *alike,
+            func.count(),
+            func.min(table.c.enqueued_at),
+            func.max(table.c.enqueued_at),
+            latest(story["error"])[1],
+            latest(table.c.msg_id)[1:5],
+            latest(story["key"])[1:5],
+        )
+        .group_by(*alike)
+        .order_by(func.count().desc(), *alike)
+        .limit(limit)
+    )
+    return [DeadLetterGroup(*row) for row in tx.execute(query)]
+
+
+def depths(tx: Connection, queues: Queues) -> dict[str, Depth]:
+    """Return what each live queue holds."""
+    rows = tx.execute(union_all(*(_depth(*pair) for pair in queues.live_tables)))
+    return {
+        row.queue: Depth(
+            row.ready,
+            row.in_flight,
+            row.delayed,
+            round(float(row.oldest_ready_seconds), 3),
+            row.oldest_ready,
+        )
+        for row in rows
+    }
+
+
+def dead_depth(tx: Connection, queues: Queues) -> tuple[int, float]:
+    """Return how many are dead, and for how many seconds the first of them has been."""
+    table = queues.tables[queues.dead]
+    age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.enqueued_at))
+    count, seconds = tx.execute(select(func.count(), func.coalesce(age, 0))).one()
+    return count, round(float(seconds), 3)
+
+
+def _depth(queue: str, table: Table) -> Select[Any]:
+    now = func.now()  # unlike clock_timestamp(), it lets an index answer
+    ready, read = table.c.vt <= now, table.c.read_ct > 0
+    oldest = func.min(table.c.enqueued_at).filter(ready)
+    first = (
+        select(
+            json_object(
+                msg_id=table.c.msg_id,
+                type=table.c.message["type"].astext,
+                retry_count=table.c.message["retryCount"],
+            )
+        )
+        .where(ready)
+        .order_by(table.c.msg_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(
+        literal(queue).label("queue"),
+        func.count().filter(ready).label("ready"),
+        func.count().filter(~ready, read).label("in_flight"),
+        func.count().filter(~ready, ~read).label("delayed"),
+        func.coalesce(func.extract("epoch", now - oldest), 0).label("oldest_ready_seconds"),
+        first.label("oldest_ready"),
+    ).select_from(table)

@@ -1,0 +1,48 @@
+"""pgmq itself: which version a database has, and how it and the queues are installed."""
+
+from sqlalchemy import Connection, text
+
+from sweeper.queue.pgmq import Queues
+
+_NAMES = text("select queue_name from pgmq.meta")
+_VERSION = text(
+    "select coalesce((select extversion from pg_extension where extname = 'pgmq'),"
+    " substring(obj_description(oid, 'pg_namespace') from '^pgmq ([^, ]+)'), 'unknown')"
+    " from pg_namespace where nspname = 'pgmq'"
+    " and to_regprocedure('pgmq.send_batch(text, jsonb[], integer)') is not null"
+)
+_OFFERED = text("select exists (select from pg_available_extensions where name = 'pgmq')")
+_CREATE = text("select pgmq.create(cast(:queue as text))")
+
+
+def missing_queues(tx: Connection, queues: Queues) -> list[str]:
+    """Return the queues that do not exist yet."""
+    existing = set(tx.execute(_NAMES).scalars())
+    return [queue for queue in queues if queue not in existing]
+
+
+def create_queues(tx: Connection, queues: Queues) -> None:
+    """Create the queues that are missing."""
+    for queue in queues:
+        tx.execute(_CREATE, {"queue": queue})
+
+
+def pgmq_version(tx: Connection) -> str | None:
+    """Return the version of pgmq, "unknown" where it does not say, None where it is missing."""
+    return tx.execute(_VERSION).scalar()
+
+
+def install_pgmq(tx: Connection) -> str:
+    """Install pgmq, as an extension where the server offers it, else from its own SQL."""
+    from pgmq.install import (  # noqa: PLC0415 -- only a new database needs it
+        get_embedded_install_sql,
+        get_embedded_sql_version,
+    )
+
+    if tx.execute(_OFFERED).scalar():
+        tx.execute(text("create extension pgmq"))
+    else:
+        tx.exec_driver_sql(get_embedded_install_sql(), execution_options={"no_parameters": True})
+        version = get_embedded_sql_version()
+        tx.execute(text(f"comment on schema pgmq is 'pgmq {version}, installed from its SQL'"))
+    return pgmq_version(tx) or "unknown"

@@ -1,0 +1,130 @@
+"""A scan as one statement: it finds, counts, brakes, enqueues, and writes the sweep's ledger row.
+
+One statement sees one moment, so its counts add up: found = enqueued + already queued + dead +
+braked. Each step is a common table expression, named here as in the statement.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    ColumnElement,
+    Text,
+    and_,
+    any_,
+    case,
+    cast,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.sql.dml import ReturningInsert
+
+from sweeper.ledger import SWEEP
+from sweeper.queue.enqueue import enqueue_statement
+from sweeper.queue.inspect import dead_keys, waiting_keys
+from sweeper.queue.pgmq import Queues
+from sweeper.rule import Rule
+
+COUNTS = ("found", "enqueued", "already_queued", "dead", "braked", "anomalies")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStatement:
+    """What the statement needs to know.
+
+    limit       -- the brake: where more rows are due, none is enqueued
+    planned     -- the keys that may be enqueued; None for all that are due
+    max_retries -- for jobs whose type does not say
+    row         -- the columns of the ledger row that are known before, `at` and `cutoff` among them
+    with_keys   -- whether to return the keys of the rows that were enqueued
+    """
+
+    queues: Queues
+    rule: Rule
+    limit: int
+    planned: Sequence[str] | None
+    max_retries: int
+    row: dict[str, Any]
+    with_keys: bool
+
+    def build(self) -> ReturningInsert[Any]:
+        """Return the statement, which returns COUNTS, and `keys` where they are wanted."""
+        due = self._due(self._rows())
+        fresh = and_(~due.c.waits, ~due.c.is_dead)
+        counts = self._counts(due, fresh)
+        held = and_(counts.c.found > self.limit, counts.c.fresh > 0)
+        chosen = (
+            select(due)
+            .where(fresh, select(~held).scalar_subquery())
+            .order_by(due.c.place)
+            .cte("chosen")
+        )
+        return self._ledger_row(counts, held, chosen)
+
+    def _rows(self) -> CTE:
+        """Select what the rule finds due, numbered: a join may lose the rule's own order."""
+        found = self.rule.due(self.row["cutoff"]).subquery("found")
+        rows = select(found, func.row_number().over().label("place"))
+        if self.planned is not None:
+            planned = cast(self.planned, ARRAY(Text))
+            rows = rows.where(found.c[self.rule.job.key] == any_(planned))
+        return rows.cte("rows")
+
+    def _due(self, rows: CTE) -> CTE:
+        """Say of each row whether its job waits in a queue, and whether it is dead."""
+        key = rows.c[self.rule.job.key]
+        waiting = waiting_keys(self.queues, self.rule.job).cte("waiting")
+        dead = dead_keys(self.queues, self.rule.job).cte("buried")
+        joined = rows.outerjoin(waiting, waiting.c.key == key).outerjoin(dead, dead.c.key == key)
+        return (
+            select(
+                *rows.c,
+                key.label("key"),
+                waiting.c.key.is_not(None).label("waits"),
+                dead.c.key.is_not(None).label("is_dead"),
+            )
+            .select_from(joined)
+            .cte("due")
+        )
+
+    def _counts(self, due: CTE, fresh: ColumnElement[bool]) -> CTE:
+        return select(
+            func.count().label("found"),
+            func.count().filter(due.c.waits).label("already_queued"),
+            func.count().filter(due.c.is_dead & ~due.c.waits).label("dead"),
+            func.count().filter(fresh).label("fresh"),
+        ).cte("counts")
+
+    def _ledger_row(
+        self, counts: CTE, held: ColumnElement[bool], chosen: CTE
+    ) -> ReturningInsert[Any]:
+        """Enqueue the chosen rows, and insert the sweep's row with the counts."""
+        sent = enqueue_statement(
+            self.queues,
+            self.rule.job,
+            chosen,
+            now=self.row["at"],
+            max_retries=self.max_retries,
+            sweepId=self.row["id"],
+        )
+        keys = select(func.array_agg(chosen.c.key)).scalar_subquery()
+        row = {name: cast(value, SWEEP.c[name].type) for name, value in self.row.items()} | {
+            "found": counts.c.found,
+            "enqueued": sent.scalar_subquery(),
+            "already_queued": counts.c.already_queued,
+            "dead": counts.c.dead,
+            "braked": case((held, counts.c.fresh), else_=0),
+            "ok": ~held,
+            "keys": func.coalesce(keys, cast([], ARRAY(Text))),
+        }
+        values = select(*row.values()).select_from(counts)
+        returned = (*COUNTS, "keys") if self.with_keys else COUNTS
+        return (
+            insert(SWEEP)
+            .from_select(list(row), values)
+            .returning(*(SWEEP.c[name] for name in returned))
+        )

@@ -1,0 +1,71 @@
+"""What became of a batch once its transaction has committed, in numbers and in the log."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sweeper import events
+from sweeper.batch import Batch, Tally
+from sweeper.job import Job
+from sweeper.ledger import Outcome
+from sweeper.queue.dead_letter import DeadLetter
+
+PAUSE = timedelta(seconds=1)
+"""How long a job rests when the database is in trouble, or another transaction holds its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What became of a batch, once its transaction has committed.
+
+    dead -- dead letters, each with its id in the dead-letter queue
+    """
+
+    batch: Batch[Any]
+    jobs: Mapping[Outcome, Sequence[Job[Any]]]
+    dead: Sequence[tuple[int, DeadLetter]]
+
+    @property
+    def tally(self) -> Tally:
+        """The outcomes in numbers."""
+        return Tally(**{outcome: len(jobs) for outcome, jobs in self.jobs.items()})
+
+    def log(self, seconds: float) -> None:
+        """Log the batch in one line, and each failure in one of its own."""
+        keys = {outcome: [job.key for job in jobs] for outcome, jobs in self.jobs.items()}
+        events.BATCH_DONE.log(
+            type=self.batch.jobs[0].type.name,
+            done=keys[Outcome.DONE],
+            skipped=keys[Outcome.SKIPPED],
+            postponed=keys[Outcome.POSTPONED],
+            duration_ms=round(seconds * 1000, 1),
+        )
+        self.log_failures()
+        self.batch.committed()
+
+    def log_failures(self) -> None:
+        """Log each job that was retried or dead-lettered."""
+        for job in self.jobs[Outcome.RETRIED]:
+            decision = self.batch.decision(job)
+            events.JOB_RETRIED.log(
+                type=job.type.name,
+                key=job.key,
+                attempt=job.attempt,
+                delay_seconds=(decision.delay or PAUSE).total_seconds(),
+                error=decision.reason or "",
+            )
+        log_dead(self.dead)
+
+
+def log_dead(dead: Iterable[tuple[int, DeadLetter]]) -> None:
+    """Log each dead letter with its id in the dead-letter queue."""
+    for msg_id, letter in dead:
+        events.JOB_DEAD.log(
+            type=letter.type,
+            key=letter.key,
+            msg_id=msg_id,
+            reason=letter.reason,
+            attempts=letter.attempts,
+            error=letter.error,
+        )
