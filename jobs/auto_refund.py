@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Index, Select, and_
 
 from jobs.notices import ORDER_MISSED, ORDER_REJECTED, announce
-from jobs.orders import OrderPayload, claim, odd, rows
-from jobs.refund_ledger import owe
-from jobs.stock import give_back
+from jobs.orders import OrderPayload, anomalous, claim, due_rows
+from jobs.refund_ledger import record_refunds
+from jobs.stock import release_stock
 from jobs.tables import ORDER
 from sweeper import Batch, JobType, Rule
 
@@ -36,12 +36,12 @@ def unanswered(cutoff: datetime) -> ColumnElement[bool]:
 
 def due(cutoff: datetime) -> Select[Any]:
     """Return the unanswered orders, the one paid first before the others."""
-    return rows(unanswered(cutoff), ORDER.c.dpPaidAt)
+    return due_rows(unanswered(cutoff), ORDER.c.dpPaidAt)
 
 
 def anomalies(cutoff: datetime) -> Select[Any]:
     """Return orders that are stuck, through nobody's fault."""
-    return odd(
+    return anomalous(
         (
             "awaiting_validation without dpPaidAt",
             and_(waiting, ORDER.c.dpPaidAt.is_(None), ORDER.c.createdAt <= cutoff),
@@ -56,8 +56,8 @@ def anomalies(cutoff: datetime) -> Select[Any]:
 def refund(batch: Batch[OrderPayload]) -> None:
     """Reject the batch in one statement; orders answered meanwhile fall out of it."""
     rejected = claim(batch, unanswered(batch.cutoff), "rejected", REASON)
-    give_back(batch, rejected)
-    owe(batch, rejected)
+    release_stock(batch, rejected)
+    record_refunds(batch, rejected)
     announce(batch, rejected, ORDER_REJECTED, ORDER_MISSED)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Index, Select, and_, or_
 
 from jobs.notices import ORDER_CANCELLED, announce
-from jobs.orders import OrderPayload, claim, odd, rows
-from jobs.stock import give_back
+from jobs.orders import OrderPayload, anomalous, claim, due_rows
+from jobs.stock import release_stock
 from jobs.tables import ORDER
 from sweeper import Batch, JobType, Rule
 
@@ -35,19 +35,19 @@ def unpaid(cutoff: datetime) -> ColumnElement[bool]:
 
 def due(cutoff: datetime) -> Select[Any]:
     """Return the unpaid orders, the oldest first."""
-    return rows(unpaid(cutoff), ORDER.c.createdAt)
+    return due_rows(unpaid(cutoff), ORDER.c.createdAt)
 
 
 def anomalies(cutoff: datetime) -> Select[Any]:
     """Return orders in which money may be, although they wait for it."""
     *waiting, _ = terms(cutoff).values()
-    return odd(("pending_dp with evidence of payment", and_(*waiting, paid)))
+    return anomalous(("pending_dp with evidence of payment", and_(*waiting, paid)))
 
 
 def expire(batch: Batch[OrderPayload]) -> None:
     """Cancel the batch in one statement; orders paid meanwhile fall out of it."""
     cancelled = claim(batch, unpaid(batch.cutoff), "cancelled", REASON)
-    give_back(batch, cancelled)
+    release_stock(batch, cancelled)
     announce(batch, cancelled, ORDER_CANCELLED)
 
 

@@ -3,7 +3,7 @@
 import typer
 
 from jobs.whatsapp.settings import WhatsappSettings
-from jobs.whatsapp.texts import rendered, texts
+from jobs.whatsapp.texts import render_text, texts
 from sweeper.cli.output import document, out
 from sweeper.cli.session import Json, open_app
 
@@ -29,7 +29,7 @@ def preview(context: typer.Context, *, as_json: Json = False) -> None:
         for key in variants:
             language, _, refund = key.partition("_")
             facts = _SAMPLE | {"dpAmount": _OWED if refund else 0}
-            shown.append((event, key, rendered(event, facts, language, section.messages)))
+            shown.append((event, key, render_text(event, facts, language, section.messages)))
     if as_json:
         document([{"event": event, "key": key, "text": text} for event, key, text in shown])
         return

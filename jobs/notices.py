@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
 from jobs.whatsapp.notification_log import notice_id_of
-from jobs.whatsapp.phones import masked
+from jobs.whatsapp.phones import mask
 from sweeper import Batch, Effect, UtcTimestamp
 
 ORDER_CANCELLED = "ORDER_CANCELLED"
@@ -107,7 +107,7 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
     )
 
 
-def told(order_id: str) -> Select[Any]:
+def notice_facts(order_id: str) -> Select[Any]:
     """Return an order's notices, for `explain`; their ids lead to them."""
     ids = [notice_id_of(literal(order_id, Text), event) for event in NOTICE_TYPES]
     what = func.concat("notice ", NOTIFICATION_LOG.c.eventType, " is ", NOTIFICATION_LOG.c.status)
@@ -115,10 +115,10 @@ def told(order_id: str) -> Select[Any]:
     return select(at, what).where(NOTIFICATION_LOG.c.id.in_(ids))
 
 
-FACTS = told
+FACTS = notice_facts
 
 
-def letters(order_ids: Sequence[str]) -> Select[Any]:
+def notices_of(order_ids: Sequence[str]) -> Select[Any]:
     """Return these orders' notices, for a dry run; their ids lead to them."""
     ids = func.unnest(cast(order_ids, ARRAY(Text))).column_valued("order_id")
     ours = union_all(*(select(notice_id_of(ids, event).label("id")) for event in NOTICE_TYPES)).cte(
@@ -142,9 +142,9 @@ def _written(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
     return {
         "order_id": after.get("order_id"),
         "event_type": after.get("eventType"),
-        "to": masked(after.get("recipientId") or ""),
+        "to": mask(after.get("recipientId") or ""),
         "status": after.get("status"),
     }
 
 
-EFFECTS = (Effect("notices", "notices", letters, _written),)
+EFFECTS = (Effect("notices", "notices", notices_of, _written),)

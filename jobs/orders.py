@@ -56,7 +56,7 @@ def claim(
     return [order_id for order_id, ours in claims.items() if ours]
 
 
-def rows(due: ColumnElement[bool], since: ColumnElement[datetime]) -> Select[Any]:
+def due_rows(due: ColumnElement[bool], since: ColumnElement[datetime]) -> Select[Any]:
     """Return the due orders as a rule tells them, the one that has waited longest first."""
     return (
         select(ORDER.c.id.label("order_id"), since.label("since"))
@@ -65,7 +65,7 @@ def rows(due: ColumnElement[bool], since: ColumnElement[datetime]) -> Select[Any
     )
 
 
-def odd(*kinds: tuple[str, ColumnElement[bool]]) -> Select[Any]:
+def anomalous(*kinds: tuple[str, ColumnElement[bool]]) -> Select[Any]:
     """Return the orders that look due and must not be touched, each with the reason."""
     return select(
         union_all(

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 
 from jobs.events import REFUND_RECORDED
 from jobs.tables import GUEST, ORDER, PARTICIPANT
-from jobs.whatsapp.phones import masked
+from jobs.whatsapp.phones import mask
 from jobs.whatsapp.texts import rupiah
 from sweeper import METADATA, Batch, Effect, Figure, UsageError
 
@@ -45,11 +45,11 @@ REFUND = Table(
 _due = REFUND.c.state == "due"
 
 
-def owe(batch: Batch[Any], order_ids: list[str]) -> None:
+def record_refunds(batch: Batch[Any], order_ids: list[str]) -> None:
     """Write down the down payments of these orders as due to their buyers, once an order."""
     if not order_ids:
         return
-    owed = (
+    refunds = (
         select(
             ORDER.c.id,
             ORDER.c.orderCode,
@@ -64,23 +64,23 @@ def owe(batch: Batch[Any], order_ids: list[str]) -> None:
         .where(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), ORDER.c.dpAmount > 0)
     )
     names = ["order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at"]
-    write = insert(REFUND).from_select(names, owed).on_conflict_do_nothing()
+    write = insert(REFUND).from_select(names, refunds).on_conflict_do_nothing()
     written = batch.tx.execute(write.returning(REFUND.c.order_id, REFUND.c.amount)).all()
     if written:
         keys, amounts = zip(*written, strict=True)
         batch.log(REFUND_RECORDED, keys=list(keys), amount=sum(amounts))
 
 
-def owed(order_id: str) -> Select[Any]:
+def refund_facts(order_id: str) -> Select[Any]:
     """Return the refund of an order, for `explain`."""
     what = func.concat("refund of Rp ", REFUND.c.amount, " is ", REFUND.c.state)
     return select(REFUND.c.at, what).where(REFUND.c.order_id == order_id)
 
 
-FACTS = owed
+FACTS = refund_facts
 
 
-def settle(tx: Connection, order_id: str, reference: str, now: datetime) -> int | None:
+def mark_settled(tx: Connection, order_id: str, reference: str, now: datetime) -> int | None:
     """Write down that a refund was paid; return the amount, None where that was known already.
 
     Raises UsageError for a blank reference, for an order that nothing is owed for, and for another
@@ -104,7 +104,7 @@ def settle(tx: Connection, order_id: str, reference: str, now: datetime) -> int 
     return None
 
 
-def listed(tx: Connection, *, everything: bool) -> list[dict[str, Any]]:
+def refund_rows(tx: Connection, *, everything: bool) -> list[dict[str, Any]]:
     """Return what is due, or with *everything* also what was settled, the oldest first.
 
     Phones are masked: who pays finds the buyer in the platform, by the order.
@@ -114,7 +114,7 @@ def listed(tx: Connection, *, everything: bool) -> list[dict[str, Any]]:
     return [
         {
             **row,
-            "buyer_phone": masked(row["buyer_phone"] or ""),
+            "buyer_phone": mask(row["buyer_phone"] or ""),
             "at": row["at"].isoformat(timespec="seconds"),
             "settled_at": row["settled_at"] and row["settled_at"].isoformat(timespec="seconds"),
         }
@@ -136,7 +136,7 @@ FIGURES = (
 )
 
 
-def debts(order_ids: Sequence[str]) -> Select[Any]:
+def refunds_of(order_ids: Sequence[str]) -> Select[Any]:
     """Return what is owed for these orders, for a dry run."""
     ours = REFUND.c.order_id == any_(cast(order_ids, ARRAY(Text)))
     columns = (REFUND.c.order_id, REFUND.c.order_code, REFUND.c.amount)
@@ -147,4 +147,4 @@ def _owed(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
     return dict(after)
 
 
-EFFECTS = (Effect("refunds", "refunds", debts, _owed),)
+EFFECTS = (Effect("refunds", "refunds", refunds_of, _owed),)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.events import REFUND_SETTLED
-from jobs.refund_ledger import listed, settle
+from jobs.refund_ledger import mark_settled, refund_rows
 from jobs.whatsapp.texts import rupiah
 from sweeper.cli.output import document, out, table
 from sweeper.cli.session import Json, open_app
@@ -32,7 +32,7 @@ def list_refunds(
     with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
-            refunds = listed(tx, everything=everything)
+            refunds = refund_rows(tx, everything=everything)
     if as_json:
         document(refunds)
         return
@@ -53,7 +53,7 @@ def settle_refund(
     with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
-            paid = settle(tx, order_id, reference, now())
+            paid = mark_settled(tx, order_id, reference, now())
         if paid is not None:
             REFUND_SETTLED.log(key=order_id, amount=paid)
     if as_json:
@@ -78,7 +78,7 @@ def export_refunds(
     with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
-            refunds = listed(tx, everything=everything)
+            refunds = refund_rows(tx, everything=everything)
     writer = csv.DictWriter(sys.stdout, _COLUMNS)
     writer.writeheader()
     writer.writerows(refunds)

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 from sqlalchemy import ARRAY, Text, any_, cast, select
 
-from jobs.stock import add, give_back
+from jobs.stock import add, release_stock
 from jobs.tables import ORDER
 from sweeper import Batch, Job, JobType, Payload, Priority
 
@@ -39,7 +39,7 @@ class ReleaseStock(Payload):
         return self.order_id or self.product_id or ""
 
 
-def release(batch: Batch[ReleaseStock]) -> None:
+def release_all(batch: Batch[ReleaseStock]) -> None:
     """Release the batch's orders in one statement, and its products in another."""
     _release_orders(batch, [job for job in batch.jobs if job.payload.order_id])
     _release_products(batch, [job for job in batch.jobs if not job.payload.order_id])
@@ -57,7 +57,7 @@ def _release_orders(batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]]) -
         .with_for_update(key_share=True)
     )
     ids = list(batch.tx.execute(ended).scalars()) if asked else []
-    gave = give_back(batch, ids)
+    gave = release_stock(batch, ids)
     for job in jobs:
         if not job.payload.should_refund:
             batch.skip(job, "shouldRefund is not true")
@@ -81,7 +81,7 @@ JOB = JobType(
     "STOCK_RELEASE",
     payload=ReleaseStock,
     key="subject",
-    handler=release,
+    handler=release_all,
     priority=Priority.HIGH,
     max_retries=2,
 )

@@ -8,9 +8,17 @@ from pydantic import Field, model_validator
 
 from jobs.events import NOTIFICATION_FAILED, NOTIFICATION_SENT, REPLY_LOST
 from jobs.whatsapp import cloud, fonnte
-from jobs.whatsapp.delivery import Parcel, letter, packed
-from jobs.whatsapp.notification_log import CLAIM, UNKNOWN, Mark, locked, mark, notice_id, write_down
-from jobs.whatsapp.phones import masked, normalized
+from jobs.whatsapp.delivery import Delivery, outgoing_message, prepare_delivery
+from jobs.whatsapp.notification_log import (
+    CLAIM,
+    UNKNOWN,
+    NoticeUpdate,
+    insert_notices,
+    lock_notices,
+    notice_id,
+    update_notices,
+)
+from jobs.whatsapp.phones import mask, normalize
 from jobs.whatsapp.settings import UndeliverableError, WhatsappSettings
 from sweeper import (
     Answer,
@@ -51,7 +59,7 @@ class SendWhatsapp(Payload):
     def subject(self) -> str:
         """The order that it is about, else the notice, else the masked phone."""
         order_id = (self.metadata or {}).get("orderId")
-        return str(order_id or self.message_id or masked(self.recipient_phone or ""))
+        return str(order_id or self.message_id or mask(self.recipient_phone or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +70,38 @@ class Sent:
     message_id: str | None = None
 
 
-def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Parcel]:
+def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
     """Mark the batch's notices as being sent, and pack what each call needs."""
-    write_down(batch.tx, [_row(job) for job in batch.jobs if not job.payload.message_id], batch.now)
-    rows, settings = locked(batch.tx, map(_id, batch.jobs)), batch.settings(WhatsappSettings)
-    parcels, marks = dict[int, Parcel](), list[Mark]()
+    insert_notices(
+        batch.tx, [_row(job) for job in batch.jobs if not job.payload.message_id], batch.now
+    )
+    rows, settings = lock_notices(batch.tx, map(_id, batch.jobs)), batch.settings(WhatsappSettings)
+    deliveries, updates = dict[int, Delivery](), list[NoticeUpdate]()
     for job in batch.jobs:
-        parcel = packed(rows.pop(_id(job), None), _claim(job), job.key, settings)
-        if isinstance(parcel, str):
-            batch.skip(job, parcel)
+        delivery = prepare_delivery(rows.pop(_id(job), None), _claim(job), job.key, settings)
+        if isinstance(delivery, str):
+            batch.skip(job, delivery)
             continue
-        if parcel.crashed:
-            again, error = parcel.unknown == 1, "a worker ended between the call and its record"
-            batch.log(REPLY_LOST, **parcel.about, again=again, error=error)
-        if parcel.unknown > 1:
-            marks.append(_given_up(batch, job, parcel))
+        if delivery.crashed:
+            again, error = delivery.unknown == 1, "a worker ended between the call and its record"
+            batch.log(REPLY_LOST, **delivery.about, again=again, error=error)
+        if delivery.unknown > 1:
+            updates.append(_given_up(batch, job, delivery))
             continue
-        parcels[job.message.msg_id] = parcel
-        notes = _noted(parcel) | {CLAIM: _claim(job)}
-        marks.append(Mark(parcel.id, "sending", notes=notes))
-    mark(batch.tx, marks, batch.now)
-    return parcels
+        deliveries[job.message.msg_id] = delivery
+        notes = _noted(delivery) | {CLAIM: _claim(job)}
+        updates.append(NoticeUpdate(delivery.id, "sending", notes=notes))
+    update_notices(batch.tx, updates, batch.now)
+    return deliveries
 
 
-def call(parcel: Parcel) -> Sent:
+def call(delivery: Delivery) -> Sent:
     """Hand one notice to the provider; the `log` provider is this service's own log."""
-    settings = parcel.settings
-    number = normalized(parcel.phone)
+    settings = delivery.settings
+    number = normalize(delivery.phone)
     if number is None:
         raise UndeliverableError(NO_PHONE)
-    written = letter(parcel, number)
+    written = outgoing_message(delivery, number)
     if faults := "; ".join(settings.faults()):
         raise RefusedError(faults)
     match settings.provider:
@@ -108,8 +118,8 @@ def call(parcel: Parcel) -> Sent:
 def record(batch: Batch[SendWhatsapp], answers: Mapping[int, Answer]) -> None:
     """Write down in NotificationLog what became of the batch's notices."""
     pairs = [(job, answers[job.message.msg_id]) for job in batch.jobs]
-    marks = [made for job, answer in pairs if (made := _mark(batch, job, answer))]
-    mark(batch.tx, marks, batch.now)
+    updates = [made for job, answer in pairs if (made := _notice_update(batch, job, answer))]
+    update_notices(batch.tx, updates, batch.now)
 
 
 def pace(sections: Mapping[type[Section], Section]) -> Pace:
@@ -146,47 +156,51 @@ def _row(job: Job[SendWhatsapp]) -> dict[str, Any]:
     }
 
 
-def _mark(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer) -> Mark | None:
+def _notice_update(
+    batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer
+) -> NoticeUpdate | None:
     """Return what is to stand in a notice's row, by its answer and the job's fate."""
-    parcel, decision = answer.prepared, batch.decision(job)
+    delivery, decision = answer.prepared, batch.decision(job)
     kept = {CLAIM: _claim(job)}  # by which a person may have a dead job's notice sent after all
-    match parcel, answer.value, answer.error:
+    match delivery, answer.value, answer.error:
         case None, _, _:
             return (
-                Mark(_id(job), "failed", decision.reason, kept)
+                NoticeUpdate(_id(job), "failed", decision.reason, kept)
                 if decision.outcome is Outcome.DEAD
                 else None
             )
-        case Parcel(), Sent(provider, message_id), _:
-            batch.log(NOTIFICATION_SENT, **parcel.about, provider=provider)
+        case Delivery(), Sent(provider, message_id), _:
+            batch.log(NOTIFICATION_SENT, **delivery.about, provider=provider)
             taken = {"provider": provider, "providerMessageId": message_id}
             notes = {name: value for name, value in taken.items() if value}
-            return Mark(parcel.id, "sent", notes=notes)
-        case Parcel(), _, UndeliverableError() as error:
+            return NoticeUpdate(delivery.id, "sent", notes=notes)
+        case Delivery(), _, UndeliverableError() as error:
             batch.skip(job, str(error))
-            batch.log(NOTIFICATION_FAILED, **parcel.about, error=str(error))
-            return Mark(parcel.id, "failed", str(error))
-        case Parcel(), _, LostReplyError() as error:
-            parcel = replace(parcel, unknown=parcel.unknown + 1)
-            again = parcel.unknown == 1 and decision.outcome is not Outcome.DEAD
-            batch.log(REPLY_LOST, **parcel.about, again=again, error=str(error))
-            if parcel.unknown > 1:
-                return _given_up(batch, job, parcel)
-    notes = _noted(parcel)
+            batch.log(NOTIFICATION_FAILED, **delivery.about, error=str(error))
+            return NoticeUpdate(delivery.id, "failed", str(error))
+        case Delivery(), _, LostReplyError() as error:
+            delivery = replace(delivery, unknown=delivery.unknown + 1)
+            again = delivery.unknown == 1 and decision.outcome is not Outcome.DEAD
+            batch.log(REPLY_LOST, **delivery.about, again=again, error=str(error))
+            if delivery.unknown > 1:
+                return _given_up(batch, job, delivery)
+    notes = _noted(delivery)
     if decision.outcome is not Outcome.DEAD:
-        return Mark(parcel.id, "queued", decision.reason, notes)
-    batch.log(NOTIFICATION_FAILED, **parcel.about, error=decision.reason)
-    return Mark(parcel.id, "failed", decision.reason, notes | kept)
+        return NoticeUpdate(delivery.id, "queued", decision.reason, notes)
+    batch.log(NOTIFICATION_FAILED, **delivery.about, error=decision.reason)
+    return NoticeUpdate(delivery.id, "failed", decision.reason, notes | kept)
 
 
-def _given_up(batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], parcel: Parcel) -> Mark:
+def _given_up(
+    batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], delivery: Delivery
+) -> NoticeUpdate:
     batch.skip(job, NO_REPLY)
-    batch.log(NOTIFICATION_FAILED, **parcel.about, error=NO_REPLY)
-    return Mark(parcel.id, "failed", NO_REPLY, _noted(parcel))
+    batch.log(NOTIFICATION_FAILED, **delivery.about, error=NO_REPLY)
+    return NoticeUpdate(delivery.id, "failed", NO_REPLY, _noted(delivery))
 
 
-def _noted(parcel: Parcel) -> dict[str, Any]:
-    return {UNKNOWN: parcel.unknown} if parcel.unknown else {}
+def _noted(delivery: Delivery) -> dict[str, Any]:
+    return {UNKNOWN: delivery.unknown} if delivery.unknown else {}
 
 
 JOB = JobType(

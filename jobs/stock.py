@@ -81,7 +81,7 @@ def was_taken(batch: Batch[Any]) -> ColumnElement[bool]:
             assert_never(taken_at)
 
 
-def give_back(batch: Batch[Any], order_ids: list[str]) -> set[str]:
+def release_stock(batch: Batch[Any], order_ids: list[str]) -> set[str]:
     """Add what these orders took to the stock of limited goods, in one statement.
 
     The caller holds the orders' row locks. Products are locked in the order of their ids, so that

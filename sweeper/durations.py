@@ -36,7 +36,7 @@ def parse(text: object) -> timedelta:
         raise ValueError(message) from error
 
 
-def spell(length: timedelta) -> str:
+def format_duration(length: timedelta) -> str:
     """Return *length* as `parse` reads it, in the largest unit that fits: 30m, not 1800s."""
     if not length:
         return "0s"
@@ -55,5 +55,7 @@ def positive(length: timedelta) -> timedelta:
 
 
 Duration = Annotated[
-    timedelta, BeforeValidator(parse), PlainSerializer(spell, return_type=str, when_used="json")
+    timedelta,
+    BeforeValidator(parse),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
 ]

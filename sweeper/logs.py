@@ -17,7 +17,9 @@ _CHATTY = ("alembic", "apscheduler", "httpcore", "httpx", "sqlalchemy", "uvicorn
 _LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
 
 
-def set_up(level: str, form: str, stream: TextIO = sys.stderr, secrets: Iterable[str] = ()) -> None:
+def configure(
+    level: str, form: str, stream: TextIO = sys.stderr, secrets: Iterable[str] = ()
+) -> None:
     """Send every log line, our own and the libraries', to *stream*.
 
     level   -- the least that is logged

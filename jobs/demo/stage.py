@@ -49,7 +49,7 @@ class Stage:
 def staged(*, keep: bool) -> Iterator[Stage]:
     """Lend the stage; afterwards server and folder are removed, unless they are to be kept."""
     log = StringIO()
-    logs.set_up("error", "json", log)
+    logs.configure("error", "json", log)
     folder = Path(mkdtemp(prefix="sweeper-demo-"))
     try:
         server = Embedded(folder, keep=keep)

@@ -87,8 +87,8 @@ def _close(stage: Stage, *, keep: bool, serve: bool) -> None:
 
 
 def _serve(stage: Stage) -> int:
-    from sweeper.service.supervisor import Service  # noqa: PLC0415 -- only the service pays for its scheduler
+    from sweeper.service.supervisor import Supervisor  # noqa: PLC0415 -- only the service pays for its scheduler
 
     say("The service runs now; its log follows. Ctrl-C stops it.\n")
-    logs.set_up(stage.app.settings.log.level, stage.app.settings.log.format, sys.stdout)
-    return Service(stage.app).run()
+    logs.configure(stage.app.settings.log.level, stage.app.settings.log.format, sys.stdout)
+    return Supervisor(stage.app).run()

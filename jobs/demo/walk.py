@@ -4,8 +4,8 @@ from jobs.demo.people import Cast
 from jobs.demo.stage import Stage
 from jobs.demo.voice import chapter, say, table
 from jobs.demo.witness import Notice, Product, Witness
-from jobs.whatsapp.phones import masked
-from jobs.whatsapp.texts import LANGUAGES, rendered, rupiah
+from jobs.whatsapp.phones import mask
+from jobs.whatsapp.texts import LANGUAGES, render_text, rupiah
 
 
 def look(stage: Stage, witness: Witness) -> None:
@@ -69,7 +69,7 @@ def notices(stage: Stage, witness: Witness) -> None:
     chapter("4. What people are told")
     cast = stage.cast
     for notice in witness.notices((cast.unpaid_order, cast.unanswered_order)):
-        texts = [rendered(notice.event_type, notice.facts, language) for language in LANGUAGES]
+        texts = [render_text(notice.event_type, notice.facts, language) for language in LANGUAGES]
         table((_address(notice), "in English"), [texts])
     say("A notice never holds up an order; these two orders were cancelled all the same:")
     table(
@@ -108,4 +108,4 @@ def _watched(cast: Cast, witness: Witness) -> tuple[tuple[str, str], ...]:
 
 
 def _address(notice: Notice) -> str:
-    return f"{notice.event_type} to {masked(notice.phone)}: {notice.status}"
+    return f"{notice.event_type} to {mask(notice.phone)}: {notice.status}"

@@ -6,7 +6,13 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/suppor
 from datetime import timedelta
 from typing import Any
 
-from jobs.whatsapp.settings import Letter, UndeliverableError, WhatsappSettings, by_status, quoted
+from jobs.whatsapp.settings import (
+    OutgoingMessage,
+    UndeliverableError,
+    WhatsappSettings,
+    error_for_status,
+    quote,
+)
 from sweeper import OutsideError, RefusedError, Reply, ThrottledError, post
 
 BASE_URL = "https://graph.facebook.com"
@@ -37,7 +43,7 @@ _PAIR_WAIT = timedelta(seconds=10)
 _NO_SUCH_OBJECT = 33  # as a subcode of 100
 
 
-def send(settings: WhatsappSettings, letter: Letter) -> str | None:
+def send(settings: WhatsappSettings, message: OutgoingMessage) -> str | None:
     """Send one letter and return Meta's id of it.
 
     Raises UndeliverableError, RejectedError, or an OutsideError that says how Meta is.
@@ -47,13 +53,13 @@ def send(settings: WhatsappSettings, letter: Letter) -> str | None:
     reply = post(
         f"{base}/{settings.graph_version}/{settings.phone_number_id}/messages",
         headers={"Authorization": f"Bearer {token}"},
-        json=_body(letter),
+        json=_body(message),
         timeout=settings.timeout,
     )
-    return understood(reply)
+    return parse_reply(reply)
 
 
-def understood(reply: Reply) -> str | None:
+def parse_reply(reply: Reply) -> str | None:
     """Return the id of the message that was taken; raises what any other reply means."""
     match reply.body:
         case {"messages": [{"id": str(taken)}, *_]} if reply.status < 300:  # noqa: PLR2004
@@ -61,13 +67,13 @@ def understood(reply: Reply) -> str | None:
         case {"error": {"code": int(code)} as error}:
             raise _meant(reply, code, error)
         case _:
-            raise by_status(reply, quoted(reply, "", "a reply that is not Meta's"))
+            raise error_for_status(reply, quote(reply, "", "a reply that is not Meta's"))
 
 
 def _meant(reply: Reply, code: int, error: dict[str, Any]) -> Exception:
     details = error.get("error_data")
     words = details.get("details") if isinstance(details, dict) else None
-    told = quoted(reply, code, words or error.get("message"))
+    told = quote(reply, code, words or error.get("message"))
     if code in _PERSON:
         return UndeliverableError(told)
     if code in _OURS or error.get("error_subcode") == _NO_SUCH_OBJECT:
@@ -77,19 +83,23 @@ def _meant(reply: Reply, code: int, error: dict[str, Any]) -> Exception:
     if code == _TOO_FAST_FOR_ONE:
         return ThrottledError(told, reply.retry_after or _PAIR_WAIT, alone=True)
     if code in _TOO_FAST:
-        return by_status(Reply(429, None, reply.retry_after), told)
-    return by_status(reply, told)
+        return error_for_status(Reply(429, None, reply.retry_after), told)
+    return error_for_status(reply, told)
 
 
-def _body(letter: Letter) -> dict[str, Any]:
-    to = {"messaging_product": "whatsapp", "recipient_type": "individual", "to": letter.to}
-    if letter.template is None:
-        return to | {"type": "text", "text": {"preview_url": False, "body": letter.text}}
+def _body(message: OutgoingMessage) -> dict[str, Any]:
+    to = {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": message.to,
+    }
+    if message.template is None:
+        return to | {"type": "text", "text": {"preview_url": False, "body": message.text}}
     # A parameter that holds a line break or many spaces is refused.
-    texts = [{"type": "text", "text": " ".join(each.split())} for each in letter.parameters]
+    texts = [{"type": "text", "text": " ".join(each.split())} for each in message.parameters]
     template = {
-        "name": letter.template.name,
-        "language": {"code": letter.template.language},
+        "name": message.template.name,
+        "language": {"code": message.template.language},
         "components": [{"type": "body", "parameters": texts}],
     }
     return to | {"type": "template", "template": template}

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.whatsapp.notification_log import CLAIM, UNKNOWN
-from jobs.whatsapp.phones import masked
-from jobs.whatsapp.settings import Letter, WhatsappSettings
-from jobs.whatsapp.texts import fields, owed, rendered
+from jobs.whatsapp.phones import mask
+from jobs.whatsapp.settings import OutgoingMessage, WhatsappSettings
+from jobs.whatsapp.texts import fields, owed, render_text
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Delivery:
     """One notice, and all that its call needs.
 
     unknown -- how many calls for it have ended without a reply
@@ -30,10 +30,10 @@ class Parcel:
     @property
     def about(self) -> dict[str, str]:
         """What every event about it says."""
-        return {"key": self.key, "event_type": self.event_type, "to": masked(self.phone)}
+        return {"key": self.key, "event_type": self.event_type, "to": mask(self.phone)}
 
 
-def packed(row: Any, claim: str, key: str, settings: WhatsappSettings) -> Parcel | str:
+def prepare_delivery(row: Any, claim: str, key: str, settings: WhatsappSettings) -> Delivery | str:
     """Return the parcel of a row of NotificationLog, or why it is not this message's to send.
 
     claim -- what this message keeps through all its retries, and no other message has
@@ -48,22 +48,24 @@ def packed(row: Any, claim: str, key: str, settings: WhatsappSettings) -> Parcel
     crashed = row.status == "sending" and settings.provider != "log"
     before = facts.get(UNKNOWN)
     unknown = (before if isinstance(before, int) else 0) + crashed
-    return Parcel(row.id, key, row.eventType, row.recipientId, facts, settings, unknown, crashed)
+    return Delivery(row.id, key, row.eventType, row.recipientId, facts, settings, unknown, crashed)
 
 
-def letter(parcel: Parcel, number: str) -> Letter:
+def outgoing_message(delivery: Delivery, number: str) -> OutgoingMessage:
     """Return what is to be delivered to *number*.
 
     Raises RejectedError where nothing is known to be said about the event.
     """
-    facts, settings = parcel.facts, parcel.settings
+    facts, settings = delivery.facts, delivery.settings
     if isinstance(own := facts.get("message"), str):
-        return Letter(number, own)
-    text = rendered(parcel.event_type, facts, settings.language, settings.messages)
-    variant = f"{parcel.event_type}_REFUND" if owed(facts) else parcel.event_type
+        return OutgoingMessage(number, own)
+    text = render_text(delivery.event_type, facts, settings.language, settings.messages)
+    variant = f"{delivery.event_type}_REFUND" if owed(facts) else delivery.event_type
     known = settings.templates if settings.mode == "template" else {}
-    template = known.get(variant) or known.get(parcel.event_type)
+    template = known.get(variant) or known.get(delivery.event_type)
     if template is None:
-        return Letter(number, text)
+        return OutgoingMessage(number, text)
     values = fields(facts)
-    return Letter(number, text, template, tuple(values[name] for name in template.parameters))
+    return OutgoingMessage(
+        number, text, template, tuple(values[name] for name in template.parameters)
+    )

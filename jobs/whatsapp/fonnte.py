@@ -5,7 +5,13 @@ https://docs.fonnte.com/api-send-message/ -- every reply is a 200; what went wro
 
 import re
 
-from jobs.whatsapp.settings import Letter, UndeliverableError, WhatsappSettings, by_status, quoted
+from jobs.whatsapp.settings import (
+    OutgoingMessage,
+    UndeliverableError,
+    WhatsappSettings,
+    error_for_status,
+    quote,
+)
 from sweeper import OutsideError, RefusedError, RejectedError, Reply, post
 
 BASE_URL = "https://api.fonnte.com"
@@ -18,7 +24,7 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[Exception]], ...] = (
 )
 
 
-def send(settings: WhatsappSettings, letter: Letter) -> str | None:
+def send(settings: WhatsappSettings, message: OutgoingMessage) -> str | None:
     """Send one letter and return Fonnte's id of it.
 
     Raises UndeliverableError, RejectedError, or an OutsideError that says how Fonnte is.
@@ -27,13 +33,13 @@ def send(settings: WhatsappSettings, letter: Letter) -> str | None:
         f"{settings.base_url or BASE_URL}/send",
         headers={"Authorization": settings.token.get_secret_value() if settings.token else ""},
         # countryCode 0: the number has its country's code already.
-        form={"target": letter.to, "message": letter.text, "countryCode": "0"},
+        form={"target": message.to, "message": message.text, "countryCode": "0"},
         timeout=settings.timeout,
     )
-    return understood(reply)
+    return parse_reply(reply)
 
 
-def understood(reply: Reply) -> str | None:
+def parse_reply(reply: Reply) -> str | None:
     """Return the id of the message that was taken; raises what any other reply means."""
     spoken = reply.body if isinstance(reply.body, dict) else {}
     body = {str(name).lower(): value for name, value in spoken.items()}  # it says Status, too
@@ -43,9 +49,9 @@ def understood(reply: Reply) -> str | None:
         case {"status": True}:
             return None
         case {"status": False, "reason": str(reason)} if reply.status < 300:  # noqa: PLR2004
-            told = quoted(reply, "", reason)
+            told = quote(reply, "", reason)
             kinds = (kind for pattern, kind in _MEANINGS if pattern.search(reason.lower()))
             raise next(kinds, RejectedError)(told)
         case _:
-            told = quoted(reply, "", body.get("reason") or "a reply that is not Fonnte's")
-            raise by_status(reply, told)
+            told = quote(reply, "", body.get("reason") or "a reply that is not Fonnte's")
+            raise error_for_status(reply, told)

@@ -36,7 +36,7 @@ _OPEN = ("queued", "sending", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class NoticeUpdate:
     """What is to stand in a notice's row; *notes* are added to its metadata."""
 
     id: str
@@ -56,7 +56,7 @@ def notice_id_of(order_id: ColumnElement[str], event_type: str) -> ColumnElement
     return literal("c", Text) + func.left(func.encode(digest, "hex"), 24)
 
 
-def write_down(tx: Connection, rows: Sequence[Mapping[str, Any]], now: datetime) -> None:
+def insert_notices(tx: Connection, rows: Sequence[Mapping[str, Any]], now: datetime) -> None:
     """Add notices that are not there yet, as queued."""
     usual = {
         "recipientType": "PHONE",
@@ -69,7 +69,7 @@ def write_down(tx: Connection, rows: Sequence[Mapping[str, Any]], now: datetime)
         tx.execute(insert(NOTIFICATION_LOG).values(values).on_conflict_do_nothing())
 
 
-def locked(tx: Connection, ids: Iterable[str]) -> dict[str, Any]:
+def lock_notices(tx: Connection, ids: Iterable[str]) -> dict[str, Any]:
     """Return notices by id, each locked until the transaction ends."""
     query = (
         select(_LOG.id, _LOG.recipientId, _LOG.channel, _LOG.eventType, _LOG.status, _LOG.metadata)
@@ -80,15 +80,15 @@ def locked(tx: Connection, ids: Iterable[str]) -> dict[str, Any]:
     return {row.id: row for row in tx.execute(query)}
 
 
-def mark(tx: Connection, marks: Sequence[Mark], now: datetime) -> None:
+def update_notices(tx: Connection, updates: Sequence[NoticeUpdate], now: datetime) -> None:
     """Write *marks* in one statement; a notice that somebody else has ended is left alone."""
-    if not marks:
+    if not updates:
         return
     columns = {
-        "id": [each.id for each in marks],
-        "status": [each.status for each in marks],
-        "error": [each.error for each in marks],
-        "notes": [json.dumps(each.notes) for each in marks],
+        "id": [each.id for each in updates],
+        "status": [each.status for each in updates],
+        "error": [each.error for each in updates],
+        "notes": [json.dumps(each.notes) for each in updates],
     }
     rows = select(
         *(func.unnest(cast(values, ARRAY(Text))).label(name) for name, values in columns.items())

@@ -8,7 +8,7 @@ _NOT_DIGITS = re.compile(r"\D")
 _HOME = re.compile(r"(?:62|0)*")  # what is put before an Indonesian number, by whomever
 
 
-def normalized(phone: str) -> str | None:
+def normalize(phone: str) -> str | None:
     """Return *phone* in digits with its country code (628..., 1415...), or None where it is none.
 
     Every Indonesian spelling means 628..., whatever heap of 62 and 0 stands before it. A plus sign,
@@ -26,12 +26,12 @@ def normalized(phone: str) -> str | None:
     return _valid(f"62{mobile}") if mobile.startswith("8") else None
 
 
-def masked(phone: str) -> str:
+def mask(phone: str) -> str:
     """Return enough of *phone* to recognize it by, never enough to dial; one number is shown alike.
 
     What is no number is not shown, unless it is long enough to be a mistyped one.
     """
-    digits = normalized(phone) or _NOT_DIGITS.sub("", phone)
+    digits = normalize(phone) or _NOT_DIGITS.sub("", phone)
     return f"{digits[:4]}****{digits[-3:]}" if len(digits) >= 10 else "****"  # noqa: PLR2004
 
 

@@ -100,7 +100,7 @@ SETTINGS = WhatsappSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutgoingMessage:
     """What a provider is to deliver.
 
     to         -- the number in digits, with its country code
@@ -119,7 +119,7 @@ class UndeliverableError(RejectedError):
     """This person cannot be reached on WhatsApp."""
 
 
-def by_status(reply: Reply, told: str) -> Exception:
+def error_for_status(reply: Reply, told: str) -> Exception:
     """Return what a reply means whose own words are not known, by its HTTP status.
 
     told -- what is to be said of it
@@ -139,7 +139,7 @@ def by_status(reply: Reply, told: str) -> Exception:
             return LostReplyError(told)
 
 
-def quoted(reply: Reply, code: object, words: Any) -> str:
+def quote(reply: Reply, code: object, words: Any) -> str:
     """Return a provider's words in one short line, without a number or a token in them."""
     told = " ".join(str(words or "").split())[:200]
     return f"{reply.status}: {code} {_PRIVATE.sub('***', told)}".strip()

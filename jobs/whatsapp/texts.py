@@ -41,7 +41,7 @@ def texts(file: Path | None = None) -> Texts:
     return {event: {**variants, **found.get(event, {})} for event, variants in shipped.items()}
 
 
-def rendered(
+def render_text(
     event_type: str, facts: Mapping[str, Any], language: str = "id", file: Path | None = None
 ) -> str:
     """Return the text of a notice.

@@ -32,7 +32,7 @@ def create(database: Database, rules: Iterable[Rule]) -> list[str]:
     """Create what is missing, one after the other, outside any transaction; return their names."""
     with database.transaction() as tx:
         absent = missing(tx, rules)
-    with database.glance() as connection:
+    with database.autocommit() as connection:
         for index in absent:
             connection.execute(text(f'drop index concurrently if exists "{index.name}"'))
             connection.execute(text(statement(index)))

@@ -87,12 +87,12 @@ def migrate(
 @COMMANDS.command()
 def run(context: typer.Context) -> None:
     """Run the service: schedule, drain, outbound, until SIGTERM. SIGUSR1 scans at once."""
-    from sweeper.service.supervisor import Service  # noqa: PLC0415 -- only the service pays for its scheduler
+    from sweeper.service.supervisor import Supervisor  # noqa: PLC0415 -- only the service pays for its scheduler
 
     with open_app(context, sys.stdout) as app:
         app.settings.demand()
         app.check()
-        raise typer.Exit(Service(app).run())
+        raise typer.Exit(Supervisor(app).run())
 
 
 COMMANDS.add_typer(sweep.COMMANDS)

@@ -28,7 +28,7 @@ def open_app(context: typer.Context, stream: Any = None, **flags: Any) -> Iterat
     """Lend this command its app; the database's errors become an operator's."""
     app = App.load(context.obj["catalog"], file=context.obj["file"], flags=flags)
     log = app.settings.log
-    logs.set_up(log.level, log.format, stream or sys.stderr, app.settings.secrets)
+    logs.configure(log.level, log.format, stream or sys.stderr, app.settings.secrets)
     try:
         yield app
     except (DBAPIError, PoolTimeoutError) as error:

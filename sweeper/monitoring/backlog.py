@@ -30,14 +30,14 @@ class Late(NamedTuple):
     why: str
 
 
-class Odd(NamedTuple):
+class Anomaly(NamedTuple):
     """A row that looks due and must not be touched."""
 
     key: str
     reason: str
 
 
-class Quiet(NamedTuple):
+class QuietScans(NamedTuple):
     """Scans in a row, on schedule, that found nothing to do."""
 
     scans: int
@@ -46,19 +46,19 @@ class Quiet(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class Backlog:
     """What stands behind the numbers, at one moment.
 
-    late, odd -- by rule, the first few
+    late, anomalies -- by rule, the first few
     causes    -- of death, the most frequent first
     sweeps    -- the latest first; what found nothing is one line
     """
 
     at: datetime
     late: Mapping[str, Sequence[Late]]
-    odd: Mapping[str, Sequence[Odd]]
+    anomalies: Mapping[str, Sequence[Anomaly]]
     causes: Sequence[DeadLetterGroup]
-    sweeps: Sequence[Row[Any] | Quiet]
+    sweeps: Sequence[Row[Any] | QuietScans]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +71,22 @@ class BacklogReader:
     rules: Mapping[str, Rule]
     older_than: Mapping[str, timedelta]
 
-    def look(self) -> Overview:
+    def look(self) -> Backlog:
         """Return the overview, read in one transaction."""
         with self.database.transaction() as tx:
             now = clock.now()
             scans = recent_sweeps(tx, self.catalog.rules, _SCANS)
             held = {scan.rule: not scan.ok for scan in reversed(scans)}  # the latest of each
-            return Overview(
+            return Backlog(
                 at=now,
                 late={
                     name: self._late(tx, rule, now, held=held.get(name))
                     for name, rule in self.catalog.rules.items()
                 },
-                odd={name: self._odd(tx, rule, now) for name, rule in self.catalog.rules.items()},
+                anomalies={
+                    name: self._anomalies(tx, rule, now)
+                    for name, rule in self.catalog.rules.items()
+                },
                 causes=dead_letter_groups(tx, self.queues, _CAUSES),
                 sweeps=list(_folded(scans))[:_TOLD],
             )
@@ -108,11 +111,11 @@ class BacklogReader:
             return "no scan has been made yet"
         return "the brake holds" if held else "the next scan finds it"
 
-    def _odd(self, tx: Connection, rule: Rule, now: datetime) -> Sequence[Odd]:
+    def _anomalies(self, tx: Connection, rule: Rule, now: datetime) -> Sequence[Anomaly]:
         if rule.anomalies is None:
             return []
         query = rule.anomalies(now - self.older_than[rule.name]).limit(_NAMED)
-        return [Odd(row.key, row.reason) for row in tx.execute(query)]
+        return [Anomaly(row.key, row.reason) for row in tx.execute(query)]
 
 
 def _why(standing: JobPosition, now: datetime) -> str:
@@ -125,12 +128,12 @@ def _why(standing: JobPosition, now: datetime) -> str:
     return f"is tried again at {standing.visible_at:%H:%M:%S}"
 
 
-def _folded(scans: Sequence[Row[Any]]) -> Iterator[Row[Any] | Quiet]:
+def _folded(scans: Sequence[Row[Any]]) -> Iterator[Row[Any] | QuietScans]:
     """Fold scheduled scans that found nothing, in a row, into one line."""
     for quiet, group in groupby(scans, _is_quiet):
         rows = list(group)
         if quiet:
-            yield Quiet(len(rows), rows[-1].at, rows[0].at)
+            yield QuietScans(len(rows), rows[-1].at, rows[0].at)
         else:
             yield from rows
 

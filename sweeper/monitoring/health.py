@@ -83,7 +83,7 @@ class Health:
         """Return the seconds since the last good look at the queues, None before the first."""
         return None if self._read is None else time.monotonic() - self._read
 
-    def tell(self) -> float:
+    def report(self) -> float:
         """Feed the watchdog while all loops turn, say once what changed; return when to ask again.
 
         Until the service is ready at first, systemd counts the start instead: that is fed as well.
@@ -95,13 +95,13 @@ class Health:
         if not stalled:
             systemd.alive() if self._was_ready is not None else systemd.starting(2 * SLOW)
         if (not reasons) is not bool(self._was_ready):
-            self._tell_change(reasons)
+            self._report_change(reasons)
         if self._was_ready is None:
             return _FIRST_BEAT
         watched = systemd.watchdog()
         return min(_BEAT, watched.total_seconds() / 3) if watched else _BEAT
 
-    def _tell_change(self, reasons: list[str]) -> None:
+    def _report_change(self, reasons: list[str]) -> None:
         now = time.monotonic()
         if reasons:
             events.READINESS_LOST.log(reasons=reasons)

@@ -24,12 +24,12 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposed(
-    status: Status | None, counters: Stats, health: Health, figures: Iterable[Figure]
+    status: Status | None, stats: Stats, health: Health, figures: Iterable[Figure]
 ) -> bytes:
     """Return /metrics; *status* is None while the database cannot be read."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(_Faces(_process(counters, health), _database(status, figures)))
+    registry.register(_Faces(_process(stats, health), _database(status, figures)))
     return generate_latest(registry)
 
 
@@ -42,20 +42,20 @@ class _Faces(Collector):
             yield from families
 
 
-def _process(counters: Stats, health: Health) -> Iterator[Metric]:
-    scans, handling, waiting = counters.copy()
+def _process(stats: Stats, health: Health) -> Iterator[Metric]:
+    scans, handling, waiting = stats.copy()
     built = GaugeMetricFamily(
         "sweeper_build_info", "Always 1; the version is its label.", labels=["version"]
     )
     built.add_metric([version("sweeper")], 1)
     yield built
     yield _gauge("ready", "Whether the service does its work.", not health.ready())
-    yield _gauge("active_jobs", "Jobs read and not yet settled.", counters.active())
+    yield _gauge("active_jobs", "Jobs read and not yet settled.", stats.active())
     jobs = CounterMetricFamily(
         "sweeper_jobs", "Jobs by how they fared since the start.", labels=["outcome"]
     )
     for outcome in ("done", "skipped", "retried", "postponed", "dead"):
-        jobs.add_metric([outcome], getattr(counters.jobs, outcome))
+        jobs.add_metric([outcome], getattr(stats.jobs, outcome))
     yield jobs
     scanned = CounterMetricFamily(
         "sweeper_scans", "Scans since the start: ok, braked or failed.", labels=["rule", "outcome"]
@@ -63,9 +63,7 @@ def _process(counters: Stats, health: Health) -> Iterator[Metric]:
     for labels, count in scans.items():
         scanned.add_metric(labels, count)
     yield scanned
-    yield _gauges(
-        "lane_blocked", "Whether the outside world refuses us.", "type", counters.blocked()
-    )
+    yield _gauges("lane_blocked", "Whether the outside world refuses us.", "type", stats.blocked())
     yield _histogram("job_handling_seconds", "A job's share of its batch's time.", handling)
     yield _histogram("job_waiting_seconds", "From being sent to being read.", waiting)
     yield _gauges("last_scan_age_seconds", "Since the last good scan.", "rule", health.scan_ages())
@@ -125,10 +123,10 @@ def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Me
     return family
 
 
-def _histogram(name: str, told: str, spreads: Mapping[str, Histogram]) -> Metric:
+def _histogram(name: str, told: str, histograms: Mapping[str, Histogram]) -> Metric:
     family = HistogramMetricFamily(f"sweeper_{name}", told, labels=["type"])
-    for kind, spread in spreads.items():
-        limits = [*(str(bound) for bound in spread.bounds), "+Inf"]
-        buckets = list(zip(limits, map(float, accumulate(spread.counts)), strict=True))
-        family.add_metric([kind], buckets, spread.total)
+    for kind, histogram in histograms.items():
+        limits = [*(str(bound) for bound in histogram.bounds), "+Inf"]
+        buckets = list(zip(limits, map(float, accumulate(histogram.counts)), strict=True))
+        family.add_metric([kind], buckets, histogram.total)
     return family

@@ -84,8 +84,10 @@ class Stats:
     def average_ms(self) -> float:
         """Milliseconds that a job took on average; 0 before the first."""
         _, handling, _ = self.copy()
-        times = sum(spread.times for spread in handling.values())
-        return 1000 * sum(spread.total for spread in handling.values()) / times if times else 0.0
+        times = sum(histogram.times for histogram in handling.values())
+        return (
+            1000 * sum(histogram.total for histogram in handling.values()) / times if times else 0.0
+        )
 
     def add(self, tally: Tally) -> None:
         """Count a step's work in."""

@@ -88,9 +88,9 @@ class Database:
             whole.rollback()
 
     @contextmanager
-    def glance(self) -> Iterator[Connection]:
+    def autocommit(self) -> Iterator[Connection]:
         """Lend a connection for one quick statement that needs no transaction."""
-        with self._engine.connect().execution_options(glance=True) as connection:
+        with self._engine.connect().execution_options(no_begin=True) as connection:
             yield connection
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Database:
 
     def _begin(self, connection: Connection) -> None:
         options = connection.get_execution_options()
-        if options.get("glance"):
+        if options.get("no_begin"):
             return
         begin = _BEGIN.format(
             statement=Literal(_milliseconds(self._statement_timeout)),

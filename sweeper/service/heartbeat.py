@@ -19,24 +19,24 @@ _UNREADABLE = "the database cannot be read"
 class Heartbeat:
     """Reads the status, and tells it to all who listen."""
 
-    def __init__(self, app: App, counters: Stats, health: Health, outage: Outage) -> None:
+    def __init__(self, app: App, stats: Stats, health: Health, outage: Outage) -> None:
         self._app = app
-        self._counters = counters
+        self._stats = stats
         self._health = health
         self._outage = outage
 
     def beat(self) -> None:
         """Say how things are: to the log, to systemd, and if all is well to the monitor."""
-        status, reasons, counters = self._read(), self._health.ready(), self._counters
+        status, reasons, stats = self._read(), self._health.ready(), self._stats
         depths = list(status.queues.values()) if status else []
         queued = sum(depth.ready + depth.delayed for depth in depths)
         up = bool(status) and not reasons
         events.SERVICE_HEARTBEAT.log(
             status="UP" if up else "DOWN",
-            uptime_seconds=round(counters.uptime, 1),
-            active_jobs=counters.active(),
-            processed=counters.processed,
-            failed=counters.failed,
+            uptime_seconds=round(stats.uptime, 1),
+            active_jobs=stats.active(),
+            processed=stats.processed,
+            failed=stats.failed,
             queued=queued if status else None,
             processing=sum(depth.in_flight for depth in depths) if status else None,
             dead=status and status.dead.count,
@@ -44,7 +44,7 @@ class Heartbeat:
             figures=status and dict(status.figures),
             reasons=reasons,
         )
-        told = [f"{counters.processed} processed, {counters.failed} failed"]
+        told = [f"{stats.processed} processed, {stats.failed} failed"]
         told += [f"{queued} queued, {status.dead.count} dead"] if status else [_UNREADABLE]
         systemd.status(f"{'UP' if up else 'DOWN'}: {'; '.join(told + reasons)}")
         if up and (url := self._app.settings.service.heartbeat_url):

@@ -12,7 +12,7 @@ from sweeper import events
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class Schedule:
+class Scheduler:
     """Calls things by the clock: each at once at the start, then once every interval.
 
     A tick that comes too late is made up for once, never skipped in silence, and never while the

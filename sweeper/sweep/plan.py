@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, text
 
-from sweeper.durations import spell
+from sweeper.durations import format_duration
 from sweeper.errors import UsageError
 from sweeper.queue.wire import faults, json_value
 
@@ -57,7 +57,7 @@ class Plan(BaseModel):
         if not -longest <= age <= longest:
             message = (
                 f"the plan was made at {self.at:%Y-%m-%d %H:%M:%S} UTC, and a plan holds for "
-                f"{spell(longest)} (safety.max_plan_age); make a new one: sweep --dry-run"
+                f"{format_duration(longest)} (safety.max_plan_age); make a new one: sweep --dry-run"
             )
             raise UsageError(message)
 

@@ -32,10 +32,10 @@ class SweepRequest(BaseModel):
     plan: str | None = None
 
 
-_HELD = 16  # dry runs that are kept, to be obeyed
+_PLANS_KEPT = 16  # dry runs that are kept, to be obeyed
 
 
-class Hands:
+class Actions:
     """Does what was asked; *wake* has the service's workers look at the queues at once."""
 
     def __init__(self, app: App, wake: Callable[[], None]) -> None:
@@ -44,68 +44,72 @@ class Hands:
         self._busy = Lock()
         self._plans = OrderedDict[str, Report]()
 
-    def sweep(self, wish: SweepRequest, peer: str) -> Report:
-        """Scan as wished; the service's own workers do what is found.
+    def sweep(self, request: SweepRequest, peer: str) -> Report:
+        """Scan as requested; the service's own workers handle what is found.
 
-        Raises UsageError for an unknown rule, and for a plan that is not held, or no longer.
+        Raises UsageError for an unknown rule, and for a plan that is not kept here, or no longer.
         """
         app = self._app
         with self._one_at_a_time():
-            plan = self._plan(wish)
-            asked = plan.options if plan else None
+            plan = self._plan(request)
+            rules = request.rules or (plan or app).rules
+            limit, reason = request.max or app.settings.safety.max_per_sweep, request.reason
+            if plan:
+                limit = plan.options.limit
+                reason = reason or plan.options.reason or f"plan {plan.options.sweep_id}"
             report = app.sweep().run(
-                [app.catalog.rule(name) for name in wish.rules or (plan or app).rules],
-                limit=asked.limit if asked else wish.max or app.settings.safety.max_per_sweep,
+                [app.catalog.rule(name) for name in rules],
+                limit=limit,
                 actor=f"web {peer}",
-                reason=wish.reason or (asked.reason or f"plan {asked.sweep_id}" if asked else None),
-                planned={name: found.keys for name, found in plan.rules.items()} if plan else None,
-                dry_run=wish.dry_run,
+                reason=reason,
+                planned={name: one.keys for name, one in plan.rules.items()} if plan else None,
+                dry_run=request.dry_run,
                 scan_only=True,
             )
             if report.dry_run:
                 self._plans[report.options.sweep_id] = report
-                if len(self._plans) > _HELD:
+                if len(self._plans) > _PLANS_KEPT:
                     self._plans.popitem(last=False)
-        self._tell(
+        self._acted(
             peer,
-            "preview" if wish.dry_run else "sweep",
-            ", ".join(f"{name} {found.enqueued}" for name, found in report.rules.items()),
+            "preview" if request.dry_run else "sweep",
+            ", ".join(f"{name} {result.enqueued}" for name, result in report.rules.items()),
         )
         return report
 
-    def _plan(self, wish: SweepRequest) -> Report | None:
-        """Return the dry run that the wish is bound to; None where it is free."""
-        if wish.plan is None:
+    def _plan(self, request: SweepRequest) -> Report | None:
+        """Return the dry run whose orders alone are to be swept; None for all that are due."""
+        if request.plan is None:
             return None
-        if wish.rules or wish.max:
+        if request.rules or request.max:
             message = "a plan says itself which rules and how many; leave out rules and max"
             raise UsageError(message)
-        held = self._plans.get(wish.plan)
+        plan = self._plans.get(request.plan)
         oldest = clock.now() - self._app.settings.safety.max_plan_age
-        if held is None or held.dry_run is None or held.dry_run.at < oldest:
+        if plan is None or plan.dry_run is None or plan.dry_run.at < oldest:
             message = "this preview is too old, or not known here; make a new one"
             raise UsageError(message)
-        return held
+        return plan
 
     def enqueue(self, kind: str, payload: Any, peer: str) -> tuple[int, str]:
         """Send one job; see `App.enqueue`."""
         with self._one_at_a_time():
             msg_id, queue = self._app.enqueue(kind, payload)
-        self._tell(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
+        self._acted(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
         return msg_id, queue
 
     def retry(self, fingerprint: str, peer: str) -> int:
         """Send the dead letters of one cause again, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
-        self._tell(peer, "retry", _named([letter.msg_id for letter in taken]))
+        self._acted(peer, "retry", _named([letter.msg_id for letter in taken]))
         return len(taken)
 
     def drop(self, fingerprint: str, peer: str) -> int:
         """Delete the dead letters of one cause, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
-        self._tell(peer, "drop", _named([letter.msg_id for letter in taken]))
+        self._acted(peer, "drop", _named([letter.msg_id for letter in taken]))
         return len(taken)
 
     @contextmanager
@@ -117,7 +121,7 @@ class Hands:
         finally:
             self._busy.release()
 
-    def _tell(self, peer: str, action: str, what: str) -> None:
+    def _acted(self, peer: str, action: str, what: str) -> None:
         events.WEB_ACTED.log(peer=peer, action=action, what=what)
         self._wake()
 

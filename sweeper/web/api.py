@@ -15,21 +15,21 @@ from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.wire import faults, json_value
 from sweeper.web import platform_api
-from sweeper.web.actions import Hands, SweepRequest
+from sweeper.web.actions import Actions, SweepRequest
 from sweeper.web.auth import peer
-from sweeper.web.cache import Readings
+from sweeper.web.cache import Cache
 
 UNREADABLE = "the database cannot be read at this moment"
 
 
-class Faces:
+class Api:
     """What machines read, and ask for."""
 
-    def __init__(self, readings: Readings, hands: Hands) -> None:
-        self._readings = readings
-        self._counters = readings.counters
-        self._health = readings.health
-        self._hands = hands
+    def __init__(self, cache: Cache, actions: Actions) -> None:
+        self._cache = cache
+        self._stats = cache.stats
+        self._health = cache.health
+        self._actions = actions
 
     async def alive(self, _request: Request) -> Response:
         """Answer /livez with the loops that hang, if any do."""
@@ -43,14 +43,14 @@ class Faces:
 
     def metrics(self, _request: Request) -> Response:
         """Answer /metrics, also while the database is away."""
-        figures = self._readings.app.catalog.figures
-        text = prometheus.exposed(self._status(), self._counters, self._health, figures)
+        figures = self._cache.app.catalog.figures
+        text = prometheus.exposed(self._status(), self._stats, self._health, figures)
         return Response(text, headers={"content-type": prometheus.TYPE})
 
     def stats(self, _request: Request) -> Response:
         """Answer the platform's dashboards."""
-        status, completed = self._readings.status.get(), self._readings.completed.get()
-        return _done(platform_api.stats(status, completed, self._counters))
+        status, completed = self._cache.status.get(), self._cache.completed.get()
+        return _done(platform_api.stats(status, completed, self._stats))
 
     def health(self, _request: Request) -> Response:
         """Answer them likewise; 503 with the reasons where the work is not done."""
@@ -58,27 +58,25 @@ class Faces:
         if status is None:
             reasons = [UNREADABLE, *reasons]
         at, running = clock.iso(clock.now()), not self._health.alive()
-        data = platform_api.health(status, self._counters, running=running, at=at)
+        data = platform_api.health(status, self._stats, running=running, at=at)
         if not reasons:
             return _done(data | {"overall": "healthy"})
         return _failed(503, "; ".join(reasons), data=data | {"overall": "unhealthy"})
 
     def info(self, _request: Request) -> Response:
         """Answer them likewise."""
-        status, completed = self._readings.status.get(), self._readings.completed.get()
-        name, running = self._readings.app.settings.queue.name, not self._health.alive()
-        return _done(
-            platform_api.info(status, completed, self._counters, name=name, running=running)
-        )
+        status, completed = self._cache.status.get(), self._cache.completed.get()
+        name, running = self._cache.app.settings.queue.name, not self._health.alive()
+        return _done(platform_api.info(status, completed, self._stats, name=name, running=running))
 
     def sweep(self, request: Request, body: bytes) -> Response:
         """Scan as the JSON body wishes, and answer with the report; 409 where the brake held."""
         try:
-            wish = SweepRequest.model_validate(_object(body) if body.strip() else {})
+            asked = SweepRequest.model_validate(_object(body) if body.strip() else {})
         except ValidationError as error:
             raise UsageError(faults(error)) from error
-        report = self._hands.sweep(wish, peer(request))
-        self._readings.forget()
+        report = self._actions.sweep(asked, peer(request))
+        self._cache.forget()
         if report.braked:
             return _failed(409, "the brake held: see data, and set max", data=report.as_json())
         return _done(report.as_json())
@@ -90,8 +88,8 @@ class Faces:
         if not isinstance(kind, str):
             message = "type: the name of a job type is missing"
             raise UsageError(message)
-        msg_id, queue = self._hands.enqueue(kind, payload, peer(request))
-        self._readings.forget()
+        msg_id, queue = self._actions.enqueue(kind, payload, peer(request))
+        self._cache.forget()
         return _done({"msg_id": msg_id, "queue": queue})
 
     def refuse(self, status: int, told: str) -> Response:
@@ -100,7 +98,7 @@ class Faces:
 
     def _status(self) -> Status | None:
         try:
-            return self._readings.status.get()
+            return self._cache.status.get()
         except (SQLAlchemyError, TimeoutError):
             return None
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from sweeper import events
 from sweeper.settings import WebSettings
-from sweeper.web.rate_limit import Bucket
+from sweeper.web.rate_limit import RateLimit
 from sweeper.web.sessions import Sessions
 
 COOKIE = "sweeper"
@@ -28,28 +28,28 @@ class Auth:
     """Stands before every endpoint: some read, some act, and one signs in."""
 
     def __init__(self, settings: WebSettings) -> None:
-        self.keys = Sessions(settings.token.get_secret_value() if settings.token else None)
+        self.sessions = Sessions(settings.token.get_secret_value() if settings.token else None)
         self._public = settings.public
         self._names = {"localhost", settings.host}
-        self._guesses = Bucket(rate=0.2, burst=10)
+        self._guesses = RateLimit(rate=0.2, burst=10)
 
-    def reads(self, endpoint: Callable[[Request], Response]) -> Endpoint:
+    def require_local_or_token(self, endpoint: Callable[[Request], Response]) -> Endpoint:
         """Let in whoever is local, or holds the token."""
 
         async def guarded(request: Request) -> Response:
-            if not (self.holds(request) or self._public or self._is_local(request)):
+            if not (self.has_token(request) or self._public or self._is_local(request)):
                 raise HTTPException(401)
             return await run_in_threadpool(endpoint, request)
 
         return guarded
 
-    def acts(self, endpoint: Callable[[Request, bytes], Response]) -> Endpoint:
+    def require_token(self, endpoint: Callable[[Request, bytes], Response]) -> Endpoint:
         """Let in whoever holds the token; a browser's form must be one of ours."""
 
         async def guarded(request: Request) -> Response:
-            if not self.keys.exist:
+            if not self.sessions.exist:
                 raise HTTPException(403, "acting over HTTP is off: SWEEPER_WEB__TOKEN is not set")
-            if not self.holds(request):
+            if not self.has_token(request):
                 raise HTTPException(401)
             body = await _body(request)
             if _bearer(request) is None and not self._is_ours(request, fields(body)):
@@ -58,7 +58,7 @@ class Auth:
 
         return guarded
 
-    def signs_in(self, endpoint: Callable[[Request], Response]) -> Endpoint:
+    def require_sign_in(self, endpoint: Callable[[Request], Response]) -> Endpoint:
         """Let in whoever sends the token in a form of ours."""
 
         async def guarded(request: Request) -> Response:
@@ -70,19 +70,19 @@ class Auth:
 
         return guarded
 
-    def holds(self, request: Request) -> bool:
+    def has_token(self, request: Request) -> bool:
         """Return whether the token came along, or a session that it opened.
 
         Raises HTTPException for a wrong token.
         """
         token = _bearer(request)
         if token is None:
-            return self.keys.admit(request.cookies.get(COOKIE, ""), time.time())
+            return self.sessions.is_valid(request.cookies.get(COOKIE, ""), time.time())
         self._check(request, token)
         return True
 
     def _check(self, request: Request, token: str) -> None:
-        if self.keys.accept(token):
+        if self.sessions.accept(token):
             return
         if not self._guesses.take(peer(request), time.monotonic()):
             raise HTTPException(429, "too many wrong tokens", {"retry-after": "60"})
@@ -90,7 +90,9 @@ class Auth:
 
     def _is_ours(self, request: Request, form: Mapping[str, str]) -> bool:
         session = request.cookies.get(COOKIE, "")
-        return _is_same_origin(request) and self.keys.is_sealed(session, form.get("seal", ""))
+        return _is_same_origin(request) and self.sessions.is_csrf_token(
+            session, form.get("seal", "")
+        )
 
     def _is_local(self, request: Request) -> bool:
         """Return whether a process of this host asks, for itself and by this host's own name.

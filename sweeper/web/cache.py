@@ -57,18 +57,18 @@ class SingleFlight(Generic[T]):
             future.set_result(value)
 
 
-class Readings:
+class Cache:
     """The read model, what stands behind it, and what the process says of itself."""
 
-    def __init__(self, app: App, counters: Stats, health: Health) -> None:
+    def __init__(self, app: App, stats: Stats, health: Health) -> None:
         self.app = app
-        self.counters = counters
+        self.stats = stats
         self.health = health
         self.status = SingleFlight(app.status_reader.read)
-        self.overview = SingleFlight(app.backlog_reader.look)
+        self.backlog = SingleFlight(app.backlog_reader.look)
         self.completed = SingleFlight(app.status_reader.completed)
 
     def forget(self) -> None:
         """Have everything read anew."""
-        for reading in (self.status, self.overview, self.completed):
+        for reading in (self.status, self.backlog, self.completed):
             reading.forget()

@@ -13,20 +13,20 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sweeper import redact
-from sweeper.durations import spell
+from sweeper.durations import format_duration
 from sweeper.errors import UsageError
 from sweeper.event import INSTANCE
 from sweeper.humanize import age, at, number
-from sweeper.monitoring.backlog import Overview
+from sweeper.monitoring.backlog import Backlog
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
-from sweeper.web.actions import Hands, SweepRequest
+from sweeper.web.actions import Actions, SweepRequest
 from sweeper.web.auth import COOKIE, Auth, fields, peer
-from sweeper.web.cache import Readings
+from sweeper.web.cache import Cache
 from sweeper.web.sessions import SESSION
-from sweeper.web.summary import judged, numbers
+from sweeper.web.summary import numbers, summarize
 
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
 UNAUTHORIZED = 401
@@ -34,14 +34,14 @@ _SEE_OTHER = 303
 _TOLD = ("swept", "retried", "dropped")
 
 
-class Board:
+class Dashboard:
     """Renders the page, and answers its forms with the way back to it."""
 
-    def __init__(self, readings: Readings, hands: Hands, guard: Auth) -> None:
-        self._readings = readings
-        self._hands = hands
-        self._guard = guard
-        self._settings = readings.app.settings
+    def __init__(self, cache: Cache, actions: Actions, auth: Auth) -> None:
+        self._cache = cache
+        self._actions = actions
+        self._auth = auth
+        self._settings = cache.app.settings
         self._pages = Environment(
             loader=PackageLoader("sweeper.web", "templates"),
             autoescape=True,
@@ -63,48 +63,51 @@ class Board:
 
     def show(self, request: Request) -> Response:
         """Answer / with the whole picture, as far as the database tells it."""
-        app, counters = self._readings.app, self._readings.counters
-        status, overview = self._read()
+        app, stats = self._cache.app, self._cache.stats
+        status, backlog = self._read()
         told = {name: request.query_params.get(name, "") for name in _TOLD}
         return self._page(
-            "board.html",
+            "dashboard.html",
             request,
             now=clock.now(),
-            verdict=judged(status, self._readings.health.ready(), app.rules),
+            summary=summarize(status, self._cache.health.ready(), app.rules),
             numbers=numbers(status, app.catalog.figures) if status else [],
             status=status,
-            overview=overview,
-            counters=counters,
+            backlog=backlog,
+            stats=stats,
             names=_names(app.queues),
             rules={
-                name: {"older_than": spell(rule.older_than), "every": spell(rule.every)}
+                name: {
+                    "older_than": format_duration(rule.older_than),
+                    "every": format_duration(rule.every),
+                }
                 for name, rule in self._settings.rules.items()
                 if rule.enabled
             },
             limit=self._settings.safety.max_per_sweep,
-            can_sign_in=self._guard.keys.exist,
+            can_sign_in=self._auth.sessions.exist,
             told={name: count for name, count in told.items() if count.isdecimal()},
         )
 
     def preview(self, request: Request, body: bytes) -> Response:
         """Answer a wish for a sweep with what it would do."""
-        wish = _wish(body)
-        report = self._hands.sweep(wish, peer(request))
+        asked = _sweep_request(body)
+        report = self._actions.sweep(asked, peer(request))
         total = sum(found.enqueued for found in report.rules.values())
         return self._page(
             "preview.html",
             request,
-            wish=wish,
-            limit=wish.max or self._settings.safety.max_per_sweep,
+            asked=asked,
+            limit=asked.max or self._settings.safety.max_per_sweep,
             report=report,
             told=report.dry_run,
-            labels={effect.name: effect.label for effect in self._readings.app.catalog.effects},
+            labels={effect.name: effect.label for effect in self._cache.app.catalog.effects},
             total=total,
         )
 
     def sweep(self, request: Request, body: bytes) -> Response:
         """Make the sweep that was previewed, and no other."""
-        report = self._hands.sweep(SweepRequest(plan=fields(body).get("plan", "")), peer(request))
+        report = self._actions.sweep(SweepRequest(plan=fields(body).get("plan", "")), peer(request))
         return self._back(swept=sum(found.enqueued for found in report.rules.values()))
 
     def dead(self, request: Request, body: bytes) -> Response:
@@ -113,16 +116,16 @@ class Board:
         fingerprint = form.get("fingerprint") or ""
         match form.get("do"):
             case "retry":
-                return self._back(retried=self._hands.retry(fingerprint, peer(request)))
+                return self._back(retried=self._actions.retry(fingerprint, peer(request)))
             case "drop":
-                return self._back(dropped=self._hands.drop(fingerprint, peer(request)))
+                return self._back(dropped=self._actions.drop(fingerprint, peer(request)))
             case _:
                 raise HTTPException(400)
 
     def sign_in(self, _request: Request) -> Response:
         """Open a session."""
         answer = self._back()
-        session = self._guard.keys.session(time.time())
+        session = self._auth.sessions.session(time.time())
         answer.set_cookie(COOKIE, session, max_age=int(SESSION), httponly=True, samesite="strict")
         return answer
 
@@ -138,21 +141,21 @@ class Board:
         answer.status_code = status
         return answer
 
-    def _read(self) -> tuple[Status | None, Overview | None]:
+    def _read(self) -> tuple[Status | None, Backlog | None]:
         try:
-            return self._readings.status.get(), self._readings.overview.get()
+            return self._cache.status.get(), self._cache.backlog.get()
         except (SQLAlchemyError, TimeoutError):
             return None, None
 
     def _page(self, name: str, request: Request, **context: Any) -> Response:
         session = request.cookies.get(COOKIE, "")
-        admitted = self._guard.keys.admit(session, time.time())
-        seal = self._guard.keys.seal(session) if admitted else None
+        signed_in = self._auth.sessions.is_valid(session, time.time())
+        csrf_token = self._auth.sessions.csrf_token(session) if signed_in else None
         page = self._pages.get_template(name)
-        return HTMLResponse(page.render(instance=INSTANCE, seal=seal, **context))
+        return HTMLResponse(page.render(instance=INSTANCE, csrf_token=csrf_token, **context))
 
     def _back(self, **told: int) -> Response:
-        self._readings.forget()
+        self._cache.forget()
         query = "&".join(f"{name}={count}" for name, count in told.items())
         return RedirectResponse(f"/?{query}" if query else "/", _SEE_OTHER)
 
@@ -162,7 +165,7 @@ def _names(queues: Queues) -> dict[str, str]:
     return by_priority | {queues.outbound: "outbound"}
 
 
-def _wish(body: bytes) -> SweepRequest:
+def _sweep_request(body: bytes) -> SweepRequest:
     form = parse_qs(body.decode(errors="replace"))
     wished = {name: form[name][-1] for name in ("max", "reason") if name in form}
     if not form.get("rules"):

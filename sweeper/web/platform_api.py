@@ -11,7 +11,7 @@ from sweeper.postgres.clock import iso
 from sweeper.queue.inspect import Depth
 
 
-def stats(status: Status, completed: int, counters: Stats) -> dict[str, Any]:
+def stats(status: Status, completed: int, stats: Stats) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/stats; oldestJob is missing where none waits."""
     oldest = _oldest(status)
     job = {"oldestJob": _job(status, oldest)} if oldest else {}
@@ -20,21 +20,21 @@ def stats(status: Status, completed: int, counters: Stats) -> dict[str, Any]:
             **_depths(status),
             "totalFailed": status.dead.count,
             "totalCompleted": completed,
-            "avgProcessingTime": round(counters.average_ms, 3),
+            "avgProcessingTime": round(stats.average_ms, 3),
             **job,
         },
         "timestamp": status.at,
     }
 
 
-def health(status: Status | None, counters: Stats, *, running: bool, at: str) -> dict[str, Any]:
+def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/health, but for `overall`.
 
     status  -- None while the database cannot be read; the queue's numbers are then missing
     running -- whether the service's loops turn
     """
-    worked = counters.processed + counters.failed
-    rate = 100 * counters.processed / worked if worked else 100.0
+    worked = stats.processed + stats.failed
+    rate = 100 * stats.processed / worked if worked else 100.0
     oldest = _oldest(status) if status else None
     return {
         "database": {
@@ -43,10 +43,10 @@ def health(status: Status | None, counters: Stats, *, running: bool, at: str) ->
         },
         "worker": {
             "status": "running" if running else "stopped",
-            "uptime": round(counters.uptime),
-            "activeJobs": counters.active(),
-            "totalProcessed": counters.processed,
-            "totalFailed": counters.failed,
+            "uptime": round(stats.uptime),
+            "activeJobs": stats.active(),
+            "totalProcessed": stats.processed,
+            "totalFailed": stats.failed,
             "successRate": f"{rate:.2f}",
             "pid": os.getpid(),
         },
@@ -58,7 +58,7 @@ def health(status: Status | None, counters: Stats, *, running: bool, at: str) ->
 
 
 def info(
-    status: Status, completed: int, counters: Stats, *, name: str, running: bool
+    status: Status, completed: int, stats: Stats, *, name: str, running: bool
 ) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/info; *name* is that of the normal queue."""
     depths, oldest = _depths(status), _oldest(status)
@@ -69,13 +69,13 @@ def info(
         "processing": depths["totalProcessing"],
         "failed": status.dead.count,
         "completed": completed,
-        "avgProcessingTime": f"{counters.average_ms:.0f}ms",
+        "avgProcessingTime": f"{stats.average_ms:.0f}ms",
         "worker": {
             "running": running,
-            "uptime": f"{counters.uptime:.0f}s",
-            "activeJobs": counters.active(),
-            "processedTotal": counters.processed,
-            "failedTotal": counters.failed,
+            "uptime": f"{stats.uptime:.0f}s",
+            "activeJobs": stats.active(),
+            "processedTotal": stats.processed,
+            "failedTotal": stats.failed,
         },
         "oldestJob": job
         and {

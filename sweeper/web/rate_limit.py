@@ -5,7 +5,7 @@ from collections import OrderedDict
 _PEERS = 1_024  # whose requests are remembered
 
 
-class Bucket:
+class RateLimit:
     """So many requests for each peer: a burst at once, and then so many a second."""
 
     def __init__(self, rate: float, burst: int) -> None:

@@ -15,11 +15,11 @@ from sweeper.errors import BusyError, SweeperError, UsageError
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
-from sweeper.web.actions import Hands
-from sweeper.web.api import UNREADABLE, Faces
+from sweeper.web.actions import Actions
+from sweeper.web.api import UNREADABLE, Api
 from sweeper.web.auth import Auth
-from sweeper.web.cache import Readings
-from sweeper.web.dashboard import UNAUTHORIZED, Board
+from sweeper.web.cache import Cache
+from sweeper.web.dashboard import UNAUTHORIZED, Dashboard
 
 LARGEST = 16_384
 """Bytes of a request's body, at most."""
@@ -28,42 +28,42 @@ _MACHINES = ("/api/", "/metrics", "/livez", "/readyz")
 _HANDLED = (HTTPException, SweeperError, SQLAlchemyError, TimeoutError, Exception)
 
 
-def doors(app: App, counters: Stats, health: Health, wake: Callable[[], None]) -> Starlette:
+def routes(app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> Starlette:
     """Return the application."""
-    readings = Readings(app, counters, health)
-    guard, hands = Auth(app.settings.web), Hands(app, wake)
-    board, faces = Board(readings, hands, guard), Faces(readings, hands)
+    cache = Cache(app, stats, health)
+    auth, actions = Auth(app.settings.web), Actions(app, wake)
+    dashboard, api = Dashboard(cache, actions, auth), Api(cache, actions)
     queue = "/api/monitoring/queue"
     return Starlette(
         routes=[
-            Route("/livez", faces.alive),
-            Route("/readyz", faces.ready),
-            Route("/metrics", guard.reads(faces.metrics)),
-            Route(f"{queue}/stats", guard.reads(faces.stats)),
-            Route(f"{queue}/health", guard.reads(faces.health)),
-            Route(f"{queue}/info", guard.reads(faces.info)),
-            Route("/api/sweep", guard.acts(faces.sweep), methods=["POST"]),
-            Route("/api/test-queue", guard.acts(faces.test_queue), methods=["POST"]),
-            Route("/", guard.reads(board.show)),
-            Route("/page/{name}", board.asset),
-            Route("/sign-in", guard.signs_in(board.sign_in), methods=["POST"]),
-            Route("/sign-out", guard.acts(board.sign_out), methods=["POST"]),
-            Route("/preview", guard.acts(board.preview), methods=["POST"]),
-            Route("/sweep", guard.acts(board.sweep), methods=["POST"]),
-            Route("/dead", guard.acts(board.dead), methods=["POST"]),
+            Route("/livez", api.alive),
+            Route("/readyz", api.ready),
+            Route("/metrics", auth.require_local_or_token(api.metrics)),
+            Route(f"{queue}/stats", auth.require_local_or_token(api.stats)),
+            Route(f"{queue}/health", auth.require_local_or_token(api.health)),
+            Route(f"{queue}/info", auth.require_local_or_token(api.info)),
+            Route("/api/sweep", auth.require_token(api.sweep), methods=["POST"]),
+            Route("/api/test-queue", auth.require_token(api.test_queue), methods=["POST"]),
+            Route("/", auth.require_local_or_token(dashboard.show)),
+            Route("/page/{name}", dashboard.asset),
+            Route("/sign-in", auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
+            Route("/sign-out", auth.require_token(dashboard.sign_out), methods=["POST"]),
+            Route("/preview", auth.require_token(dashboard.preview), methods=["POST"]),
+            Route("/sweep", auth.require_token(dashboard.sweep), methods=["POST"]),
+            Route("/dead", auth.require_token(dashboard.dead), methods=["POST"]),
         ],
-        exception_handlers=dict.fromkeys(_HANDLED, _answering(board, faces)),
+        exception_handlers=dict.fromkeys(_HANDLED, _answering(dashboard, api)),
         max_body_size=LARGEST,
     )
 
 
-def _answering(board: Board, faces: Faces) -> Callable[[Request, Exception], Response]:
+def _answering(dashboard: Dashboard, api: Api) -> Callable[[Request, Exception], Response]:
     """Return what answers for whatever was raised: JSON to machines, a page to people."""
 
     def answer(request: Request, error: Exception) -> Response:
         status, told = _fault(error)
         machine = request.url.path.startswith(_MACHINES)
-        response = faces.refuse(status, told) if machine else board.refuse(request, status, told)
+        response = api.refuse(status, told) if machine else dashboard.refuse(request, status, told)
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         if status == UNAUTHORIZED:

@@ -15,8 +15,8 @@ from sweeper.errors import SettingsError
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
-from sweeper.web.rate_limit import Bucket
-from sweeper.web.routes import doors
+from sweeper.web.rate_limit import RateLimit
+from sweeper.web.routes import routes
 
 _CONNECTIONS = 32
 _HEADERS = {
@@ -39,10 +39,10 @@ class Web:
     address -- host:port, once it is open
     """
 
-    def __init__(self, app: App, counters: Stats, health: Health, wake: Callable[[], None]) -> None:
+    def __init__(self, app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> None:
         self._settings = app.settings.web
         config = uvicorn.Config(
-            Bounds(doors(app, counters, health, wake)),
+            Bounds(routes(app, stats, health, wake)),
             http="h11",
             ws="none",
             loop="asyncio",
@@ -97,7 +97,7 @@ class Bounds:
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
-        self._bucket = Bucket(rate=20, burst=200)
+        self._bucket = RateLimit(rate=20, burst=200)
         self._headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -25,19 +25,19 @@ class Sessions:
         started = f"{now:.0f}.{secrets.token_hex(16)}"
         return f"{started}.{self._signed('session', started)}"
 
-    def admit(self, session: str, now: float) -> bool:
+    def is_valid(self, session: str, now: float) -> bool:
         """Return whether *session* is one of ours and still good."""
         started, _, signature = session.rpartition(".")
         genuine = _same(signature, self._signed("session", started))
         return genuine and now < float(started.partition(".")[0]) + SESSION
 
-    def seal(self, session: str) -> str:
+    def csrf_token(self, session: str) -> str:
         """Return what the forms of *session* carry, and no other site can know."""
         return self._signed("form", session)
 
-    def is_sealed(self, session: str, seal: str) -> bool:
+    def is_csrf_token(self, session: str, csrf_token: str) -> bool:
         """Return whether a form with *seal* is one of ours, made for *session*."""
-        return _same(seal, self.seal(session))
+        return _same(csrf_token, self.csrf_token(session))
 
     def _signed(self, kind: str, text: str) -> str:
         return hmac.new(self._secret, f"{kind} {text}".encode(), sha256).hexdigest()

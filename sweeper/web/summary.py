@@ -15,7 +15,7 @@ _LATE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Summary:
     """What a person reads first."""
 
     tone: Tone
@@ -31,7 +31,7 @@ class Number(NamedTuple):
     tone: Tone = ""
 
 
-def judged(status: Status | None, reasons: Sequence[str], on: Container[str]) -> Verdict:
+def summarize(status: Status | None, reasons: Sequence[str], on: Container[str]) -> Summary:
     """Return the verdict.
 
     status  -- None while the database cannot be read
@@ -40,7 +40,7 @@ def judged(status: Status | None, reasons: Sequence[str], on: Container[str]) ->
     """
     if status is None:
         lines = ("Nothing is lost: what is due is found again as soon as it answers.", *reasons)
-        return Verdict("bad", "The database does not answer", lines)
+        return Summary("bad", "The database does not answer", lines)
     rules = {name: rule for name, rule in status.rules.items() if name in on}
     complaints = [*_complaints(rules, status.dead.count, reasons)]
     first, *others = complaints or [_content(rules)]
@@ -62,27 +62,27 @@ def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
 
 def _complaints(
     rules: Mapping[str, Overdue], dead: int, reasons: Sequence[str]
-) -> Iterator[Verdict]:
+) -> Iterator[Summary]:
     """Yield what is wrong, the worst first."""
     if reasons:
-        yield Verdict("bad", "The sweeper does not work", reasons)
+        yield Summary("bad", "The sweeper does not work", reasons)
     held = [name for name, rule in rules.items() if rule.last_sweep_ok is False]
     if held:
         rest = "Preview a sweep below, and if it is right that so many are due, allow more."
-        yield Verdict("bad", "The brake holds", (f"{', '.join(held)}: too many are due.", rest))
+        yield Summary("bad", "The brake holds", (f"{', '.join(held)}: too many are due.", rest))
     oldest = max((rule.oldest_overdue_seconds for rule in rules.values()), default=0.0)
     if oldest > _LATE:
         title = f"{number(_overdue(rules))} overdue"
-        yield Verdict("bad", title, (f"The oldest is {age(oldest)} beyond its limit.",))
+        yield Summary("bad", title, (f"The oldest is {age(oldest)} beyond its limit.",))
     if dead:
         title = f"{number(dead)} dead {'letter' if dead == 1 else 'letters'}"
-        yield Verdict("warn", title, ("Mend the cause, then retry; or let them go.",))
+        yield Summary("warn", title, ("Mend the cause, then retry; or let them go.",))
 
 
-def _content(rules: Mapping[str, Overdue]) -> Verdict:
+def _content(rules: Mapping[str, Overdue]) -> Summary:
     if overdue := _overdue(rules):
-        return Verdict("good", f"{number(overdue)} being swept")
-    return Verdict("good", "All is swept", ("Nothing is overdue, and nothing is dead.",))
+        return Summary("good", f"{number(overdue)} being swept")
+    return Summary("good", "All is swept", ("Nothing is overdue, and nothing is dead.",))
 
 
 def _overdue(rules: Mapping[str, Overdue]) -> int:

@@ -92,7 +92,7 @@ def main() -> None:
     asked.add_argument("--orders", type=int, default=10_000, help="orders in each run")
     asked.add_argument("--rounds", type=int, default=3, help="runs of each; the best one counts")
     options = asked.parse_args()
-    logs.set_up("error", "json")
+    logs.configure("error", "json")
     best = dict.fromkeys(CONTENDERS, 0.0)
     with tempfile.TemporaryDirectory(prefix="sweeper-bench-") as name:
         Path(name).chmod(0o755)  # the server may run as another user

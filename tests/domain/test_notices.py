@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
-from jobs.whatsapp.texts import rendered
+from jobs.whatsapp.texts import render_text
 from sweeper.app import App
 from sweeper.batch import Tally
 from tests.support.verbs import (
@@ -31,7 +31,7 @@ def notices(connection: Connection) -> list[dict[str, Any]]:
 
 def said(notice: dict[str, Any]) -> str:
     """Return the text of a notice."""
-    return rendered(notice["eventType"], notice["metadata"])
+    return render_text(notice["eventType"], notice["metadata"])
 
 
 def unanswered(shop: Shop, **columns: Any) -> str:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper.admin import pruner
 from sweeper.app import App
-from sweeper.service.supervisor import Service
+from sweeper.service.supervisor import Supervisor
 from tests.support.verbs import (
     DAY,
     HOUR,
@@ -176,7 +176,7 @@ def test_a_service_that_cannot_prune_says_so_and_works_on(app: App, connection: 
     connection.execute(text("alter table sweeper.sweep rename to elsewhere"))
 
     with capture_logs() as lines:
-        Service(app)._prune()
+        Supervisor(app)._loops.prune()
 
     (line,) = lines
     assert ("history.failed", "error") == (line["event"], line["log_level"])

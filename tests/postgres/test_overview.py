@@ -5,7 +5,7 @@ from sqlalchemy import Row
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.ledger import Trigger
-from sweeper.monitoring.backlog import Quiet
+from sweeper.monitoring.backlog import QuietScans
 from tests.support.verbs import (
     HOUR,
     MINUTE,
@@ -83,7 +83,7 @@ def test_a_row_whose_rule_is_off(open_app: OpenApp, shop: Shop) -> None:
 def test_what_is_left_alone_has_its_reason(app: App, shop: Shop) -> None:
     """L3."""
     order = shop.order(age=HOUR, dp_payment_id="pay-1")
-    (odd,) = app.backlog_reader.look().odd["expire_dp"]
+    (odd,) = app.backlog_reader.look().anomalies["expire_dp"]
 
     assert (order, "pending_dp with evidence of payment") == odd
 
@@ -97,8 +97,8 @@ def test_scans_that_found_nothing_are_one_line(app: App, shop: Shop) -> None:
 
     latest, *found, first = app.backlog_reader.look().sweeps
 
-    assert isinstance(latest, Quiet)
-    assert isinstance(first, Quiet)
+    assert isinstance(latest, QuietScans)
+    assert isinstance(first, QuietScans)
     assert (2, 4) == (latest.scans, first.scans)
     assert first.first <= first.last <= latest.first <= latest.last
     assert [("auto_refund", 0, "by hand"), ("expire_dp", 1, "by hand")] == sorted(

@@ -197,7 +197,7 @@ def test_ready_asks_no_transaction(app: App) -> None:
     """The look that is taken most often is one statement."""
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
 
-    with app.database.glance() as connection:
+    with app.database.autocommit() as connection:
         assert app.queues.ready(connection) == {QUEUE}
 
 

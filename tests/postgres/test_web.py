@@ -99,7 +99,7 @@ def cookie(site: Site) -> dict[str, str]:
     return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
-def seal(site: Site, session: dict[str, str]) -> str:
+def csrf_token(site: Site, session: dict[str, str]) -> str:
     """Return what the forms of a session carry."""
     found = re.search(r'name="seal" value="(\w+)"', site.get("/", **session).text)
     assert found
@@ -346,7 +346,7 @@ def test_a_form_of_another_site_is_refused(site: Site, shop: Shop, app: App) -> 
     """CSRF: neither without the seal of this session, nor from another origin."""
     shop.order(age=HOUR)
     session = cookie(site)
-    form = {"rules": "expire_dp", "seal": seal(site, session)}
+    form = {"rules": "expire_dp", "seal": csrf_token(site, session)}
 
     with capture_logs() as lines:
         unsealed = site.submit("/sweep", {"rules": "expire_dp"}, **session)
@@ -361,7 +361,7 @@ def test_a_form_of_another_site_is_refused(site: Site, shop: Shop, app: App) -> 
 
 def test_whoever_signs_out_acts_no_more(site: Site) -> None:
     session = cookie(site)
-    answer = site.submit("/sign-out", {"seal": seal(site, session)}, **session)
+    answer = site.submit("/sign-out", {"seal": csrf_token(site, session)}, **session)
 
     assert 303 == answer.status
     assert 'sweeper=""' in answer.headers["set-cookie"]
@@ -420,7 +420,7 @@ def test_the_page_shows_a_preview_and_runs_just_that(app: App, site: Site, shop:
     shop.order(age=HOUR, items=[(tin, 2)], participant=shop.participant(phone="0812-3456-7890"))
     odd = shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg")
     session = cookie(site)
-    sealed = {"seal": seal(site, session)}
+    sealed = {"seal": csrf_token(site, session)}
 
     shown = site.submit("/preview", sealed | {"rules": "expire_dp"}, **session).text
     (plan,) = re.findall('name="plan" value="([^"]+)"', shown)
@@ -437,7 +437,7 @@ def test_the_page_shows_a_preview_and_runs_just_that(app: App, site: Site, shop:
 def test_a_sweep_on_the_page_needs_its_preview(app: App, site: Site, shop: Shop) -> None:
     shop.order(age=HOUR)
     session = cookie(site)
-    form = {"seal": seal(site, session), "rules": "expire_dp"}
+    form = {"seal": csrf_token(site, session), "rules": "expire_dp"}
 
     assert 400 == site.submit("/sweep", form, **session).status
     assert [] == messages(app)
@@ -518,7 +518,7 @@ def test_dead_letters_of_one_cause_are_sent_again(app: App, site: Site, shop: Sh
     work(app, site, shop)
     session = cookie(site)
     (letter,) = dead_letters(app)
-    form = {"seal": seal(site, session), "fingerprint": letter.fingerprint, "do": "retry"}
+    form = {"seal": csrf_token(site, session), "fingerprint": letter.fingerprint, "do": "retry"}
 
     answer = site.submit("/dead", form, **session)
 
@@ -534,7 +534,7 @@ def test_dead_letters_of_one_cause_are_dropped_and_no_others(
     sweep(app)
     session = cookie(site)
     kept, letter = dead_letters(app)
-    form = {"seal": seal(site, session), "fingerprint": letter.fingerprint, "do": "drop"}
+    form = {"seal": csrf_token(site, session), "fingerprint": letter.fingerprint, "do": "drop"}
 
     answer = site.submit("/dead", form, **session)
 

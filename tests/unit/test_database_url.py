@@ -210,7 +210,7 @@ def test_a_port_that_is_no_number_is_refused_without_repeating_it(port: str) -> 
 def test_a_server_that_does_not_answer_is_told_without_the_password(place: str) -> None:
     database = Database(f"postgresql://{place}")
 
-    with pytest.raises(OperationalError) as caught, database.glance():
+    with pytest.raises(OperationalError) as caught, database.autocommit():
         pass
 
     told = str(unusable(caught.value, database.url))

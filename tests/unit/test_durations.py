@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from sweeper.durations import Duration, parse, spell
+from sweeper.durations import Duration, format_duration, parse
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_a_duration_that_time_itself_cannot_hold_is_refused() -> None:
     ],
 )
 def test_a_duration_is_spelled_in_the_largest_unit_that_fits(length: timedelta, text: str) -> None:
-    assert text == spell(length)
+    assert text == format_duration(length)
 
 
 @pytest.mark.parametrize("text", ["0s", "100ms", "0.5ms", "0.05ms", "1h30m", "24h", "1000d1ms"])
 def test_what_is_spelled_can_be_read_back(text: str) -> None:
-    assert parse(text) == parse(spell(parse(text)))
+    assert parse(text) == parse(format_duration(parse(text)))
 
 
 def test_as_a_setting_it_is_written_as_it_is_read() -> None:

@@ -52,7 +52,7 @@ def work(health: Health) -> None:
 
 def said(health: Health) -> list[EventDict]:
     with capture_logs() as lines:
-        health.tell()
+        health.report()
     return list(lines)
 
 
@@ -192,7 +192,7 @@ def test_not_ready_is_said_once_and_the_watchdog_is_fed_on(
 ) -> None:
     """L9: never restarted for what a restart cannot mend."""
     work(health)
-    health.tell()
+    health.report()
     told.clear()
     time.tick(timedelta(minutes=1))
     health.scanned("expire_dp")
@@ -210,9 +210,9 @@ def test_ready_again_is_said_with_how_long_it_was_not(
     health: Health, told: list[dict[str, str]], time: FrozenDateTimeFactory
 ) -> None:
     work(health)
-    health.tell()
+    health.report()
     time.tick(timedelta(minutes=1))
-    health.tell()
+    health.report()
     time.tick(timedelta(seconds=20))
     work(health)
 
@@ -227,7 +227,7 @@ def test_a_hanging_loop_is_said_once_and_the_watchdog_starves(
 ) -> None:
     """L9: a loop that hangs feeds neither readiness nor the watchdog."""
     work(health)
-    health.tell()
+    health.report()
     time.tick(REST + PATIENCE + MOMENT)
     told.clear()
 
@@ -250,8 +250,8 @@ def test_the_watchdog_is_fed_three_times_as_often_as_it_must(
 ) -> None:
     if watchdog:
         monkeypatch.setenv("WATCHDOG_USEC", watchdog)
-    assert health.tell() < 1
+    assert health.report() < 1
     work(health)
 
-    assert rest == health.tell()
+    assert rest == health.report()
     assert told

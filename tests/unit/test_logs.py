@@ -42,7 +42,7 @@ def restored() -> Iterator[None]:
 def pipe() -> io.StringIO:
     """Set the log up as the service has it under journald."""
     stream = io.StringIO()
-    logs.set_up("info", "auto", stream)
+    logs.configure("info", "auto", stream)
     return stream
 
 
@@ -108,7 +108,7 @@ def test_the_libraries_lines_go_through_the_same_pipe(pipe: io.StringIO) -> None
 )
 def test_a_library_s_level_becomes_one_of_ours(level: int, told: str) -> None:
     stream = io.StringIO()
-    logs.set_up("debug", "json", stream)
+    logs.configure("debug", "json", stream)
     logging.getLogger().setLevel(1)
 
     logging.getLogger("some.library").log(level, "hm")
@@ -161,7 +161,7 @@ def test_an_exception_stays_on_its_line(pipe: io.StringIO) -> None:
 def test_a_traceback_on_a_terminal_shows_no_local_variable() -> None:
     """L11: what a function held when it failed may be anybody's phone."""
     terminal = Terminal()
-    logs.set_up("info", "auto", terminal)
+    logs.configure("info", "auto", terminal)
     held = "Sari Wulandari"
 
     try:
@@ -198,7 +198,7 @@ def test_a_value_that_is_no_json_is_written_as_text(pipe: io.StringIO) -> None:
 )
 def test_what_is_less_than_the_level_is_not_logged(level: str, told: list[str]) -> None:
     stream = io.StringIO()
-    logs.set_up(level, "json", stream)
+    logs.configure(level, "json", stream)
 
     for name in ("debug", "info", "warning", "error"):
         getattr(structlog.get_logger("sweeper"), name)("some.event")
@@ -212,7 +212,7 @@ def test_what_is_less_than_the_level_is_not_logged(level: str, told: list[str]) 
 )
 def test_the_libraries_chatter_is_not_logged(library: str) -> None:
     stream = io.StringIO()
-    logs.set_up("debug", "json", stream)
+    logs.configure("debug", "json", stream)
 
     logging.getLogger(library).info("running")
 
@@ -232,7 +232,7 @@ def test_machines_get_json_and_people_get_text(
     form: str, stream: type[io.StringIO], *, as_json: bool
 ) -> None:
     somewhere = stream()
-    logs.set_up("info", form, somewhere)
+    logs.configure("info", form, somewhere)
 
     events.DATABASE_RECOVERED.log(seconds=1.5)
 
@@ -242,7 +242,7 @@ def test_machines_get_json_and_people_get_text(
 
 def test_a_pipe_gets_no_colours() -> None:
     stream = io.StringIO()
-    logs.set_up("info", "console", stream)
+    logs.configure("info", "console", stream)
 
     events.DATABASE_RECOVERED.log(seconds=1.5)
 
@@ -250,7 +250,7 @@ def test_a_pipe_gets_no_colours() -> None:
 
 
 def test_set_up_twice_a_line_is_still_one_line(pipe: io.StringIO) -> None:
-    logs.set_up("info", "auto", pipe)
+    logs.configure("info", "auto", pipe)
 
     events.DATABASE_RECOVERED.log(seconds=1.5)
 

@@ -5,7 +5,7 @@ from string import Formatter
 
 import pytest
 
-from jobs.whatsapp.texts import LANGUAGES, rendered, rupiah, texts
+from jobs.whatsapp.texts import LANGUAGES, render_text, rupiah, texts
 from sweeper import RejectedError
 
 EVENTS = ("ORDER_CANCELLED", "ORDER_REJECTED", "ORDER_MISSED")
@@ -26,13 +26,13 @@ def test_every_event_has_its_text_in_both_languages() -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_notice_greets_its_reader_by_name(event: str) -> None:
-    assert rendered(event, FACTS).startswith("Halo Sari,")
-    assert rendered(event, FACTS, "en").startswith("Hello Sari,")
+    assert render_text(event, FACTS).startswith("Halo Sari,")
+    assert render_text(event, FACTS, "en").startswith("Hello Sari,")
 
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_notice_names_its_order_and_addresses_its_reader_politely(event: str) -> None:
-    text = rendered(event, FACTS)
+    text = render_text(event, FACTS)
 
     assert "JST-ABC123-XY" in text
     assert re.search(r"\bAnda\b", text)
@@ -44,12 +44,12 @@ def test_a_notice_names_its_order_and_addresses_its_reader_politely(event: str) 
     [("ORDER_CANCELLED", "30 menit"), ("ORDER_REJECTED", "24 jam"), ("ORDER_MISSED", "24 jam")],
 )
 def test_a_notice_says_which_time_ran_out(event: str, limit: str) -> None:
-    assert limit in rendered(event, FACTS)
+    assert limit in render_text(event, FACTS)
 
 
 def test_a_down_payment_that_is_owed_will_be_returned() -> None:
     """It says "akan diproses": it has not been returned yet, and nobody may believe so."""
-    text = rendered("ORDER_REJECTED", FACTS)
+    text = render_text("ORDER_REJECTED", FACTS)
 
     assert "Rp 1.250.000 akan diproses" in text
 
@@ -62,26 +62,26 @@ def test_no_notice_says_that_money_was_returned(text: str) -> None:
 @pytest.mark.parametrize("amount", [0, None, "0"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_without_a_down_payment_no_money_is_spoken_of(amount: object, language: str) -> None:
-    text = rendered("ORDER_REJECTED", FACTS | {"dpAmount": amount}, language)
+    text = render_text("ORDER_REJECTED", FACTS | {"dpAmount": amount}, language)
 
     assert not re.search(r"Rp|DP|down payment", text)
 
 
 @pytest.mark.parametrize("event", ["ORDER_CANCELLED", "ORDER_MISSED"])
 def test_only_a_rejected_buyer_is_owed_money(event: str) -> None:
-    assert "Rp" not in rendered(event, FACTS)
+    assert "Rp" not in render_text(event, FACTS)
 
 
 @pytest.mark.parametrize("name", [None, ""])
 def test_somebody_without_a_name_is_greeted_all_the_same(name: str | None) -> None:
-    assert rendered("ORDER_CANCELLED", FACTS | {"name": name}).startswith("Halo Kak,")
+    assert render_text("ORDER_CANCELLED", FACTS | {"name": name}).startswith("Halo Kak,")
 
 
 @pytest.mark.parametrize(
     "name", ["{order_code}", "{", "100%s", "Sari\\n", "{0}", "{name.__class__}"]
 )
 def test_a_name_is_text_and_never_a_template(name: str) -> None:
-    assert rendered("ORDER_CANCELLED", FACTS | {"name": name}).startswith(f"Halo {name},")
+    assert render_text("ORDER_CANCELLED", FACTS | {"name": name}).startswith(f"Halo {name},")
 
 
 @pytest.mark.parametrize("text", EVERY_TEXT)
@@ -94,7 +94,7 @@ def test_a_text_asks_for_known_fields_only(text: str) -> None:
 def test_an_event_without_a_text_is_rejected() -> None:
     """No retry can write it."""
     with pytest.raises(RejectedError, match="there is no text for 'ORDER_LOST'"):
-        rendered("ORDER_LOST", FACTS)
+        render_text("ORDER_LOST", FACTS)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from jobs.whatsapp.phones import masked, normalized
+from jobs.whatsapp.phones import mask, normalize
 
 ONE_NUMBER = "6281234567890"
 
@@ -32,7 +32,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("phone", SPELLINGS)
 def test_every_indonesian_spelling_means_one_number(phone: str) -> None:
-    assert ONE_NUMBER == normalized(phone)
+    assert ONE_NUMBER == normalize(phone)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_every_indonesian_spelling_means_one_number(phone: str) -> None:
 )
 def test_a_foreign_number_stays_what_it_is(phone: str, number: str) -> None:
     """It is never turned into 62, not even when the checkout put 62 before it."""
-    assert number == normalized(phone)
+    assert number == normalize(phone)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_a_foreign_number_stays_what_it_is(phone: str, number: str) -> None:
     ],
 )
 def test_what_is_no_phone_number_is_none(phone: str) -> None:
-    assert normalized(phone) is None
+    assert normalize(phone) is None
 
 
 @pytest.mark.parametrize("phone", ["+081234567890", "+0812345678"])
 def test_no_number_begins_with_a_nought(phone: str) -> None:
     """No country code does, so a plus sign before a nought means no foreign number."""
-    assert not (normalized(phone) or "").startswith("0")
+    assert not (normalize(phone) or "").startswith("0")
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_no_number_begins_with_a_nought(phone: str) -> None:
     ],
 )
 def test_a_masked_number_can_be_recognized_and_not_dialled(phone: str, shown: str) -> None:
-    assert shown == masked(phone)
+    assert shown == mask(phone)
 
 
 @pytest.mark.parametrize("phone", [*SPELLINGS, "1" * 10, "9" * 40, "+1 415 555 0142"])
 def test_a_masked_number_never_shows_more_than_seven_digits(phone: str) -> None:
     """L11: no full phone number ever reaches a log."""
-    assert len(re.findall(r"\d", masked(phone))) <= 7
+    assert len(re.findall(r"\d", mask(phone))) <= 7

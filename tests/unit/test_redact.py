@@ -15,7 +15,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.whatsapp.phones import masked
+from jobs.whatsapp.phones import mask
 from sweeper import events, logs, redact
 from tests.support import log_schema
 
@@ -129,7 +129,7 @@ def bare(text: str) -> str:
 def written(form: str, said: str, secrets: Iterable[str] = ()) -> str:
     """Return what comes out of the whole pipe, ours and a library's, with and without an error."""
     stream = io.StringIO()
-    logs.set_up("debug", form, stream, secrets)
+    logs.configure("debug", form, stream, secrets)
     events.DATABASE_LOST.log(error=said)
     structlog.get_logger("sweeper").info(said, deep=[{said: (said, {"error": Exception(said)})}])
     library = logging.getLogger("some.library")
@@ -244,7 +244,7 @@ def test_a_name_can_say_that_its_value_is_a_secret() -> None:
 
 
 def test_what_the_jobs_have_masked_stays_as_it_is() -> None:
-    assert masked("081234567890") == redact.text(masked("081234567890"))
+    assert mask("081234567890") == redact.text(mask("081234567890"))
 
 
 def test_masking_twice_is_masking_once() -> None:
@@ -335,7 +335,7 @@ def test_a_flood_is_masked_in_time_that_grows_with_it() -> None:
 
 def test_the_lines_are_still_valid_by_the_schema() -> None:
     stream = io.StringIO()
-    logs.set_up("info", "json", stream, ["started"])
+    logs.configure("info", "json", stream, ["started"])
 
     events.SERVICE_STOPPING.log(signal="SIGTERM 081234567890")
     logging.getLogger("x").warning("0812-3456-7890")

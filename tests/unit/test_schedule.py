@@ -9,15 +9,15 @@ from threading import Event
 import pytest
 from structlog.testing import capture_logs
 
-from sweeper.service.scheduler import Schedule
+from sweeper.service.scheduler import Scheduler
 
 TICK = timedelta(milliseconds=50)
 NEVER = timedelta(hours=1)
 
 
 @pytest.fixture
-def schedule() -> Iterator[Schedule]:
-    made = Schedule(threads=2)
+def schedule() -> Iterator[Scheduler]:
+    made = Scheduler(threads=2)
     yield made
     made.stop()
 
@@ -59,7 +59,7 @@ def held_by(event: Event) -> Callable[[], None]:
     return wait
 
 
-def oversleep(schedule: Schedule, name: str, length: timedelta) -> None:
+def oversleep(schedule: Scheduler, name: str, length: timedelta) -> None:
     """Have the clock find that the next call was due so long ago."""
     schedule._scheduler.modify_job(name, next_run_time=datetime.now(UTC) - length)
 
@@ -71,7 +71,7 @@ def wait_until(holds: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_the_first_call_is_made_at_once(schedule: Schedule) -> None:
+def test_the_first_call_is_made_at_once(schedule: Scheduler) -> None:
     ticks = Ticks()
     schedule.add("expire_dp", NEVER, ticks)
 
@@ -81,7 +81,7 @@ def test_the_first_call_is_made_at_once(schedule: Schedule) -> None:
     assert ticks.next() - began < 2
 
 
-def test_the_others_follow_once_every_interval(schedule: Schedule) -> None:
+def test_the_others_follow_once_every_interval(schedule: Scheduler) -> None:
     ticks = Ticks()
     schedule.add("expire_dp", timedelta(milliseconds=200), ticks)
 
@@ -91,14 +91,14 @@ def test_the_others_follow_once_every_interval(schedule: Schedule) -> None:
     assert 0.4 < calls[-1] - calls[0] < 2
 
 
-def test_nothing_is_called_before_the_start(schedule: Schedule) -> None:
+def test_nothing_is_called_before_the_start(schedule: Scheduler) -> None:
     ticks = Ticks()
     schedule.add("expire_dp", TICK, ticks)
 
     assert ticks.silent_for(0.2)
 
 
-def test_every_name_has_its_own_interval(schedule: Schedule) -> None:
+def test_every_name_has_its_own_interval(schedule: Scheduler) -> None:
     often, seldom = Ticks(), Ticks()
     schedule.add("often", TICK, often)
     schedule.add("seldom", NEVER, seldom)
@@ -111,7 +111,7 @@ def test_every_name_has_its_own_interval(schedule: Schedule) -> None:
     assert seldom.silent_for(0.2)
 
 
-def test_a_call_that_takes_long_is_never_made_twice_at_a_time(schedule: Schedule) -> None:
+def test_a_call_that_takes_long_is_never_made_twice_at_a_time(schedule: Scheduler) -> None:
     go_on, begun = Event(), Ticks()
 
     def work() -> None:
@@ -128,7 +128,7 @@ def test_a_call_that_takes_long_is_never_made_twice_at_a_time(schedule: Schedule
         begun.next()
 
 
-def test_a_tick_that_has_to_be_left_out_is_told(schedule: Schedule) -> None:
+def test_a_tick_that_has_to_be_left_out_is_told(schedule: Scheduler) -> None:
     go_on, begun = Event(), Ticks()
 
     def work() -> None:
@@ -146,7 +146,7 @@ def test_a_tick_that_has_to_be_left_out_is_told(schedule: Schedule) -> None:
     assert expected == {name: lines[0][name] for name in expected}
 
 
-def test_a_slow_call_does_not_hold_up_its_neighbour(schedule: Schedule) -> None:
+def test_a_slow_call_does_not_hold_up_its_neighbour(schedule: Scheduler) -> None:
     go_on, ticks = Event(), Ticks()
     schedule.add("slow", NEVER, held_by(go_on))
     schedule.add("quick", TICK, ticks)
@@ -158,7 +158,7 @@ def test_a_slow_call_does_not_hold_up_its_neighbour(schedule: Schedule) -> None:
     go_on.set()
 
 
-def test_a_tick_that_comes_late_is_made_up_for(schedule: Schedule) -> None:
+def test_a_tick_that_comes_late_is_made_up_for(schedule: Scheduler) -> None:
     ticks = Ticks()
     schedule.add("expire_dp", NEVER, ticks)
     schedule.start()
@@ -169,7 +169,7 @@ def test_a_tick_that_comes_late_is_made_up_for(schedule: Schedule) -> None:
     ticks.next()
 
 
-def test_many_ticks_that_come_late_are_made_up_for_once(schedule: Schedule) -> None:
+def test_many_ticks_that_come_late_are_made_up_for_once(schedule: Scheduler) -> None:
     """A host that slept for an hour looks once, and not sixty times."""
     ticks = Ticks()
     schedule.add("expire_dp", timedelta(minutes=1), ticks)
@@ -183,7 +183,7 @@ def test_many_ticks_that_come_late_are_made_up_for_once(schedule: Schedule) -> N
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_call_that_fails_is_called_again(schedule: Schedule) -> None:
+def test_a_call_that_fails_is_called_again(schedule: Scheduler) -> None:
     ticks = Ticks()
 
     def work() -> None:
@@ -199,7 +199,7 @@ def test_a_call_that_fails_is_called_again(schedule: Schedule) -> None:
     ticks.next()
 
 
-def test_what_is_wanted_soon_is_called_once_beside_the_clock(schedule: Schedule) -> None:
+def test_what_is_wanted_soon_is_called_once_beside_the_clock(schedule: Scheduler) -> None:
     ticks, wanted = Ticks(), Ticks()
     schedule.add("expire_dp", NEVER, ticks)
     schedule.start()
@@ -212,7 +212,7 @@ def test_what_is_wanted_soon_is_called_once_beside_the_clock(schedule: Schedule)
     assert ticks.silent_for(0)
 
 
-def test_after_the_stop_nothing_is_called(schedule: Schedule) -> None:
+def test_after_the_stop_nothing_is_called(schedule: Scheduler) -> None:
     ticks = Ticks()
     schedule.add("expire_dp", TICK, ticks)
     schedule.start()
@@ -224,7 +224,7 @@ def test_after_the_stop_nothing_is_called(schedule: Schedule) -> None:
     assert ticks.silent_for(0.2)
 
 
-def test_the_stop_waits_for_what_is_under_way(schedule: Schedule) -> None:
+def test_the_stop_waits_for_what_is_under_way(schedule: Scheduler) -> None:
     begun, ended = Event(), Event()
 
     def work() -> None:
@@ -242,7 +242,7 @@ def test_the_stop_waits_for_what_is_under_way(schedule: Schedule) -> None:
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_stopping_twice_is_harmless(schedule: Schedule, *, started: bool) -> None:
+def test_stopping_twice_is_harmless(schedule: Scheduler, *, started: bool) -> None:
     if started:
         schedule.start()
 

@@ -8,7 +8,7 @@ from sqlalchemy import literal, select
 from sweeper.exports import Figure
 from sweeper.monitoring.status import Dead, Overdue, Server, Status
 from sweeper.queue.inspect import Depth
-from sweeper.web.summary import Number, judged, numbers
+from sweeper.web.summary import Number, numbers, summarize
 
 QUIET = Overdue(0, 0.0, 0, "2026-01-31T12:00:00.000Z", last_sweep_ok=True)
 LATE = replace(QUIET, overdue=1_234, oldest_overdue_seconds=3_600.0)
@@ -42,20 +42,20 @@ def with_rule(rule: Overdue, dead: int = 0) -> Status:
     ],
 )
 def test_the_worst_comes_first(status: Status | None, tone: str, title: str) -> None:
-    verdict = judged(status, [], ON)
+    verdict = summarize(status, [], ON)
 
     assert (tone, title) == (verdict.tone, verdict.title)
 
 
 def test_nothing_is_worse_than_not_working() -> None:
-    verdict = judged(with_rule(LATE, dead=1), ["the queues were never read"], ON)
+    verdict = summarize(with_rule(LATE, dead=1), ["the queues were never read"], ON)
 
     assert "The sweeper does not work" == verdict.title
     assert ("the queues were never read", "Also: 1,234 overdue, 1 dead letter.") == verdict.lines
 
 
 def test_a_rule_that_is_off_calls_nobody() -> None:
-    assert "All is swept" == judged(with_rule(HELD), [], ["auto_refund"]).title
+    assert "All is swept" == summarize(with_rule(HELD), [], ["auto_refund"]).title
 
 
 def test_the_numbers_are_those_of_all_queues_and_job_files() -> None:

@@ -29,7 +29,7 @@ def graph(code: int, status: int = 400, **more: Any) -> Reply:
 
 def meant(module: Any, reply: Reply) -> type[Exception]:
     with pytest.raises(Exception, match=str(reply.status)) as caught:
-        module.understood(reply)
+        module.parse_reply(reply)
     return caught.type
 
 
@@ -58,7 +58,7 @@ def test_a_phone_number_id_that_does_not_exist_is_ours() -> None:
 
 def test_too_many_for_one_person_holds_up_nobody_else() -> None:
     with pytest.raises(ThrottledError) as caught:
-        cloud.understood(graph(131056))
+        cloud.parse_reply(graph(131056))
 
     assert caught.value.alone
 
@@ -115,14 +115,14 @@ def test_a_message_that_was_taken_has_the_providers_id() -> None:
     meta = {"messaging_product": "whatsapp", "messages": [{"id": "wamid.X"}]}
     theirs = {"status": True, "id": ["80367170"], "process": "pending"}
 
-    assert "wamid.X" == cloud.understood(Reply(200, meta))
-    assert "80367170" == fonnte.understood(Reply(200, theirs))
+    assert "wamid.X" == cloud.parse_reply(Reply(200, meta))
+    assert "80367170" == fonnte.parse_reply(Reply(200, theirs))
 
 
 def test_what_a_provider_quotes_is_not_repeated() -> None:
     """L11: neither the number nor the token that an error's words repeat."""
     words = "Malformed token EAAGm0PX4ZCpsBAKZDZD for +62 812-3456-7890"
     with pytest.raises(RefusedError) as caught:
-        cloud.understood(graph(190, 401, error_data={"details": words}))
+        cloud.parse_reply(graph(190, 401, error_data={"details": words}))
 
     assert "401: 190 Malformed token *** for ***" == str(caught.value)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.whatsapp.settings import TEMPLATES, WhatsappSettings
-from jobs.whatsapp.texts import rendered, texts
+from jobs.whatsapp.texts import render_text, texts
 from sweeper import catalog, settings
 from sweeper.errors import SettingsError
 
@@ -112,8 +112,8 @@ def test_what_an_operator_does_not_say_stays_as_it_is(tmp_path: Path) -> None:
     own = section(messages=str(written(tmp_path, OWN))).messages
     facts = {"name": "Sari", "orderCode": "JST-1"}
 
-    assert "Hai Sari, pesanan JST-1 batal." == rendered("ORDER_CANCELLED", facts, "id", own)
-    assert rendered("ORDER_MISSED", facts) == rendered("ORDER_MISSED", facts, "id", own)
+    assert "Hai Sari, pesanan JST-1 batal." == render_text("ORDER_CANCELLED", facts, "id", own)
+    assert render_text("ORDER_MISSED", facts) == render_text("ORDER_MISSED", facts, "id", own)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from jobs.auto_refund import REASON as REJECTED
 from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON as CANCELLED
-from jobs.whatsapp.texts import rendered
+from jobs.whatsapp.texts import render_text
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.sweep.scan import ScanResult
@@ -79,7 +79,7 @@ def test_an_order_whose_down_payment_never_comes(
     assert app.outbound().step() == Tally(done=1)
     (notice,) = rows(connection, '"NotificationLog"')
     assert (notice["status"], notice["sentAt"]) == ("sent", placed["createdAt"] + 30 * MINUTE)
-    text = rendered(notice["eventType"], notice["metadata"])
+    text = render_text(notice["eventType"], notice["metadata"])
     assert text.startswith("Halo Sari Wulandari,")
     assert "JST-ABC123-XY" in text
     assert "30 menit" in text
@@ -146,7 +146,7 @@ def test_an_order_that_the_jastiper_never_answers(
     missed, rejected = rows(connection, '"NotificationLog"', order_by='"eventType"')
     assert (missed["eventType"], missed["status"]) == ("ORDER_MISSED", "sent")
     assert (rejected["eventType"], rejected["status"]) == ("ORDER_REJECTED", "sent")
-    text = rendered(rejected["eventType"], rejected["metadata"])
+    text = render_text(rejected["eventType"], rejected["metadata"])
     assert "Rp 180.000 akan diproses" in text
 
     again = sweep(app)

@@ -1,0 +1,148 @@
+"""The service's loops: watch the queues, work on them, scan when a rule's turn comes, prune."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from threading import Event
+
+from sweeper import events
+from sweeper.app import App
+from sweeper.errors import ClockSkewedError
+from sweeper.job import Lane
+from sweeper.ledger import Trigger
+from sweeper.monitoring.health import Health
+from sweeper.monitoring.stats import Stats
+from sweeper.outbound.worker import OutboundWorker
+from sweeper.postgres import clock
+from sweeper.postgres.errors import in_one_line, is_disconnected
+from sweeper.rule import Rule
+from sweeper.service.outage import Outage
+from sweeper.sweep.scan import ScanOptions
+from sweeper.worker.drain import Drain
+
+IDLE_TURN = timedelta(seconds=2)
+"""After so long, a loop that has no work shows that it turns."""
+
+
+class Loops:
+    """What the service's threads run, each until `stopping` is set.
+
+    workers  -- by the name of their loop: the outbound worker and the drainers
+    stopping -- set once the service is to stop
+    """
+
+    def __init__(
+        self,
+        app: App,
+        workers: Mapping[str, Drain | OutboundWorker],
+        stats: Stats,
+        health: Health,
+        outage: Outage,
+    ) -> None:
+        self.stopping = Event()
+        self._app = app
+        self._queue = app.settings.queue
+        self._workers = workers
+        self._stats = stats
+        self._health = health
+        self._outage = outage
+        self._awake = {lane: Event() for lane in Lane}
+        for name, worker in workers.items():
+            worker.stopping = partial(self.asked_to_stop, name)
+
+    def threads(self) -> Mapping[str, Callable[[], None]]:
+        """Return what runs in a thread of its own, by the thread's name."""
+        work = {name: partial(self._work, name, worker) for name, worker in self._workers.items()}
+        return {"watch": self._watch, **work}
+
+    def wake(self) -> None:
+        """Have every worker look at its queues at once."""
+        for awake in self._awake.values():
+            awake.set()
+
+    def active(self) -> int:
+        """Return how many jobs are read and not yet completed."""
+        return sum(worker.active for worker in self._workers.values())
+
+    def asked_to_stop(self, loop: str) -> bool:
+        """Return whether to stop; a loop that asks, between two transactions, shows that it turns.
+
+        loop -- its name
+        """
+        self._health.turned(loop)
+        return self.stopping.is_set()
+
+    def scan(self, rule: Rule, trigger: Trigger = Trigger.SCHEDULE) -> None:
+        """Scan one rule; an error is logged, and the next scan tries again."""
+        settings = self._app.settings
+        every = settings.rules[rule.name].every if trigger is Trigger.SCHEDULE else None
+        options = ScanOptions(
+            str(uuid.uuid4()), trigger, settings.safety.max_per_sweep, every=every
+        )
+        try:
+            result = self._app.scanner.scan(rule, options)
+        except ClockSkewedError:
+            return  # the scan has logged it
+        except Exception as error:  # noqa: BLE001 -- the next scan tries again, whatever it was
+            self._stats.scanned(rule.name, "failed")
+            self._outage.begin(error) if is_disconnected(error) else events.SCAN_FAILED.log(
+                rule=rule.name, error=in_one_line(error)
+            )
+            return
+        self._health.scanned(rule.name)
+        self._stats.scanned(rule.name, "braked" if result and result.braked else "ok")
+        if result and result.enqueued:
+            self._awake[Lane.DATABASE].set()
+
+    def prune(self) -> None:
+        """Prune the ledger; an error is logged, and the next hour tries again."""
+        try:
+            self._app.pruner.prune(clock.now(), partial(self.asked_to_stop, "history"))
+        except Exception as error:  # noqa: BLE001 -- the next hour tries again
+            self._outage.begin(error) if is_disconnected(error) else events.HISTORY_FAILED.log(
+                error=in_one_line(error)
+            )
+
+    def _watch(self) -> None:
+        """Look for visible messages with one cheap statement, often while there are some."""
+        rest = self._queue.poll_min
+        while not self.stopping.wait(rest.total_seconds()):
+            self._health.turned("watch")
+            try:
+                with self._app.database.autocommit() as connection:
+                    ready = self._app.queues.ready(connection)
+            except Exception as error:  # noqa: BLE001 -- the next look may succeed
+                self._outage.begin(error)
+                rest = self._queue.poll_max
+                continue
+            self._outage.end()
+            self._health.read()
+            if ready & set(self._app.queues.database):
+                self._awake[Lane.DATABASE].set()
+            # What has been answered while the database was away waits to be recorded.
+            if self._app.queues.outbound in ready or self._workers["outbound"].active:
+                self._awake[Lane.OUTBOUND].set()
+            rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
+
+    def _work(self, name: str, worker: Drain | OutboundWorker) -> None:
+        """Step while there is work; sleep until the watch says that there is more."""
+        lane = Lane.OUTBOUND if isinstance(worker, OutboundWorker) else Lane.DATABASE
+        awake = self._awake[lane]
+        while not self.asked_to_stop(name):
+            if not awake.wait(IDLE_TURN.total_seconds()) or self.stopping.is_set():
+                continue
+            try:
+                tally = worker.step()
+            except Exception as error:  # noqa: BLE001 -- the message is read again after its lease
+                if is_disconnected(error):
+                    self._outage.begin(error)
+                else:
+                    events.WORKER_FAILED.log(lane=lane, error=in_one_line(error))
+                awake.clear()
+                continue
+            self._health.read()
+            if tally is None:
+                awake.clear()
+            else:
+                self._stats.add(tally)
