@@ -28,9 +28,10 @@ from sweeper.postgres import clock
 from tests import conftest
 from tests.support import log_schema
 from tests.support.fake_provider import TOKEN, Mood, provider
+from tests.support.paths import ROOT
 from tests.support.verbs import DAY, HOUR, NOW
 
-CONFIG = Path(__file__).parents[2] / "config" / "monitoring"
+CONFIG = ROOT / "config" / "monitoring"
 PAGE = (CONFIG / "recipes.md").read_text("utf-8")
 RECIPES = re.findall(r"(?ms)^### (.+?)\n.*?^```sh\n(.+?)^```", PAGE)
 PHONE = "0812-0001-0001"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from sweeper import catalog, settings
+from tests.support.paths import ROOT
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = ROOT / "config"
 TOML = CONFIG / "sweeper.toml"
 ENV = CONFIG / "sweeper.env.example"
 

@@ -10,6 +10,7 @@ from jobs.whatsapp.settings import TEMPLATES, WhatsappSettings
 from jobs.whatsapp.texts import render_text, texts
 from sweeper import catalog, settings
 from sweeper.errors import SettingsError
+from tests.support.paths import ROOT
 
 CATALOG = catalog.load("jobs")
 OWN = """
@@ -169,6 +170,6 @@ def test_a_file_that_is_none_is_a_fault(tmp_path: Path, text: str | bytes | None
 
 def test_the_shipped_texts_are_the_ones_an_operator_edits() -> None:
     """One source: what `config/messages.toml` says is what the package reads."""
-    config = Path(__file__).parents[2] / "config" / "messages.toml"
+    config = ROOT / "config" / "messages.toml"
 
     assert texts() == texts(config)

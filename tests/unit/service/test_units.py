@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from sweeper import catalog, durations, settings
+from tests.support.paths import ROOT
 
-FOLDER = Path(__file__).parents[2] / "systemd"
+FOLDER = ROOT / "systemd"
 SERVICE, SWEEP = FOLDER / "sweeper.service", FOLDER / "sweeper-sweep@.service"
 
 # What one of them has for itself.

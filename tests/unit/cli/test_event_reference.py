@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,7 @@ from jsonschema import Draft202012Validator
 from sweeper.cli import event_reference
 from sweeper.event import Event
 from tests.support.log_schema import EVENTS, SCHEMA, faults
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 LINE: dict[str, Any] = {
     "timestamp": "2026-01-31T12:00:00.123456Z",
