@@ -1,4 +1,4 @@
-"""The sweeper's face: what a job file needs, and nothing else."""
+"""The public interface for job files: everything that a job file imports from the engine."""
 
 from sweeper.batch import Batch
 from sweeper.durations import Duration
@@ -25,7 +25,6 @@ __all__ = [
     "Duration",
     "Effect",
     "Event",
-    "Fate",
     "Figure",
     "Grant",
     "Job",

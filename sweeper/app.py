@@ -1,4 +1,4 @@
-"""The parts put together: settings become a database, queues, a scanner, workers and a reader."""
+"""The composition root: builds the database, queues, scanner, workers and readers from settings."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -38,7 +38,7 @@ from sweeper.worker.lease import GiveBack
 
 
 class App:
-    """One set of settings and everything that is made from them, each part when it is wanted."""
+    """The settings and every part that is built from them, each when it is first used."""
 
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self.catalog = catalog
@@ -48,27 +48,27 @@ class App:
     def load(
         cls, catalog: Catalog, *, file: Path | None = None, flags: Mapping[str, Any] | None = None
     ) -> "App":
-        """Read the settings; raises SettingsError that names all that is wrong with them."""
+        """Load the settings; raises SettingsError that lists all their faults."""
         return cls(catalog, settings_file.load(catalog, file=file, flags=flags))
 
     @cached_property
     def database(self) -> Database:
-        """The platform's database, as the service reaches it."""
+        """The platform's database, through the URL that the service uses."""
         return self._connect(self.settings.database_url)
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every database connection."""
         if "database" in vars(self):
             self.database.close()
 
     @cached_property
     def queues(self) -> Queues:
-        """Our queues in it."""
+        """The sweeper's queues in that database."""
         return Queues(self.settings.queue.name)
 
     @cached_property
     def rules(self) -> dict[str, Rule]:
-        """The rules that are on."""
+        """The enabled rules, by name."""
         return {
             name: rule
             for name, rule in self.catalog.rules.items()
@@ -77,12 +77,12 @@ class App:
 
     @property
     def older_than(self) -> dict[str, timedelta]:
-        """How old is overdue, by rule."""
+        """How old a row must be to be due, by rule name."""
         return {name: rule.older_than for name, rule in self.settings.rules.items()}
 
     @cached_property
     def scanner(self) -> Scanner:
-        """Finds what is due."""
+        """Finds the rows that are due and enqueues jobs for them."""
         return Scanner(
             self.database,
             self.queues,
@@ -93,12 +93,12 @@ class App:
 
     @cached_property
     def give_back(self) -> GiveBack:
-        """Gives back what was read and not begun."""
+        """Gives back the messages that were read and not handled."""
         return GiveBack(self.database, self.queues)
 
     @cached_property
     def completer(self) -> Completer:
-        """Completes, retries and dead-letters jobs."""
+        """Completes, retries, postpones and dead-letters jobs."""
         retry = self.settings.retry
         return Completer(
             self.database,
@@ -112,7 +112,7 @@ class App:
 
     @cached_property
     def fetcher(self) -> Fetcher:
-        """Reads messages and sorts them."""
+        """Fetches messages and parses them into jobs."""
         retry = self.settings.retry
         return Fetcher(
             self.database,
@@ -127,38 +127,38 @@ class App:
 
     @property
     def dead_letter_queue(self) -> DeadLetterQueue:
-        """Finds, retries and drops dead letters."""
+        """Finds, retries and drops dead letters on an operator's request."""
         return DeadLetterQueue(self.database, self.queues, self.catalog.jobs)
 
     @property
     def status_reader(self) -> StatusReader:
-        """Reads the status."""
+        """Reads the numbers that `sweeper status` shows."""
         return StatusReader(self.database, self.queues, self.catalog, self.older_than)
 
     @property
     def backlog_reader(self) -> BacklogReader:
-        """Sees what stands behind the status."""
+        """Reads the single rows and messages behind the status."""
         return BacklogReader(self.database, self.queues, self.catalog, self.rules, self.older_than)
 
     @property
     def explainer(self) -> Explainer:
-        """Tells the story of one order."""
+        """Collects the history of one key."""
         return Explainer(self.database, self.queues, self.catalog, self.older_than)
 
     @property
     def pruner(self) -> Pruner:
-        """Prunes the books."""
+        """Deletes ledger rows that are older than `history.keep`."""
         return Pruner(self.database, self.settings.history.keep)
 
     @property
     def auditor(self) -> Auditor:
-        """Balances the books."""
+        """Checks from the ledger that every job ended exactly once."""
         return Auditor(self.database, self.queues, self.catalog)
 
     def plan(self, raw: str) -> Plan:
-        """Return the plan that *raw* holds, if it may be carried out here and now.
+        """Parse a plan from its JSON text, and check that it may be executed on this database.
 
-        Raises UsageError where it is damaged, foreign or old.
+        Raises UsageError where it is damaged, was made for another database, or is too old.
         """
         plan = parse_plan(raw)
         for name in plan.rules:
@@ -169,12 +169,12 @@ class App:
         return plan
 
     def drain(self, only: str | None = None) -> Drain:
-        """Return a worker for the database's lane, or for one sweep's share of it."""
+        """Return a worker for the database lane, or for the messages of the one sweep *only*."""
         queue = self.settings.queue
         return Drain(self.fetcher, self.completer, queue.visibility, queue.batch, only)
 
     def outbound(self) -> OutboundWorker:
-        """Return a worker for the outside world; what its jobs lack is said aloud."""
+        """Return a worker for the outbound lane; settings that its jobs lack are logged."""
         for section in self.settings.sections.values():
             for problem in section.faults():
                 events.SETTINGS_LACKED.log(section=section.name, problem=problem)
@@ -182,7 +182,7 @@ class App:
         return OutboundWorker(self.fetcher, self.completer, queue.visibility, queue.batch)
 
     def sweep(self) -> Sweep:
-        """Return the full pass, ready to run; raises where orders could not be worked."""
+        """Return a sweep that can be run; raises SettingsError or DatabaseUnusableError."""
         self.settings.demand()
         self.check()
         effects, size = self.catalog.effects, self.settings.queue.batch
@@ -196,9 +196,9 @@ class App:
         priority: Priority | None = None,
         delay: timedelta = timedelta(),
     ) -> tuple[int, str]:
-        """Send one job, and return its message id and queue.
+        """Enqueue one job, and return its message id and queue.
 
-        Raises UsageError for an unknown type, and for a payload that its model refuses.
+        Raises UsageError for an unknown job type, and for a payload that its model rejects.
         """
         job = self.catalog.job(kind)
         payload = validated(job, payload)
@@ -216,11 +216,11 @@ class App:
             )
 
     def check(self) -> None:
-        """Raise DatabaseUnusableError where the database is not what the commands need."""
+        """Raise DatabaseUnusableError where the database lacks what the commands need."""
         check(self.database, self.queues, self.catalog)
 
     def migrate(self, *, install_pgmq: bool = False, with_indexes: bool = False) -> list[str]:
-        """Create or upgrade schema and queues, past any pooler; return what was done."""
+        """Create or upgrade schema and queues, bypassing any pooler; return what was done."""
         direct = self._connect(self.settings.direct_url)
         try:
             done = migrate(direct, self.queues, self.catalog.package, install=install_pgmq)

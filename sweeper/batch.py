@@ -1,4 +1,4 @@
-"""A batch of jobs as its handler sees it, and what became of each job in it."""
+"""A batch: the jobs that a handler works on in one transaction, and the decision on each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -18,7 +18,7 @@ S = TypeVar("S", bound=Section)
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many jobs had each outcome; `retried` and newly `dead` ones raised an error."""
+    """How many jobs had each outcome; those that are `retried` or newly `dead` have failed."""
 
     done: int = 0
     skipped: int = 0
@@ -31,17 +31,17 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Jobs that raised an error."""
+        """The number of jobs that failed."""
         return self.retried + self.dead
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a job.
+    """The outcome that was decided for one job.
 
-    reason -- why, in one line; None where there is nothing to say
-    delay  -- how long a retried or postponed job rests; None for the usual moment
-    death  -- why a dead job is dead; None for every other outcome
+    reason -- why, in one line; None where the outcome needs no reason
+    delay  -- how long a retried or postponed job waits; None for the default of one second
+    death  -- why a dead job was dead-lettered; None for every other outcome
     """
 
     outcome: Outcome
@@ -54,20 +54,20 @@ DONE = Decision(Outcome.DONE)
 
 
 class Enqueue(Protocol):
-    """Sends the rows of a statement as follow-up jobs in the batch's own transaction."""
+    """Enqueues one follow-up job for each row of a statement, in the batch's own transaction."""
 
     def __call__(self, tx: Connection, job: JobType[Any], rows: Select[Any], now: datetime) -> int:
-        """Return how many jobs were sent."""
+        """Enqueue the jobs and return how many there were."""
 
 
 @dataclass(slots=True)
 class Batch(Generic[P]):
-    """Jobs of one type, worked on together in one transaction.
+    """Jobs of one type that are handled together in one transaction.
 
-    tx        -- the transaction, in which the jobs' messages are deleted already
-    now       -- the time of this step, aware, UTC; a handler asks no clock
-    cutoff    -- what is at least this old is due; `now` itself for jobs that no rule sends
-    decisions -- by message id; a job without one is done
+    tx        -- the transaction, in which the jobs' messages have already been deleted
+    now       -- the time of this step, aware, UTC; a handler never reads a clock
+    cutoff    -- rows at least this old are due; equals `now` for jobs that no rule enqueues
+    decisions -- by message id; a job without a decision is done
     """
 
     tx: Connection
@@ -81,50 +81,50 @@ class Batch(Generic[P]):
 
     @property
     def keys(self) -> list[str]:
-        """Each key once, in the order of the messages."""
+        """The jobs' keys without duplicates, in the order of the messages."""
         return list(dict.fromkeys(job.key for job in self.jobs))
 
     def settings(self, section: type[S]) -> S:
-        """Return a job file's own settings."""
+        """Return the settings of the job file that exports *section*."""
         found = self.sections[section]
         assert isinstance(found, section)  # noqa: S101 -- narrows what the catalog has checked
         return found
 
     def enqueue(self, job: JobType[Any], rows: Select[Any]) -> int:
-        """Send one follow-up job for each of *rows*, whose labels are payload fields."""
+        """Enqueue one follow-up job for each of *rows*, whose labels are payload fields."""
         return self.send(self.tx, job, rows, self.now)
 
     def skip(self, job: Job[P], reason: str) -> None:
-        """Finish *job* without an effect."""
+        """Complete *job* without an effect, for *reason*."""
         self.decisions[job.message.msg_id] = Decision(Outcome.SKIPPED, reason)
 
     def postpone(self, job: Job[P], reason: str) -> None:
-        """Leave *job* for a little later; it costs no attempt."""
+        """Run *job* again a little later, for *reason*, without counting an attempt."""
         self.decisions[job.message.msg_id] = Decision(Outcome.POSTPONED, reason)
 
     def reject(self, job: Job[P], reason: str) -> None:
-        """Dead-letter *job*: no retry can help it."""
+        """Dead-letter *job* for *reason*, because no retry can succeed."""
         rejected = Decision(Outcome.DEAD, reason, death=DeadReason.REJECTED)
         self.decisions[job.message.msg_id] = rejected
 
     def log(self, event: Event, **values: Any) -> None:
-        """Log *event* once the transaction has committed, and never if it does not."""
+        """Log *event* after the transaction has committed; never log it after a rollback."""
         self._events.append((event, values))
 
     def committed(self) -> None:
-        """Log the events that waited for the commit."""
+        """Log the events that were held until the commit."""
         for event, values in self._events:
             event.log(**values)
 
     def decision(self, job: Job[P]) -> Decision:
-        """Return what becomes of *job*."""
+        """Return the decision on *job*."""
         return self.decisions.get(job.message.msg_id, DONE)
 
     def claimed(self, claims: Mapping[str, bool]) -> None:
-        """Decide on every job by what became of its row.
+        """Complete, skip or postpone every job according to what happened to its row.
 
-        claims -- by key: true, this transaction changed the row; false, the row is due but held
-                  by another transaction; a key that is missing is not due
+        claims -- by key: true where this transaction changed the row, false where the row is due
+                  but locked by another transaction; a missing key means that it is not due
         """
         done = set[str]()
         for job in self.jobs:

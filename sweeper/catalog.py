@@ -1,4 +1,4 @@
-"""What the job package exports: jobs, rules, settings, commands; duplicates are refused."""
+"""The catalog: everything that the job package exports, collected by name and validated."""
 
 import importlib
 import pkgutil
@@ -21,18 +21,18 @@ T = TypeVar("T")
 RESERVED = frozenset(
     {"database", "queue", "retry", "rules", "safety", "web", "history", "service", "log"}
 )
-"""The engine's own sections of the settings."""
+"""The names of the engine's own settings sections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Every job type, rule and settings section by name, and the commands of the job files.
+    """Everything that the job files export, by name where it has one.
 
-    facts   -- key -> statement of (at, what): a job file's part in the story of an order
-    figures -- the job files' own numbers
-    effects -- what their jobs change
-    grants  -- what the job files' statements need of tables
-    events  -- the engine's events and the job files', by name
+    facts   -- key -> statement of (at, what): what a job file adds to the history of one key
+    figures -- the numbers that job files add to status and metrics
+    effects -- the rows that their jobs change, for dry runs
+    grants  -- the table privileges that the job files' statements need
+    events  -- the engine's events and the job files', sorted by name
     """
 
     package: str
@@ -47,22 +47,22 @@ class Catalog:
     events: tuple[Event, ...]
 
     def job(self, name: str) -> JobType[Any]:
-        """Return a job type by its name on the wire; raises UsageError for an unknown one."""
-        return _named("job type", name, self.jobs)
+        """Return the job type with this wire name; raises UsageError for an unknown one."""
+        return _lookup("job type", name, self.jobs)
 
     def rule(self, name: str) -> Rule:
-        """Return a rule by its name; raises UsageError for an unknown one."""
-        return _named("rule", name, self.rules)
+        """Return the rule with this name; raises UsageError for an unknown one."""
+        return _lookup("rule", name, self.rules)
 
 
 def load(package: str) -> Catalog:
     """Import *package* and every module directly in it, and collect what they export.
 
-    Raises CatalogError where two exports share a name, or a rule sends a job that is not there.
+    Raises CatalogError where two exports share a name, or no job file exports a rule's job type.
     """
     modules = list(_modules(package))
-    jobs = _collected(modules, "JOB", JobType)
-    rules = _collected(modules, "RULE", Rule)
+    jobs = _collect(modules, "JOB", JobType)
+    rules = _collect(modules, "RULE", Rule)
     sections = _sections(modules)
     commands = {
         module.__name__.rpartition(".")[2]: module.COMMANDS
@@ -102,14 +102,14 @@ def _modules(package: str) -> Iterable[ModuleType]:
         yield importlib.import_module(f"{package}.{found.name}")
 
 
-def _collected(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[str, T]:
+def _collect(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[str, T]:
     found: dict[str, T] = {}
     for module in modules:
         value = getattr(module, export, None)
         if value is None:
             continue
         if not isinstance(value, kind):
-            message = f"{module.__name__}.{export} is no {kind.__name__}"
+            message = f"{module.__name__}.{export} is not a {kind.__name__}"
             raise CatalogError(message)
         name: str = value.name  # type: ignore[attr-defined]
         if found.setdefault(name, value) is not value:
@@ -140,10 +140,10 @@ def _sections(modules: Iterable[ModuleType]) -> dict[str, type[Section]]:
         if value is None:
             continue
         if not (isinstance(value, type) and issubclass(value, Section) and hasattr(value, "name")):
-            message = f"{module.__name__}.SETTINGS is no Section"
+            message = f"{module.__name__}.SETTINGS is not a Section"
             raise CatalogError(message)
         if value.name in RESERVED:
-            message = f"{module.__name__}.SETTINGS cannot be called {value.name}: the engine's is"
+            message = f"{module.__name__}.SETTINGS has the name {value.name}, which is reserved"
             raise CatalogError(message)
         if found.setdefault(value.name, value) is not value:
             message = f"two job files export SETTINGS named {value.name}; one is {module.__name__}"
@@ -151,7 +151,7 @@ def _sections(modules: Iterable[ModuleType]) -> dict[str, type[Section]]:
     return found
 
 
-def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
+def _lookup(kind: str, name: str, known: Mapping[str, T]) -> T:
     if name not in known:
         message = f"there is no {kind} {name!r}; there are {', '.join(sorted(known))}"
         raise UsageError(message)

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: 100ms, 30s, 5m, 24h, 90d, 1h30m."""
+"""Durations as settings and options spell them: 100ms, 30s, 5m, 24h, 90d, 1h30m."""
 
 import re
 from datetime import timedelta
@@ -18,26 +18,26 @@ _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 
 
 def parse(text: object) -> timedelta:
-    """Return the length of time that *text* spells.
+    """Parse a duration; a timedelta is returned as it is.
 
-    Raises ValueError for anything else, a bare number among it: 30 could be seconds or minutes.
+    Raises ValueError for anything else, including a bare number: 30 could be seconds or minutes.
     """
     if isinstance(text, timedelta):
         return text
     if not isinstance(text, str) or not _WHOLE.fullmatch(text.strip()):
-        message = f'{text!r} is no duration; write it like "30s", "5m" or "24h"'
+        message = f'{text!r} is not a valid duration; write it like "30s", "5m" or "24h"'
         raise ValueError(message)
     try:
         return sum(
             (float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta()
         )
     except OverflowError as error:
-        message = f"{text!r} is longer than time itself"
+        message = f"{text!r} is too long for a duration"
         raise ValueError(message) from error
 
 
 def format_duration(length: timedelta) -> str:
-    """Return *length* as `parse` reads it, in the largest unit that fits: 30m, not 1800s."""
+    """Format *length* so that `parse` reads it, in the largest unit without a remainder: 30m."""
     if not length:
         return "0s"
     for unit, size in _UNITS.items():
@@ -47,7 +47,7 @@ def format_duration(length: timedelta) -> str:
 
 
 def positive(length: timedelta) -> timedelta:
-    """Return *length*; raises ValueError where it is no time at all."""
+    """Return *length*; raises ValueError where it is zero or negative."""
     if length <= timedelta():
         message = "must be longer than 0s"
         raise ValueError(message)

@@ -1,4 +1,20 @@
-"""The few ways in which the sweeper fails; where no message is given, the docstring is it."""
+"""The errors that the sweeper raises, each of which has its docstring as its default message.
+
+* SweeperError -- any failure without a class of its own; exit code 1
+  * UsageError -- a command or a request names something that does not exist; exit code 2
+  * BusyError -- another operation is under way; exit code 1
+  * DatabaseUnusableError -- Postgres, or pgmq in it, cannot be used; exit code 69
+    * ClockSkewedError -- this host's clock and the database's differ too much; exit code 69
+  * SettingsError -- the settings are not valid; exit code 78
+    * CatalogError -- the job package's exports do not fit together; exit code 78
+  * RejectedError -- a handler rejects a job, which is dead-lettered without a retry
+  * OutsideError -- a call to a provider failed; a later call may succeed
+    * LostReplyError -- the call may have been carried out, but no reply came
+    * RefusedError -- the provider rejects our credentials or account, which opens the circuit
+    * ThrottledError -- the provider enforces a rate limit and says how long to wait
+
+Errors without an exit code are raised in a job's handler and never end a command.
+"""
 
 import inspect
 from datetime import timedelta
@@ -6,7 +22,7 @@ from typing import ClassVar
 
 
 class SweeperError(Exception):
-    """Something went wrong that the sweeper has no better word for."""
+    """The sweeper failed for a reason that has no error class of its own."""
 
     exit_code: ClassVar[int] = 1
 
@@ -31,7 +47,7 @@ class DatabaseUnusableError(SweeperError):
 
 
 class ClockSkewedError(DatabaseUnusableError):
-    """This host's clock and the database's differ too much to tell who is late."""
+    """This host's clock and the database's differ too much to tell which rows are due."""
 
 
 class SettingsError(SweeperError):
@@ -41,7 +57,7 @@ class SettingsError(SweeperError):
 
 
 class CatalogError(SettingsError):
-    """The job package does not fit together."""
+    """The exports of the job package do not fit together."""
 
 
 class RejectedError(SweeperError):
@@ -49,22 +65,22 @@ class RejectedError(SweeperError):
 
 
 class OutsideError(SweeperError):
-    """The outside world failed to do what was asked, and may do better later."""
+    """The provider failed to do what was asked; a later call may succeed."""
 
 
 class LostReplyError(OutsideError):
-    """The outside world was asked and did not answer: nobody knows whether it was done."""
+    """The provider did not reply, so it is not known whether it did what was asked."""
 
 
 class RefusedError(OutsideError):
-    """The outside world does not accept our credentials, our account or our set-up."""
+    """The provider does not accept our credentials, our account or our configuration."""
 
 
 class ThrottledError(OutsideError):
-    """The outside world asks to wait.
+    """The provider asks to wait.
 
-    wait  -- for how long
-    alone -- whether it asks that of this one job only, and others may be tried meanwhile
+    wait  -- how long to wait before the next call
+    alone -- whether only this job must wait, so that calls for other jobs may go on
     """
 
     def __init__(self, message: str, wait: timedelta, *, alone: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A log event: declared once with its level and fields, and logged with exactly these."""
+"""A log event: declared once with its level and fields, and logged with exactly those fields."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ import structlog
 Level = Literal["debug", "info", "warning", "error"]
 
 INSTANCE = f"{socket.gethostname()}:{os.getpid()}"
-"""Which process logs: host:process, in every line and in the ledger."""
+"""This process as host:pid, which stands in every log line and in the ledger."""
 
 _logger = structlog.get_logger("sweeper")
 _muted: ContextVar[bool] = ContextVar("muted", default=False)
@@ -21,12 +21,12 @@ _muted: ContextVar[bool] = ContextVar("muted", default=False)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kind of log line.
+    """The declaration of one kind of log line.
 
     name   -- `noun.verb_past`
     fields -- what each field holds, as `KIND: meaning` or `KIND or null: meaning`, where the kinds
               are those of `cli.event_reference.KINDS`; a meaning alone stands for text
-    action -- what an operator does when it appears
+    action -- what an operator should do when it appears
     """
 
     name: str
@@ -46,7 +46,7 @@ class Event:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Log no event of this thread: what a dry run does is rolled back, so it never happened."""
+    """Log no events of this thread: a dry run is rolled back, so its events never happened."""
     token = _muted.set(True)
     try:
         yield

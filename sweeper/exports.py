@@ -1,4 +1,4 @@
-"""What a job file may export beside JOB and RULE: figures, effects, grants."""
+"""Further values that a job file may export, beside JOB and RULE: effects, figures, grants."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ Shown: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One kind of rows that jobs change, as a job file exports it in the tuple EFFECTS.
+    """A kind of rows that jobs change; a job file exports them in the tuple EFFECTS.
 
-    name  -- as the document has it
-    label -- as a person reads it
-    query -- jobs' keys -> the rows that they may change, each led by what identifies it; it is
-             asked before the work and after
-    shown -- (before, after) -> what is told of a row that differs; what was not there is empty
+    name  -- its key in the JSON document of a dry run
+    label -- its name for people
+    query -- the jobs' keys -> the rows that they may change, whose first column identifies the
+             row; it runs before the work and after it
+    shown -- (before, after) -> what a report shows of a changed row; a missing row is empty
     """
 
     name: str
@@ -28,12 +28,12 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number, as a job file exports it in the tuple FIGURES.
+    """A number for status and metrics; a job file exports them in the tuple FIGURES.
 
-    name  -- as the metrics have it after `sweeper_`, its unit last: a word with underscores
-    label -- as a person reads it
-    query -- the statement of the number; NULL counts as 0
-    shown -- the number as a person reads it
+    name  -- the metric's name without `sweeper_`: lower case, underscores, the unit last
+    label -- its name for people
+    query -- the statement that selects the number; NULL counts as 0
+    shown -- formats the number for people
     """
 
     name: str
@@ -44,10 +44,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One privilege on one table.
+    """A privilege on one table that a job file's statements need; exported in the tuple GRANTS.
 
-    schema  -- None for the platform's own, wherever the search path finds it
-    columns -- the only ones that it is for; empty for the whole table
+    schema  -- None for a table of the platform, which the search path finds
+    columns -- the columns that it is limited to; empty for the whole table
     """
 
     schema: str | None

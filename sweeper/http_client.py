@@ -1,4 +1,4 @@
-"""The only file that calls HTTP: one request, and its reply or an error that says what is known."""
+"""The HTTP client: sends one request, and returns its reply or raises why there is none."""
 
 import time
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from typing import Any
 
 from sweeper.errors import LostReplyError, OutsideError
 
-_ALONE = Lock()
-_LONGEST = 1 << 20  # bytes of a reply that are read
-_PATIENCE = timedelta(days=1)  # the longest that a Retry-After is believed
+_CLIENT_LOCK = Lock()
+_MAX_BYTES = 1 << 20  # of a reply's body; more is an error
+_MAX_RETRY_AFTER = timedelta(days=1)  # a longer wait is taken for a mistake and cut
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server said.
+    """A server's reply to one request.
 
-    body        -- the value that its JSON spells; None where it is no JSON
-    retry_after -- how long it asks to wait; None where it does not
+    body        -- the parsed JSON; None where the body is not valid JSON
+    retry_after -- how long the server asks to wait; None where it does not ask
     """
 
     status: int
@@ -40,24 +40,24 @@ def post(
 ) -> Reply:
     """Send one POST request over pooled connections and return the reply, whatever its status.
 
-    timeout -- the longest silence, at connecting as at answering; and a reply that goes on for
-               longer is lost
+    timeout -- the longest wait for the connection and for each part of the reply; a reply that
+               takes longer as a whole is lost
 
     Raises OutsideError where the request cannot have arrived, LostReplyError where it may have.
     """
-    import httpx  # noqa: PLC0415 -- a tenth of a second that only those who call need pay
+    import httpx  # noqa: PLC0415 -- it takes 0.1 s, which only commands that call HTTP should pay
 
     began, text = time.monotonic(), bytearray()
     seconds = timeout.total_seconds()
     try:
-        with _ALONE:  # or the first calls would each make a client of their own
+        with _CLIENT_LOCK:  # or the first calls would each create a client of their own
             client = _client()
         with client.stream(
             "POST", url, headers=headers, json=json, data=form, timeout=seconds
         ) as response:
             for chunk in response.iter_bytes():
                 text += chunk
-                if len(text) > _LONGEST or time.monotonic() - began > seconds:
+                if len(text) > _MAX_BYTES or time.monotonic() - began > seconds:
                     message = "the reply does not end"
                     raise LostReplyError(message)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -66,26 +66,26 @@ def post(
     except (httpx.HTTPError, httpx.StreamError) as error:
         message = f"no reply came: {type(error).__name__}"
         raise LostReplyError(message) from error
-    return Reply(response.status_code, _value(bytes(text)), _wait(response.headers))
+    return Reply(response.status_code, _parse_body(bytes(text)), _retry_after(response.headers))
 
 
 @cache
 def _client() -> Any:
-    """Return the process's only client; its connections are shared by all threads."""
-    import httpx  # noqa: PLC0415 -- likewise
+    """Return the process's only client, whose connection pool all threads share."""
+    import httpx  # noqa: PLC0415 -- as in `post`
 
     return httpx.Client(limits=httpx.Limits(max_connections=None))
 
 
-def _value(text: bytes) -> Any:
+def _parse_body(text: bytes) -> Any:
     try:
         return loads(text)
     except (JSONDecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _wait(headers: Mapping[str, str]) -> timedelta | None:
-    """Read Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
+def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
+    """Parse the header Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
     text = headers.get("retry-after", "")
     try:
         wait = (
@@ -95,4 +95,4 @@ def _wait(headers: Mapping[str, str]) -> timedelta | None:
         )
     except (ValueError, OverflowError):
         return None
-    return min(max(wait, timedelta()), _PATIENCE)
+    return min(max(wait, timedelta()), _MAX_RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""How the page spells ages, times and numbers."""
+"""Ages, times and numbers in the form that the status page shows to people."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def age(seconds: float) -> str:
-    """Return a length of time as people say it: 50 min, 3 h 12 min, 12 h, 2 d 4 h."""
+    """Format a length of time in at most two units: 50 min, 3 h 12 min, 12 h, 2 d 4 h."""
     left, parts = max(0, round(seconds)), list[str]()
     for unit, size in _UNITS:
         count, left = divmod(left, size)
@@ -18,7 +18,7 @@ def age(seconds: float) -> str:
 
 
 def at(moment: datetime | str, now: datetime) -> str:
-    """Return the time of *moment*, with its day where that is not today's; both are UTC."""
+    """Format the time of *moment*, with its date unless that is the date of *now*; both are UTC."""
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     same_day = moment.date() == now.date()
@@ -26,5 +26,5 @@ def at(moment: datetime | str, now: datetime) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with commas between its thousands."""
+    """Format a number without decimals and with commas between the thousands."""
     return f"{value:,.0f}"

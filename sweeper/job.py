@@ -1,4 +1,4 @@
-"""What a job is: its type, its payload, its message, and how outbound calls are made for it."""
+"""A job: its type, payload, message and lane, and how outbound calls are made for it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Priority(StrEnum):
-    """How soon a job is read; each priority has a queue of its own."""
+    """How soon a job is fetched; each priority has a queue of its own."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -19,27 +19,27 @@ class Priority(StrEnum):
 
 
 class Lane(StrEnum):
-    """Where a job's work happens: inside one database transaction, or in calls to a provider."""
+    """How a job is handled: inside one database transaction, or by calls to a provider."""
 
     DATABASE = "database"
     OUTBOUND = "outbound"
 
 
 class Payload(BaseModel):
-    """The base of every payload: camelCase on the wire, unknown keys ignored."""
+    """The base class of every payload: camelCase on the wire, unknown keys ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
 class Section(BaseModel):
-    """The base of a job file's own settings, which stand under `[name]` in the TOML file."""
+    """The base class of a job file's own settings, which stand under `[name]` in the TOML file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
 
     def faults(self) -> Iterable[str]:
-        """Return which missing settings keep this section's jobs from running; they wait."""
+        """Return a message for each missing setting; without it this section's jobs wait."""
         return ()
 
 
@@ -47,16 +47,16 @@ P = TypeVar("P", bound=Payload)
 
 
 Handler: TypeAlias = Callable[[Any], None]
-"""Works on a whole `Batch[P]` in its transaction; an exception rolls everything back."""
+"""Handles a whole `Batch[P]` in its transaction; an exception rolls everything back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a provider may be called.
+    """The rate limit, concurrency and timeout of the calls to a provider.
 
-    rate        -- calls a second
-    concurrency -- calls under way at once
-    timeout     -- how long a call waits for an answer; shorter than a message's lease
+    rate        -- calls per second
+    concurrency -- calls in flight at once
+    timeout     -- how long a call waits for a reply; shorter than a message's lease
     """
 
     rate: float = 10.0
@@ -66,11 +66,11 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one job's call.
+    """The result of one job's call.
 
-    prepared -- what `prepare` made for it; None where there was nothing to call
-    value    -- what `call` returned; None where it raised, or was not made after all
-    error    -- what either raised
+    prepared -- what `prepare` returned for the job; None where no call was prepared
+    value    -- what `call` returned; None where it raised, or was not made
+    error    -- the exception that `prepare` or `call` raised; None where neither did
     """
 
     prepared: Any = None
@@ -82,13 +82,13 @@ class Answer:
 class Outside(Generic[P]):
     """The handler of an outbound job: no transaction is open while `call` runs.
 
-    prepare -- `Batch[P]` -> what each job's call needs, by message id, in a short transaction; jobs
-               may be skipped or rejected here, and then no call is made for them
-    call    -- calls the provider for one job and returns its answer, or raises: an OutsideError
-               says how the provider is
+    prepare -- `Batch[P]` -> the input of each job's call, by message id, in a short transaction; no
+               call is made for a job that has none here
+    call    -- input -> the provider's reply for one job; raises an OutsideError where the failure
+               is the provider's, not the job's
     record  -- (`Batch[P]`, answers by message id) -> None, in the transaction that completes the
-               jobs; every job that was prepared comes with its decision, which may be overruled
-    pace    -- how fast to call, from the job files' settings
+               jobs; the batch already holds a decision on every job, which may be replaced
+    pace    -- the job files' settings -> how fast to call
     """
 
     prepare: Callable[[Any], Mapping[int, Any]]
@@ -99,15 +99,15 @@ class Outside(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class JobType(Generic[P]):
-    """One kind of job, as a job file exports it under the name JOB.
+    """One kind of job; a job file exports it under the name JOB.
 
     name        -- the `type` on the wire
-    payload     -- the model that its payload must satisfy
-    key         -- the attribute of the payload that says which row the job is about
-    handler     -- works on a whole batch in one transaction, or calls a provider
-    priority    -- the queue that it is sent to
+    payload     -- the model that validates its payload
+    key         -- the attribute of the payload that identifies the row that the job is about
+    handler     -- handles a whole batch in one transaction, or calls a provider
+    priority    -- which queue it is enqueued in
     max_retries -- executions after the first; None means the setting `retry.max_retries`
-    many        -- the wire name of a list of keys that stands for one job each, if there is one
+    many        -- the wire name of a list of keys, each of which stands for one job; or None
     """
 
     name: str
@@ -120,7 +120,7 @@ class JobType(Generic[P]):
 
     @property
     def lane(self) -> Lane:
-        """Where the work happens; it follows from the kind of handler."""
+        """The lane that handles the job, which follows from the kind of its handler."""
         return Lane.OUTBOUND if isinstance(self.handler, Outside) else Lane.DATABASE
 
     def wire(self, attribute: str) -> str:
@@ -131,10 +131,10 @@ class JobType(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as pgmq handed it out.
+    """A message as pgmq returned it.
 
-    raw     -- the JSON text of its body, whatever the sender wrote; None where it is SQL NULL
-    read_at -- the database's time at the read
+    raw     -- the JSON text of its body, not validated; None where it is SQL NULL
+    read_at -- the database's time when the message was read
     """
 
     queue: str
@@ -146,17 +146,17 @@ class Message:
 
     @property
     def crashes(self) -> int:
-        """How many earlier reads ended without a decision: every decision makes a new message."""
+        """How many earlier reads ended without a decision; each decision deletes the message."""
         return self.read_ct - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[P]):
-    """A message that was parsed.
+    """A message that was parsed successfully.
 
-    body                     -- the wire body, normalized where we know it, unknown keys kept
+    body                     -- the wire body, known keys normalized, unknown keys kept
     retry_count, max_retries -- failed executions so far, and how many are allowed
-    sweep_id                 -- the sweep that found it; None for a message of another sender
+    sweep_id                 -- the sweep that enqueued it; None for a message of another sender
     """
 
     message: Message
@@ -169,7 +169,7 @@ class Job(Generic[P]):
 
     @property
     def key(self) -> str:
-        """Which row the job is about."""
+        """The identifier of the row that the job is about."""
         return str(getattr(self.payload, self.type.key))
 
     @property

@@ -1,4 +1,4 @@
-"""The books: one row for every scan of a rule, one for every job that ended."""
+"""The ledger: one row for every scan of a rule, and one for every job that ended."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ METADATA = MetaData(schema=SCHEMA)
 
 
 class Trigger(StrEnum):
-    """Who asked for a sweep."""
+    """What started a sweep."""
 
     SCHEDULE = "schedule"
     MANUAL = "manual"
@@ -37,9 +37,9 @@ class Trigger(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a job. A retried or postponed one runs again; the others have ended.
+    """The outcome of a job's execution; a retried or postponed job runs again, others have ended.
 
-    A dead one is revived when a person retries its dead letter, or dropped with it.
+    A dead job is revived when an operator retries its dead letter, and dropped with the letter.
     """
 
     DONE = "done"
@@ -90,10 +90,10 @@ JOB_LOG = Table(
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one job ended.
+    """The ledger's entry on how one job ended.
 
-    msg_id  -- its message, in the queue that it was read from
-    attempt -- how often it was executed
+    msg_id  -- the id of its message in the queue from which it was read
+    attempt -- how often the job was executed
     """
 
     job_type: str
@@ -109,7 +109,7 @@ _ENDING = {name: JOB_LOG.c[name].type for name in Ending.__dataclass_fields__}
 
 
 def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
-    """Write down how jobs ended; it commits with what they did."""
+    """Write into the ledger how jobs ended, in the transaction of their effects."""
     if not endings:
         return
     columns = [
@@ -122,13 +122,13 @@ def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
 
 
 def completed(tx: Connection) -> int:
-    """Return how many jobs were done or skipped, as far back as the books remember."""
+    """Return how many jobs were done or skipped, as far back as the ledger is kept."""
     ended = JOB_LOG.c.outcome.in_((Outcome.DONE, Outcome.SKIPPED))
     return tx.execute(select(func.count()).where(ended)).scalar_one()
 
 
 def recent_sweeps(tx: Connection, rules: Iterable[str], limit: int) -> list[Row[Any]]:
-    """Return up to *limit* scans of each rule without their keys, the latest first."""
+    """Return up to *limit* scans of each rule, the latest first, without their keys."""
     columns = [column for column in SWEEP.c if column.name != "keys"]
     latest = [
         select(*columns).where(SWEEP.c.rule == rule).order_by(SWEEP.c.at.desc()).limit(limit)
@@ -139,7 +139,7 @@ def recent_sweeps(tx: Connection, rules: Iterable[str], limit: int) -> list[Row[
 
 
 def last_sweeps(tx: Connection, rules: Iterable[str]) -> dict[str, tuple[datetime, bool]]:
-    """Return when each rule was last looked at, and whether that went well."""
+    """Return when each rule was last scanned, and whether the scan succeeded, by rule name."""
     query = (
         select(SWEEP.c.rule, SWEEP.c.at, SWEEP.c.ok)
         .where(SWEEP.c.rule == func.any(cast(list(rules), ARRAY(Text))))

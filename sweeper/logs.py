@@ -1,4 +1,4 @@
-"""structlog, set up once: JSON lines for machines, colours for people, one pipe for everybody."""
+"""The logging set-up: one stream for all log lines, as JSON for machines or coloured for people."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ from sweeper import redact
 from sweeper.event import INSTANCE
 from sweeper.events import LIBRARY_LOGGED
 
-_CHATTY = ("alembic", "apscheduler", "httpcore", "httpx", "sqlalchemy", "uvicorn")
+_VERBOSE_LIBRARIES = ("alembic", "apscheduler", "httpcore", "httpx", "sqlalchemy", "uvicorn")
 _LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
 
 
@@ -22,39 +22,39 @@ def configure(
 ) -> None:
     """Send every log line, our own and the libraries', to *stream*.
 
-    level   -- the least that is logged
+    level   -- the lowest level that is logged
     form    -- console, json, or auto: console on a terminal, JSON lines elsewhere
-    secrets -- values that are masked wherever they turn up
+    secrets -- values that are masked wherever they occur
     """
-    redact.know(secrets)
+    redact.set_secrets(secrets)
     pretty = form == "console" or (form == "auto" and stream.isatty())
-    headed: list[Processor] = [
+    preprocessors: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _headed,
+        _with_leading_fields,
     ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=headed,
+            foreign_pre_chain=preprocessors,
             processors=[
                 structlog.processors.format_exc_info,
-                _introduced,
+                _as_library_event,
                 redact.line,
                 _renderer(stream, pretty=pretty),
             ],
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in _CHATTY:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for library in _VERBOSE_LIBRARIES:
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
-    logging.raiseExceptions = False  # else a line with a fault is dumped on stderr, values and all
-    threading.excepthook = _thread_died
+    logging.raiseExceptions = False  # else a faulty line is printed with unmasked values
+    threading.excepthook = _log_dead_thread
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *headed,
+            *preprocessors,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -63,10 +63,10 @@ def configure(
 
 
 def _renderer(stream: TextIO, *, pretty: bool) -> Processor:
-    """Return what turns a line into text: for people, or as JSON."""
+    """Return the processor that renders a line: coloured for people, or as JSON."""
     if not pretty:
         return structlog.processors.JSONRenderer()
-    # Not structlog's own tracebacks for the console: they show local variables, phones among them.
+    # Not structlog's own tracebacks for the console: they show local variables, even phone numbers.
     return structlog.dev.ConsoleRenderer(
         colors=stream.isatty(),
         exception_formatter=structlog.dev.plain_traceback,
@@ -74,16 +74,16 @@ def _renderer(stream: TextIO, *, pretty: bool) -> Processor:
     )
 
 
-def _headed(_logger: object, _method: str, line: EventDict) -> EventDict:
-    """Put what every line has first, where eyes look for it."""
+def _with_leading_fields(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Put the fields that every line has first, where people look for them."""
     head = {name: line.pop(name) for name in ("timestamp", "level", "event")}
     return {**head, "instance": INSTANCE, **line}
 
 
-def _introduced(_logger: object, _method: str, line: EventDict) -> EventDict:
-    """Say who speaks, where a library does; drop what only the formatter had to know."""
-    record, ours = line.pop("_record"), line.pop("_from_structlog")
-    if ours:
+def _as_library_event(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Turn a library's line into the event library.logged; drop the formatter's own fields."""
+    record, is_ours = line.pop("_record"), line.pop("_from_structlog")
+    if is_ours:
         return line
     return {
         "timestamp": line["timestamp"],
@@ -96,6 +96,6 @@ def _introduced(_logger: object, _method: str, line: EventDict) -> EventDict:
     }
 
 
-def _thread_died(died: threading.ExceptHookArgs) -> None:
-    """Have even what nobody caught told in one line."""
+def _log_dead_thread(died: threading.ExceptHookArgs) -> None:
+    """Log an exception that ended a thread, in one line."""
     logging.getLogger("threading").error("a thread died", exc_info=died.exc_value)

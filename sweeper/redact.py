@@ -1,4 +1,4 @@
-"""No secret and no full phone number leaves the process: what looks like one is masked."""
+"""Redaction: masks secrets and phone numbers in everything that leaves the process."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from structlog.typing import EventDict
 PHONE = "[phone]"
 SECRET = "***"  # noqa: S105 -- the mask, not a secret
 
-_SHORTEST = 4  # a secret of fewer characters would mask half of every line
+_SHORTEST_SECRET = 4  # a shorter secret would mask half of every line
 
-# Most strings of most lines are an id of the platform (a cuid), or one word without a number.
+# A fast path: most strings are an id of the platform (a cuid), or one word without a digit.
 _ID = re.compile(r"c[0-9a-z]{24}")
 _WORD = re.compile(r"[A-Za-z_.-]{,30}")
 
-# What is long and full of digits, and no phone: UUID, cuid, digest, ISO 8601.
-_NO_PHONE = r"""
+# Long and full of digits, but not a phone number: UUID, cuid, digest, ISO 8601.
+_NOT_A_PHONE = r"""
     (?<! [0-9a-z] )
     (?: [0-9a-f]{8} (?:-[0-9a-f]{4}){3} -[0-9a-f]{12}
       | (?-i: c [0-9a-z]{24} )
@@ -29,18 +29,19 @@ _NO_PHONE = r"""
     )
     (?! [0-9a-z] )
 """
-# Between two digits: anything that people, chat programs, URLs and repr() put there.
+# Between two digits: any separator that people, chat programs, URLs and repr() use.
 _GAP = r"(?: [-\s().+\u2000-\u206f] | %2[089BD] | \\(?: [nrt] | x[0-9a-f]{2} | u[0-9a-f]{4} ) ){,4}"
-_TIGHT = _GAP.replace(".", "")  # where a dot would make a decimal number
-_ALONE = r"(?<! \d ) (?<! \d\. )"
-# Any country's after a plus sign or 00 (ITU-T E.164: at most 15 digits, and what a checkout puts
-# before them); Indonesian mobiles (8, then 7 digits or more) after any heap of 62 and 0, or bare.
+_GAP_WITHOUT_DOT = _GAP.replace(".", "")  # where a dot would make a decimal number
+_NOT_IN_A_NUMBER = r"(?<! \d ) (?<! \d\. )"
+# Any country's number after a plus sign or 00 (ITU-T E.164: at most 15 digits, and the prefix that
+# a checkout may add); Indonesian mobile numbers (8, then 7 digits or more), after any repetition of
+# 62 and 0, or without a prefix.
 _A_PHONE = rf"""
-    (?: \+ | %2B | {_ALONE} 00 ) (?! \d+\.\d\ s\b ) {_GAP} [1-9] (?: {_GAP} \d ){{7,16}}
-  | {_ALONE} (?: (?:62|0) {_TIGHT} ){{1,4}} 8 (?: {_GAP} \d ){{7,12}}
-  | {_ALONE} 8[1235789] (?: {_TIGHT} \d ){{7,11}}
+    (?: \+ | %2B | {_NOT_IN_A_NUMBER} 00 ) (?! \d+\.\d\ s\b ) {_GAP} [1-9] (?: {_GAP} \d ){{7,16}}
+  | {_NOT_IN_A_NUMBER} (?: (?:62|0) {_GAP_WITHOUT_DOT} ){{1,4}} 8 (?: {_GAP} \d ){{7,12}}
+  | {_NOT_IN_A_NUMBER} 8[1235789] (?: {_GAP_WITHOUT_DOT} \d ){{7,11}}
 """
-_PHONES = re.compile(rf"({_NO_PHONE}) | (?: {_A_PHONE} ) (?!\d)", re.VERBOSE | re.IGNORECASE)
+_PHONES = re.compile(rf"({_NOT_A_PHONE}) | (?: {_A_PHONE} ) (?!\d)", re.VERBOSE | re.IGNORECASE)
 
 _NAMED = r"(?: password | passwd | passphrase | secret | token | api[-_]?key )"
 _CREDENTIALS = re.compile(
@@ -58,16 +59,16 @@ _SECRET_KEY = re.compile(rf"(?: {_NAMED} | authorization | cookie ) $", re.VERBO
 _known: dict[str, re.Pattern[str]] = {}
 
 
-def know(secrets: Iterable[str]) -> None:
-    """From now on mask these values, and none that were known before, wherever they stand."""
-    whole = [each for secret in secrets for each in (secret, unquote(secret), *_password(secret))]
-    longest_first = sorted(set(whole), key=len, reverse=True)
+def set_secrets(secrets: Iterable[str]) -> None:
+    """Mask these values from now on, wherever they occur, instead of those of an earlier call."""
+    values = [each for secret in secrets for each in (secret, unquote(secret), *_password(secret))]
+    longest_first = sorted(set(values), key=len, reverse=True)
     _known.clear()
-    _known.update({each: _pattern(each) for each in longest_first if len(each) >= _SHORTEST})
+    _known.update({each: _pattern(each) for each in longest_first if len(each) >= _SHORTEST_SECRET})
 
 
 def text(value: str) -> str:
-    """Return *value* without secrets and phones; ids, times and numbers stay."""
+    """Mask secrets and phone numbers in *value*; ids, times and other numbers stay."""
     if _ID.fullmatch(value) and value not in _known:
         return value
     for secret in _known.values():
@@ -79,12 +80,12 @@ def text(value: str) -> str:
 
 
 def line(_logger: object, _method: str, values: EventDict) -> EventDict:
-    """Mask what a log line says: the last processor before the one that writes it."""
+    """Mask a log line's values; must be the last processor before the renderer."""
     return {name: value if name == "level" else _masked(value) for name, value in values.items()}
 
 
 def _masked(value: Any) -> Any:
-    """Return *value* in JSON's own types, so that nothing becomes text after this."""
+    """Mask *value* and convert it to JSON's types, so that nothing becomes text after this."""
     match value:
         case str():
             return text(value)
@@ -102,26 +103,26 @@ def _masked(value: Any) -> Any:
 
 
 def _password(secret: str) -> Iterator[str]:
-    """Yield the password of a URL, as it stands there and as it is meant."""
+    """Yield the password of a URL, as it is written there and percent-decoded."""
     _, scheme, rest = secret.partition("://")
     password = rest.rpartition("@")[0].partition(":")[2] if scheme else ""
     yield from (password, unquote(password))
 
 
 def _pattern(secret: str) -> re.Pattern[str]:
-    """Return how texts, URLs, JSON and repr() spell *secret*, even one within the other."""
-    return re.compile("".join(map(_spelled, re.findall(r"\\+|[^\\]", secret))))
+    """Return a pattern of *secret* as texts, URLs, JSON and repr() spell it, even nested."""
+    return re.compile("".join(map(_spellings, re.findall(r"\\+|[^\\]", secret))))
 
 
-def _spelled(letter: str) -> str:
-    if letter.isascii() and letter.isalnum():
-        return letter
-    if letter.startswith("\\"):
+def _spellings(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    if character.startswith("\\"):
         return r"(?:\\|%5C)+"
-    escapes = {json.dumps(letter)[1:-1], repr(letter)[1:-1]} - {letter}
+    escapes = {json.dumps(character)[1:-1], repr(character)[1:-1]} - {character}
     spellings = [
-        r"\\*" + re.escape(letter),
+        r"\\*" + re.escape(character),
         *(r"\\+".join(map(re.escape, escape.split("\\"))) for escape in escapes),
-        *(f"(?i:{re.escape(each)})" for each in (quote(letter, safe=""), quote_plus(letter))),
+        *(f"(?i:{re.escape(each)})" for each in (quote(character, safe=""), quote_plus(character))),
     ]
     return f"(?:{'|'.join(spellings)})"

@@ -1,4 +1,4 @@
-"""Whether a job that raised is retried or dead: a pure function of the attempt and the error."""
+"""Retries: whether a failed job is retried or dead-lettered, and after which backoff."""
 
 import random
 from collections.abc import Callable
@@ -28,16 +28,16 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """Dead-letter the job for *reason*; only a person brings it back."""
+    """Dead-letter the job for *reason*; only an operator can retry it."""
 
     reason: DeadReason
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to rest between attempts.
+    """How long a job waits between its attempts.
 
-    delays -- the rest after the first failure, the second, ...; the last one holds from there on
+    delays -- the waits after the first failure, the second, ...; the last one is repeated
     jitter -- up to this share of a delay is added at random: 0 adds none, 0.5 up to a half
     """
 
@@ -45,13 +45,16 @@ class Backoff:
     jitter: float = 0.0
 
     def after(self, failures: int, *, chance: Callable[[], float] = random.random) -> timedelta:
-        """Return the rest after the *failures*-th failure, counted from 1."""
+        """Return the wait after the *failures*-th failure, counted from 1."""
         delay = self.delays[min(failures, len(self.delays)) - 1]
         return delay * (1 + self.jitter * chance())
 
 
 def judge(attempt: int, error: Exception, *, max_retries: int, backoff: Backoff) -> Retry | Dead:
-    """Return what becomes of a job whose *attempt*-th execution, counted from 1, raised *error*."""
+    """Decide on a job whose *attempt*-th execution, counted from 1, raised *error*.
+
+    It is a pure function of its arguments, apart from the backoff's jitter.
+    """
     if isinstance(error, RejectedError):
         return Dead(DeadReason.REJECTED)
     if attempt > max_retries:

@@ -1,4 +1,4 @@
-"""Which rows are due, how often to look, and the job that is sent for each."""
+"""A rule: which rows are due, how often they are scanned for, and which job each of them gets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from sweeper.job import JobType
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule, as a job file exports it under the name RULE.
+    """Finds due rows and enqueues a job for each; a job file exports it under the name RULE.
 
-    name       -- as it stands in settings, commands and logs
-    job        -- the job type that is sent, one for each row
-    due        -- cutoff -> the rows that are due, oldest first; labels are the payload's fields,
-                  and `since`, the time from which a row waits, aware
-    every      -- how often to look
-    older_than -- how old a row must be; the exact limit counts
+    name       -- the name in settings, commands and logs
+    job        -- the job type that is enqueued, one job for each row
+    due        -- cutoff -> the rows that are due, oldest first; its labels are the payload's fields
+                  and `since`, the aware time from which a row has been waiting
+    every      -- the interval between scans
+    older_than -- how old a row must be; a row of exactly this age is due
     why        -- why a row is due, in a few words
-    anomalies  -- cutoff -> (key, reason): rows that look due and must not be touched
-    index      -- what makes the scan cheap however large the table; only a person creates it
-    terms      -- cutoff -> the parts of the condition by what they say, to explain a row by
+    anomalies  -- cutoff -> (key, reason): rows that look due but must not be changed
+    index      -- the index that keeps the scan cheap on a large table; only an operator creates it
+    terms      -- cutoff -> the parts of the condition by their meaning, to explain a row
     """
 
     name: str

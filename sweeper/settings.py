@@ -1,4 +1,4 @@
-"""The only file that knows the environment and the TOML file: settings, checked once and whole."""
+"""Settings: read from the environment, credentials and a TOML file, and validated as a whole."""
 
 import os
 import tomllib
@@ -36,8 +36,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _listed(value: object) -> object:
-    """Read a list from the environment: 5s, 30s, 5m."""
+def _split_list(value: object) -> object:
+    """Split a list that the environment spells with commas: 5s, 30s, 5m."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -46,7 +46,7 @@ Length = Annotated[Duration, AfterValidator(positive)]
 
 
 class DatabaseSettings(_Section):
-    """Where the platform's database is, and how long anything may take."""
+    """The platform's database: its URLs, timeouts and pool size."""
 
     url: SecretStr | None = None
     direct_url: SecretStr | None = None
@@ -57,7 +57,7 @@ class DatabaseSettings(_Section):
 
 
 class QueueSettings(_Section):
-    """The queues, and how they are worked off."""
+    """The queues' name, visibility timeout and batch size, and the workers that poll them."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,37}$")] = "jastipin_jobs"
     visibility: Length = timedelta(seconds=30)
@@ -68,10 +68,10 @@ class QueueSettings(_Section):
 
 
 class RetrySettings(_Section):
-    """What becomes of jobs that raise."""
+    """How often and when failed jobs are retried, and when crashes dead-letter a job."""
 
     delays: Annotated[
-        tuple[Duration, ...], BeforeValidator(_listed), Field(min_length=1)
+        tuple[Duration, ...], BeforeValidator(_split_list), Field(min_length=1)
     ] = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))  # fmt: skip
     max_retries: Annotated[int, Field(ge=0)] = 3
     crash_limit: Count = 5
@@ -79,7 +79,7 @@ class RetrySettings(_Section):
 
 
 class RuleSettings(_Section):
-    """One rule."""
+    """One rule: whether and how often it is scanned for, and how old a due row is."""
 
     enabled: bool = True
     every: Length
@@ -87,7 +87,7 @@ class RuleSettings(_Section):
 
 
 class SafetySettings(_Section):
-    """The brake and the clock."""
+    """The brake, the allowed clock skew and the age of plans."""
 
     max_per_sweep: Count = 1000
     max_clock_skew: Duration = timedelta(seconds=5)
@@ -95,7 +95,7 @@ class SafetySettings(_Section):
 
 
 class WebSettings(_Section):
-    """The status page."""
+    """The web server of the status page: its address and access."""
 
     enabled: bool = True
     host: str = "127.0.0.1"
@@ -106,13 +106,13 @@ class WebSettings(_Section):
 
 
 class HistorySettings(_Section):
-    """The books."""
+    """How long the ledger keeps its rows."""
 
     keep: Length = timedelta(days=90)
 
 
 class ServiceSettings(_Section):
-    """The process."""
+    """The service's shutdown and heartbeat."""
 
     shutdown_grace: Duration = timedelta(seconds=30)
     heartbeat_every: Length = timedelta(seconds=30)
@@ -120,7 +120,7 @@ class ServiceSettings(_Section):
 
 
 class LogSettings(_Section):
-    """What is logged, and how it looks."""
+    """The level and the format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
@@ -153,7 +153,7 @@ class _Model(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `load` has merged, whose every value knows where it came from."""
+        """Use only the values that `load` has merged, because it records where each came from."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
@@ -163,8 +163,8 @@ class Settings:
     """The effective settings.
 
     rules    -- by rule name
-    sections -- the job files' own
-    origins  -- where each value came from, by its dotted name; defaults are not in it
+    sections -- the job files' own, by their class
+    origins  -- where each value came from, by dotted name; a setting at its default is missing
     """
 
     database: DatabaseSettings
@@ -182,7 +182,7 @@ class Settings:
 
     @property
     def database_url(self) -> str:
-        """The database's URL; raises SettingsError where there is none."""
+        """The database's URL; raises SettingsError where it is not set."""
         if self.database.url is None:
             message = (
                 "database.url is not set\n"
@@ -193,18 +193,18 @@ class Settings:
 
     @property
     def direct_url(self) -> str:
-        """The URL for migrations, past any pooler; the usual one where there is no other."""
+        """The URL for migrations, which bypasses any pooler; `database_url` where it is not set."""
         direct = self.database.direct_url
         return direct.get_secret_value() if direct else self.database_url
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret's value, for the log to mask."""
+        """The value of every secret setting, for the log to mask."""
         leaves = (value for _, value in _leaves(self._model.model_dump()))
         return [leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)]
 
     def demand(self) -> None:
-        """Raise SettingsError, naming them all, where settings without a default are not set."""
+        """Raise SettingsError, which lists them all, where required settings are not set."""
         missing = [
             f"{name}.{key} is not set: {field.description}\n"
             f"set it in the TOML file, or as {_variable(f'{name}.{key}')}"
@@ -218,7 +218,7 @@ class Settings:
             raise SettingsError("\n".join(missing))
 
     def table(self) -> list[tuple[str, Any, str]]:
-        """Return (dotted name, value, origin) of every setting, secrets masked."""
+        """Return (dotted name, value, origin) of every setting, with secrets masked."""
         return [
             (name, value, self.origins.get(name, "default"))
             for name, value in _leaves(self._model.model_dump(mode="json"))
@@ -228,12 +228,12 @@ class Settings:
 def load(
     catalog: Catalog, *, file: Path | None = None, flags: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Return the settings: flags over the environment over credentials over the file.
+    """Load the settings; flags win over the environment, then credentials, then the file.
 
     file  -- from --config; else SWEEPER_CONFIG, else /etc/sweeper/sweeper.toml where it exists
     flags -- by dotted name
 
-    Raises SettingsError that names every fault and where it came from.
+    Raises SettingsError, which lists every fault and where the value came from.
     """
     model = _model_of(catalog)
     merged, origins, faults = _merged(model, _path(file), flags or {})
@@ -258,7 +258,7 @@ def load(
 def _merged(
     model: type[BaseSettings], path: Path | None, flags: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Return all sources merged, where each value came from, and the faults in the sources."""
+    """Merge all sources; return the values, where each came from, and the sources' faults."""
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     credentials, faults = _credentials(model)
@@ -275,11 +275,11 @@ def _merged(
     )
     for origin, leaves in sources:
         for name, value in leaves:
-            _put(merged, name, value)
+            _set(merged, name, value)
             origins[name] = origin
     faults += [
-        f"{name} is no setting; one is named {_PREFIX}<SECTION>__<KEY>"
-        for name in _strangers(model)
+        f"{name} is not a setting; settings are named {_PREFIX}<SECTION>__<KEY>"
+        for name in _unknown_variables(model)
     ]
     faults += [
         f"{name} is a secret and does not belong in {path}: set {_variable(name)}"
@@ -290,7 +290,7 @@ def _merged(
 
 
 def _model_of(catalog: Catalog) -> type[BaseSettings]:
-    """Return the model of all sections: the engine's, one for each rule, the job files' own."""
+    """Build the model of all sections: the engine's, one for each rule, and the job files' own."""
     rules = {}
     for name, rule in catalog.rules.items():
         kind = create_model(
@@ -319,14 +319,14 @@ def _read(path: Path) -> dict[str, Any]:
         message = f"{path} cannot be read: {error.strerror}"
         raise SettingsError(message) from error
     except ValueError as error:
-        message = f"{path} is no TOML: {error}"
+        message = f"{path} is not valid TOML: {error}"
         raise SettingsError(message) from error
 
 
 def _credentials(model: type[BaseModel]) -> tuple[list[tuple[str, Any]], list[str]]:
-    """Return what systemd hands over, and the faults in it: one file a secret, as web_token.
+    """Return the credentials from systemd and their faults; each secret is one file, as web_token.
 
-    Outside a unit they are read from where the unit has them, by those who may (root).
+    Outside a unit they are read from the unit's own folder, if the user may read it (root may).
     https://systemd.io/CREDENTIALS/
     """
     own = SYSTEM_FILE.with_name("credentials")
@@ -338,7 +338,7 @@ def _credentials(model: type[BaseModel]) -> tuple[list[tuple[str, Any]], list[st
         if name not in secrets:
             if folder == own or name != file.name:
                 known = ", ".join(secrets)
-                faults.append(f"credential {name} is no secret setting; there are {known}")
+                faults.append(f"credential {name} is not a secret setting; there are {known}")
         elif not os.access(file, os.R_OK):
             faults.append(f"credential {name} cannot be read")
         elif value := file.read_text("utf-8", errors="replace").strip():
@@ -363,30 +363,30 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _put(values: dict[str, Any], name: str, value: object) -> None:
+def _set(values: dict[str, Any], name: str, value: object) -> None:
     *path, last = name.split(".")
     for part in path:
         inner = values.setdefault(part, {})
         if not isinstance(inner, dict):
-            return  # a value stands where a section should; the model says so
+            return  # a value stands where a section should; the model reports it
         values = inner
     values[last] = value
 
 
-def _strangers(model: type[BaseSettings]) -> list[str]:
-    """Return the SWEEPER_ variables that are meant as settings and name none.
+def _unknown_variables(model: type[BaseSettings]) -> list[str]:
+    """Return the SWEEPER_ variables that are meant as settings but do not name one.
 
-    They name no section, or have one underscore after it; the model refuses unknown keys itself.
+    Their section is unknown, or only one underscore follows it; the model rejects unknown keys.
     """
     names = sorted(name for name in os.environ if name.startswith(_PREFIX))
-    nearly = tuple(f"{_PREFIX}{section.upper()}_" for section in model.model_fields)
+    misspelled = tuple(f"{_PREFIX}{section.upper()}_" for section in model.model_fields)
     return [
         name
         for name in names
         if (
             name.removeprefix(_PREFIX).partition("__")[0].lower() not in model.model_fields
             if "__" in name
-            else name.startswith(nearly)
+            else name.startswith(misspelled)
         )
     ]
 
@@ -409,5 +409,5 @@ def _fault(fault: Any, origins: Mapping[str, str]) -> str:
     above = (known for known in origins if f"{name}.".startswith(f"{known}."))
     origin = next((origins[known] for known in chain(near, above)), "settings")
     if fault["type"] == "extra_forbidden":
-        return f"{name} is no setting ({origin})"
+        return f"{name} is not a setting ({origin})"
     return f"{name}: {fault['msg'].removeprefix('Value error, ')} ({origin})"

@@ -119,7 +119,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(settings, "SYSTEM_FILE", tmp_path / "missing.toml")
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(logging, "raiseExceptions", True)
-    redact.know(())
+    redact.set_secrets(())
     structlog.reset_defaults()
 
 

@@ -18,7 +18,7 @@ def parse_url(url: str) -> tuple[URL, str | None, bool]:
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        message = "database.url is no Postgres URL; it begins with postgresql://"
+        message = "database.url is not a Postgres URL, which begins with postgresql://"
         raise SettingsError(message)
     credentials, _, place = rest.rpartition("@")
     location, _, query = place.partition("?")
@@ -45,6 +45,6 @@ def _host_and_port(address: str) -> tuple[str | None, int | None]:
     if not separator or port.endswith("]"):
         return unquote(address).strip("[]") or None, None
     if not port.isdigit():
-        message = "database.url names a port that is no number"
+        message = "database.url names a port that is not a number"
         raise SettingsError(message)
     return host.strip("[]") or None, int(port)

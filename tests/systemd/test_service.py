@@ -263,7 +263,7 @@ def test_settings_that_only_a_person_can_mend_are_not_tried_again(unit: Unit) ->
     unit.machine.run("rm /etc/sweeper/credentials/databse_url")
 
     assert (1, ("failed", "78", "0")) == (failed, state)
-    assert "credential databse_url is no secret setting" in unit.journal()
+    assert "credential databse_url is not a secret setting" in unit.journal()
 
 
 def test_work_in_flight_is_ended_before_the_stop(

@@ -117,11 +117,11 @@ def test_two_values_of_one_name_are_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('JOB = "SHIP"', r"harbour_jobs\.ship\.JOB is no JobType"),
-        ("JOB = JobType", r"harbour_jobs\.ship\.JOB is no JobType"),
-        ('JOB = job("SHIP")\nRULE = JOB', r"harbour_jobs\.ship\.RULE is no Rule"),
-        ('SETTINGS = {"cranes": 2}', r"harbour_jobs\.ship\.SETTINGS is no Section"),
-        ("SETTINGS = Parcel", r"harbour_jobs\.ship\.SETTINGS is no Section"),
+        ('JOB = "SHIP"', r"harbour_jobs\.ship\.JOB is not a JobType"),
+        ("JOB = JobType", r"harbour_jobs\.ship\.JOB is not a JobType"),
+        ('JOB = job("SHIP")\nRULE = JOB', r"harbour_jobs\.ship\.RULE is not a Rule"),
+        ('SETTINGS = {"cranes": 2}', r"harbour_jobs\.ship\.SETTINGS is not a Section"),
+        ("SETTINGS = Parcel", r"harbour_jobs\.ship\.SETTINGS is not a Section"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(load: Load, text: str, message: str) -> None:

@@ -125,7 +125,9 @@ def test_a_misspelt_credential_is_a_fault(unit: Put) -> None:
 
     (fault,) = faults()
 
-    assert fault.startswith("credential databse_url is no secret setting; there are database_url,")
+    assert fault.startswith(
+        "credential databse_url is not a secret setting; there are database_url,"
+    )
     assert URL not in fault
 
 
@@ -147,7 +149,7 @@ def test_a_command_reads_what_the_unit_reads(installed: Put) -> None:
 def test_a_stray_file_among_our_own_credentials_is_a_fault(installed: Put) -> None:
     installed("database_url~", URL)
 
-    assert faults()[0].startswith("credential database_url~ is no secret setting")
+    assert faults()[0].startswith("credential database_url~ is not a secret setting")
 
 
 def test_a_credential_that_only_root_may_read_is_named(

@@ -42,7 +42,7 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
 
 
 def test_a_duration_that_time_itself_cannot_hold_is_refused() -> None:
-    with pytest.raises(ValueError, match="longer than time itself"):
+    with pytest.raises(ValueError, match="too long for a duration"):
         parse("99999999999d")
 
 
@@ -75,5 +75,5 @@ def test_as_a_setting_it_is_written_as_it_is_read() -> None:
 
 
 def test_as_a_setting_it_refuses_a_bare_number() -> None:
-    with pytest.raises(ValidationError, match="30 is no duration"):
+    with pytest.raises(ValidationError, match="30 is not a valid duration"):
         TypeAdapter(Duration).validate_python(30)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from sweeper.errors import LostReplyError, OutsideError
-from sweeper.http_client import Reply, _wait, post
+from sweeper.http_client import Reply, _retry_after, post
 
 SECOND = timedelta(seconds=1)
 
@@ -115,13 +115,13 @@ def test_a_request_that_cannot_have_arrived_is_not_lost() -> None:
     ],
 )
 def test_how_long_to_wait_is_read_from_the_reply(text: str, wait: timedelta | None) -> None:
-    assert wait == _wait({"retry-after": text})
+    assert wait == _retry_after({"retry-after": text})
 
 
 def test_how_long_to_wait_may_be_a_date() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
 
-    wait = _wait({"retry-after": soon})
+    wait = _retry_after({"retry-after": soon})
 
     assert wait is not None
     assert timedelta(seconds=80) < wait <= timedelta(seconds=90)

@@ -191,34 +191,34 @@ def test_a_credential_is_known_by_its_form(said: str, told: str) -> None:
 
 
 def test_a_known_secret_is_masked_wherever_it_stands() -> None:
-    redact.know(["s3cret-value"])
+    redact.set_secrets(["s3cret-value"])
 
     assert "a***b, nothing else" == redact.text("as3cret-valueb, nothing else")
 
 
 @pytest.mark.parametrize("told", ["p@ss w/rd", "p%40ss%20w%2Frd", "p%40ss w/rd"])
 def test_the_password_of_a_known_url_is_masked_alone(told: str) -> None:
-    redact.know(["postgresql://u:p%40ss w/rd@h:6543/db"])
+    redact.set_secrets(["postgresql://u:p%40ss w/rd@h:6543/db"])
 
     assert "it was ***." == redact.text(f"it was {told}.")
 
 
 def test_a_secret_in_the_shape_of_an_id_is_masked_and_an_id_around_a_secret_is_not() -> None:
-    redact.know(["c2k9x0p000008l4a1b2c3d4e5", "2c3d"])
+    redact.set_secrets(["c2k9x0p000008l4a1b2c3d4e5", "2c3d"])
 
     assert "***" == redact.text("c2k9x0p000008l4a1b2c3d4e5")
     assert "c2k9x0p000008l4a1b2c3d4e6" == redact.text("c2k9x0p000008l4a1b2c3d4e6")
 
 
 def test_an_empty_or_tiny_secret_masks_nothing() -> None:
-    redact.know(["", "a", "info"[:3]])
+    redact.set_secrets(["", "a", "info"[:3]])
 
     assert "a banana, for your info" == redact.text("a banana, for your info")
 
 
 def test_what_was_a_secret_before_is_none_now() -> None:
-    redact.know(["s3cret-value"])
-    redact.know([])
+    redact.set_secrets(["s3cret-value"])
+    redact.set_secrets([])
 
     assert "s3cret-value" == redact.text("s3cret-value")
 

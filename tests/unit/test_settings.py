@@ -217,7 +217,7 @@ def test_a_file_that_is_no_toml_is_refused(toml: Write) -> None:
 
     (fault,) = faults(path)
 
-    assert fault.startswith(f"{path} is no TOML: ")
+    assert fault.startswith(f"{path} is not valid TOML: ")
 
 
 # Faults.
@@ -277,7 +277,7 @@ def test_a_key_or_section_that_nobody_knows_is_refused(toml: Write, text: str) -
 
     (fault,) = faults(path)
 
-    assert f"is no setting ({path})" in fault
+    assert f"is not a setting ({path})" in fault
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_variable_that_nobody_knows_is_refused(
 
     (fault,) = faults()
 
-    assert "is no setting" in fault
+    assert "is not a setting" in fault
 
 
 @pytest.mark.parametrize(

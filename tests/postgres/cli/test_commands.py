@@ -243,15 +243,19 @@ def test_no_order_is_touched_before_somebody_says_when_stock_is_taken(
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("SWEEPER_QUEUE__BATSH", "1", "queue.batsh is no setting"),
-        ("SWEEPER_HARBOUR__CRANES", "1", "SWEEPER_HARBOUR__CRANES is no setting"),
-        ("SWEEPER_QUEUE__VISIBILITY", "30", "'30' is no duration"),
+        ("SWEEPER_QUEUE__BATSH", "1", "queue.batsh is not a setting"),
+        ("SWEEPER_HARBOUR__CRANES", "1", "SWEEPER_HARBOUR__CRANES is not a setting"),
+        ("SWEEPER_QUEUE__VISIBILITY", "30", "'30' is not a valid duration"),
         ("SWEEPER_RULES__EXPIRE_DP__OLDER_THAN", "soon", "rules.expire_dp.older_than: 'soon'"),
         ("SWEEPER_STOCK__TAKEN_AT", "sometimes", "stock.taken_at: "),
         ("SWEEPER_SAFETY__MAX_PER_SWEEP", "0", "safety.max_per_sweep: "),
         ("SWEEPER_CONFIG", "/no/such/file.toml", "/no/such/file.toml cannot be read"),
-        ("DATABASE_URL", f"mysql://sari:{PASSWORD}@db/jastip", "no Postgres URL"),
-        ("DATABASE_URL", f"postgresql://sari:{PASSWORD}@db:port/jastip", "port that is no number"),
+        ("DATABASE_URL", f"mysql://sari:{PASSWORD}@db/jastip", "not a Postgres URL"),
+        (
+            "DATABASE_URL",
+            f"postgresql://sari:{PASSWORD}@db:port/jastip",
+            "port that is not",
+        ),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(
@@ -275,7 +279,7 @@ def test_a_key_of_the_file_that_nobody_knows_is_named(
     ran = run("--config", str(file), "sweep", **ready)
 
     assert refused(78) == said(ran)
-    assert f"queue.batsh is no setting ({file})" in ran.err
+    assert f"queue.batsh is not a setting ({file})" in ran.err
 
 
 def test_faults_of_the_settings_are_told_all_at_once(run: Run, ready: dict[str, str]) -> None:

@@ -561,7 +561,7 @@ def test_one_thing_is_done_at_a_time(app: App, site: Site, monkeypatch: pytest.M
 
 def test_no_phone_and_no_secret_is_on_any_face(app: App, site: Site) -> None:
     """L11: whatever strangers put into messages, sweepers into reasons."""
-    redact.know(app.settings.secrets)
+    redact.set_secrets(app.settings.secrets)
     send(app, PHONE, {})
     send(app, "NOTIFICATION_SEND_WHATSAPP", {"recipientPhone": PHONE})
     sweep(app, reason=f"call {PHONE}, token {TOKEN}")

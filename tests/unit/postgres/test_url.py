@@ -198,7 +198,7 @@ def test_what_is_no_postgres_url_is_refused_without_repeating_it(url: str) -> No
 
 @pytest.mark.parametrize("port", ["rahasia", "54x2", "-1", "5432:rahasia"])
 def test_a_port_that_is_no_number_is_refused_without_repeating_it(port: str) -> None:
-    with pytest.raises(SettingsError, match="names a port that is no number") as caught:
+    with pytest.raises(SettingsError, match="names a port that is not a number") as caught:
         parse_url(f"postgresql://sari:rahasia@db:{port}/jastip")
 
     assert "rahasia" not in _told(caught.value)
