@@ -1,4 +1,4 @@
-"""The time: read once at the top of a step, in UTC, and held against the database's own clock."""
+"""The clock: the time of a step in UTC, and its comparison with the database's clock."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -25,17 +25,17 @@ def iso(at: datetime) -> str:
 def skew(connection: Connection) -> timedelta:
     """Return how far this host's clock is ahead of the database's."""
     before = datetime.now(UTC)
-    there: datetime = connection.execute(_DATABASE_TIME).scalar_one()
+    database_time: datetime = connection.execute(_DATABASE_TIME).scalar_one()
     after = datetime.now(UTC)
-    return before + (after - before) / 2 - there
+    return before + (after - before) / 2 - database_time
 
 
-def agree(before: datetime, there: datetime, after: datetime, allowed: timedelta) -> None:
-    """Raise ClockSkewedError, and say so, where the clocks differ by more than is *allowed*.
+def agree(before: datetime, database_time: datetime, after: datetime, allowed: timedelta) -> None:
+    """Log and raise ClockSkewedError where the clocks differ by more than *allowed*.
 
-    there -- the database's time, read between *before* and *after* on this host
+    database_time -- was read between *before* and *after*, which are this host's times
     """
-    ahead = _ahead(before, there, after)
+    ahead = _ahead(before, database_time, after)
     if abs(ahead) <= allowed:
         return
     ms = timedelta(milliseconds=1)
@@ -48,31 +48,31 @@ def agree(before: datetime, there: datetime, after: datetime, allowed: timedelta
 
 
 def check(connection: Connection, allowed: timedelta) -> None:
-    """Ask the database for its time, and hold it against this host's; see `agree`."""
+    """Raise ClockSkewedError where the database's clock differs by more than *allowed*."""
     before = datetime.now(UTC)
-    there: datetime = connection.execute(_DATABASE_TIME).scalar_one()
-    agree(before, there, datetime.now(UTC), allowed)
+    database_time: datetime = connection.execute(_DATABASE_TIME).scalar_one()
+    agree(before, database_time, datetime.now(UTC), allowed)
 
 
-def _ahead(before: datetime, there: datetime, after: datetime) -> timedelta:
-    """Return by how much this host is ahead at the least: the round trip may hide the rest."""
-    if there < before:
-        return before - there
-    return min(after - there, timedelta())
+def _ahead(before: datetime, database_time: datetime, after: datetime) -> timedelta:
+    """Return how far this host is ahead at least, since the round trip may hide a part of it."""
+    if database_time < before:
+        return before - database_time
+    return min(after - database_time, timedelta())
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
-    """A platform's TIMESTAMP(3) column: no zone in the database, always UTC, aware in Python."""
+    """A TIMESTAMP(3) column of the platform: UTC without a zone in SQL, aware in Python."""
 
     impl = TIMESTAMP
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Drop the zone once the time is UTC."""
+        """Convert an aware time to UTC and drop its zone."""
         del dialect
         return value and value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Say that the time is UTC."""
+        """Mark the column's time as UTC."""
         del dialect
         return value and value.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The door to Postgres: transactions that bring their own timeouts, so that any pooler will do."""
+"""The database: a connection pool, and transactions that set their timeouts, as poolers need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +18,13 @@ _BEGIN = SQL(
 
 
 class Database:
-    """One server, one pool; every transaction is bounded in time and reads in UTC.
+    """A connection pool to one server; every transaction has timeouts and uses UTC.
 
-    url               -- as the platform has it, Prisma's own parameters included
-    statement_timeout -- the longest that the server works at one statement
-    lock_timeout      -- the longest that a statement waits for somebody else's lock
-    connect_timeout   -- the longest that a connection may take to come about
-    pool_size         -- connections at most
+    url               -- as the platform writes it, with Prisma's own parameters
+    statement_timeout -- the longest that one statement may run
+    lock_timeout      -- the longest that a statement waits for another transaction's lock
+    connect_timeout   -- the longest that opening a connection may take
+    pool_size         -- the largest number of connections
     """
 
     def __init__(
@@ -36,21 +36,21 @@ class Database:
         connect_timeout: timedelta = timedelta(seconds=10),
         pool_size: int = 5,
     ) -> None:
-        whole, self.schema, self.pooled = parse_url(url)
-        self.url = whole.difference_update_query(("password", "sslpassword"))
+        parsed, self.schema, self.pooled = parse_url(url)
+        self.url = parsed.difference_update_query(("password", "sslpassword"))
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
-        # libpq's own keepalives notice a peer that is gone; the server's timeouts, a slow one.
+        # libpq's keepalives detect a peer that is gone, the server's timeouts one that is slow.
         self._engine = create_engine(
-            whole,
+            parsed,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=connect_timeout.total_seconds(),
             pool_use_lifo=True,
             hide_parameters=True,
             connect_args={
-                "autocommit": True,  # so that the "begin" below is the only one
-                "prepare_threshold": None,  # a pooler does not keep named statements
+                "autocommit": True,  # so that `_begin` sends the only "begin"
+                "prepare_threshold": None,  # a pooler may give the next transaction another server
                 "connect_timeout": max(2, round(connect_timeout.total_seconds())),
                 "tcp_user_timeout": _milliseconds(connect_timeout),
                 "keepalives_idle": 30,
@@ -62,11 +62,11 @@ class Database:
 
     @contextmanager
     def transaction(self, *, lock_timeout: timedelta | None = None) -> Iterator[Connection]:
-        """Open one transaction: committed at the end, rolled back by any error."""
+        """Open a transaction, which commits at the end and is rolled back by any error."""
         if self._connection is not None:
             with self._connection.begin_nested():
-                patience = _milliseconds(lock_timeout or self.lock_timeout)
-                self._connection.exec_driver_sql(f"set local lock_timeout = {patience}")
+                milliseconds = _milliseconds(lock_timeout or self.lock_timeout)
+                self._connection.exec_driver_sql(f"set local lock_timeout = {milliseconds}")
                 yield self._connection
             return
         with self._engine.connect() as connection:
@@ -77,19 +77,19 @@ class Database:
 
     @contextmanager
     def rolled_back(self) -> Iterator[Self]:
-        """Lend a copy of this database whose every change is rolled back in the end.
+        """Yield a copy of this database, all of whose changes are rolled back at the end.
 
-        Its transactions are savepoints on one connection: it is for one thread.
+        Its transactions are savepoints on one connection, so only one thread may use it.
         """
-        with self._engine.connect() as connection, connection.begin() as whole:
-            copied = copy(self)
-            copied._connection = connection  # noqa: SLF001 -- a copy of our own
-            yield copied
-            whole.rollback()
+        with self._engine.connect() as connection, connection.begin() as outer:
+            duplicate = copy(self)
+            duplicate._connection = connection  # noqa: SLF001 -- of this same class
+            yield duplicate
+            outer.rollback()
 
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
-        """Lend a connection for one quick statement that needs no transaction."""
+        """Yield a connection for one quick statement that needs no transaction."""
         with self._engine.connect().execution_options(no_begin=True) as connection:
             yield connection
 

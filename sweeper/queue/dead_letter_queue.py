@@ -1,4 +1,4 @@
-"""The dead-letter queue: people look at dead letters, retry them from the start, or drop them."""
+"""The dead-letter queue: operators list dead letters, retry them from the start, or drop them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from sweeper.queue.wire import open_string, reset_body
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters are meant; without any criterion, all of them."""
+    """Selects dead letters; without any criterion it selects all of them."""
 
     ids: Sequence[int] = ()
     type: str | None = None
@@ -29,10 +29,10 @@ class DeadLetterFilter:
     fingerprint: str | None = None
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Return whether *letter* has the type, reason and fingerprint that are asked for."""
+        """Return whether *letter* has the type, reason and fingerprint of the filter."""
         return all(
-            wanted is None or wanted == actual
-            for wanted, actual in (
+            expected is None or expected == actual
+            for expected, actual in (
                 (self.type, letter.type),
                 (self.reason, letter.reason),
                 (self.fingerprint, letter.fingerprint),
@@ -42,23 +42,23 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterQueue:
-    """Finds dead letters, and takes them out of their queue."""
+    """Finds dead letters, and retries or drops them."""
 
     database: Database
     queues: Queues
     types: Mapping[str, JobType[Any]]
 
     def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        """Return the letters that are meant; raises UsageError for an id that does not exist."""
+        """Return the dead letters that *wanted* selects; raises UsageError for an unknown id."""
         with self.database.transaction() as tx:
             return self._find(tx, wanted)
 
     def retry(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        """Send the letters' jobs again, each to its type's own queue and with a clean count."""
+        """Enqueue the jobs of the selected dead letters as new ones; return the dead letters."""
         return self._take(wanted, Outcome.REVIVED)
 
     def drop(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        """Delete the letters; what is still due is found again by the next scan."""
+        """Delete the selected dead letters and return them; a scan finds what is still due."""
         return self._take(wanted, Outcome.DROPPED)
 
     def _find(self, tx: Connection, wanted: DeadLetterFilter) -> list[DeadLetter]:
@@ -73,15 +73,15 @@ class DeadLetterQueue:
         with self.database.transaction() as tx:
             letters = self._find(tx, wanted)
             ids = [letter.msg_id for letter in letters]
-            ours = self.queues.delete(tx, self.queues.dead, ids)
-            taken = [letter for letter in letters if letter.msg_id in ours]
+            deleted = self.queues.delete(tx, self.queues.dead, ids)
+            taken = [letter for letter in letters if letter.msg_id in deleted]
             if outcome is Outcome.REVIVED:
                 for letter in taken:
-                    self.queues.send(tx, self._home(letter), [_body(letter)], timedelta())
+                    self.queues.send(tx, self._queue_of(letter), [_body(letter)], timedelta())
             record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
         return taken
 
-    def _home(self, letter: DeadLetter) -> str:
+    def _queue_of(self, letter: DeadLetter) -> str:
         job = self.types.get(letter.type or "")
         return self.queues.home(job) if job else letter.queue
 

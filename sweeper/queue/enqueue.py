@@ -1,4 +1,4 @@
-"""Enqueuing: the statement that sends one job for each row, and one job by hand."""
+"""Enqueuing: one statement that sends a job for each row, and a function that sends one job."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from sweeper.postgres.clock import iso
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import encode, faults, retries_of, split_payload
 
-_CHUNK = 5_000  # bodies that one send_batch call holds in the server's memory
+_CHUNK = 5_000  # bodies in one send_batch call, which the server holds in memory
 
 
 def enqueue_statement(
@@ -35,13 +35,13 @@ def enqueue_statement(
     *,
     now: datetime,
     max_retries: int,
-    **own: str,
+    **extra: str,
 ) -> Select[Any]:
-    """Return the statement that sends one *job* for each of *rows* and counts them.
+    """Return the statement that enqueues one *job* for each of *rows* and counts the jobs.
 
-    rows        -- its columns' names are payload fields; others are left out
-    max_retries -- where the job type does not say a number
-    own         -- further keys of the body, which other readers ignore
+    rows        -- columns that are named like payload fields become the payload
+    max_retries -- the default for a job type without a number of its own
+    extra       -- further keys of the body, which other readers ignore
     """
     fields = [column for column in rows.c if column.name in job.payload.model_fields]
     body = json_object(
@@ -50,7 +50,7 @@ def enqueue_statement(
         retryCount=literal(0),
         maxRetries=literal(retries_of(job, max_retries)),
         createdAt=literal(iso(now)),
-        **{key: literal(value) for key, value in own.items()},
+        **{key: literal(value) for key, value in extra.items()},
     )
     place = func.row_number().over().label("place")
     bodies = select(body.label("body"), place).select_from(rows).subquery("bodies")
@@ -72,18 +72,18 @@ def enqueue_statement(
 
 
 def validated(job: JobType[Any], payload: Any) -> Any:
-    """Return *payload* as it is sent, with only what its model knows where it names one key.
+    """Validate *payload* and return it; for a single key, without the fields unknown to its model.
 
-    Raises UsageError for a payload that the model refuses.
+    Raises UsageError for a payload that the model rejects.
     """
     try:
-        asked = [job.payload.model_validate(single) for single in split_payload(job, payload)]
+        payloads = [job.payload.model_validate(single) for single in split_payload(job, payload)]
     except ValidationError as error:
         message = f"{job.name} does not accept this payload: {faults(error)}"
         raise UsageError(message) from error
-    if len(asked) > 1:
+    if len(payloads) > 1:
         return payload
-    return asked[0].model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return payloads[0].model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def enqueue(
@@ -97,7 +97,7 @@ def enqueue(
     priority: Priority | None = None,
     delay: timedelta = timedelta(),
 ) -> tuple[int, str]:
-    """Send one job with a `validated` payload, and return its message id and queue."""
+    """Enqueue one job with a `validated` payload, and return its message id and queue."""
     body = encode(job, payload, created_at=iso(now), max_retries=max_retries)
     queue = queues.home(job, priority)
     (msg_id,) = queues.send(tx, queue, [body], delay)
@@ -105,6 +105,6 @@ def enqueue(
 
 
 def json_object(**members: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the JSON object with these members."""
+    """Return the SQL expression of a JSON object with these members."""
     pairs = (part for name, value in members.items() for part in (literal(name, Text), value))
     return func.jsonb_build_object(*pairs, type_=JSONB)

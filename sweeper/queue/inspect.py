@@ -1,4 +1,4 @@
-"""What the queues hold: their depths, who waits in them, and why dead letters died."""
+"""Queries on the queues: their depths, the messages of keys, and the causes of dead letters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ from sweeper.queue.pgmq import Queues
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What one queue holds.
+    """The numbers of messages in one queue, and its oldest ready message.
 
-    in_flight            -- invisible and already read
-    delayed              -- invisible and never read
-    oldest_ready_seconds -- the age of the ready message that was sent first; 0 without one
+    in_flight            -- messages that are invisible because a worker has read them
+    delayed              -- messages that are invisible and have never been read
+    oldest_ready_seconds -- the age of the ready message that was enqueued first; 0 without one
     """
 
     ready: int
@@ -45,7 +45,7 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class WaitingMessage:
-    """A live message about some key; it can be read from `visible_at` on."""
+    """A message in a live queue about one key, which can be read from `visible_at` on."""
 
     queue: str
     msg_id: int
@@ -57,7 +57,7 @@ class WaitingMessage:
 
 @dataclass(frozen=True, slots=True)
 class JobPosition:
-    """Where the job of some key is: in a live queue, or, with a reason, among the dead."""
+    """Where the job of one key is: in a live queue, or, with a reason, a dead letter."""
 
     key: str
     msg_id: int
@@ -68,7 +68,7 @@ class JobPosition:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterGroup:
-    """Dead letters that died of the same; error, ids and keys are those of the latest."""
+    """Dead letters with the same cause; error, ids and keys are those of the latest ones."""
 
     type: str | None
     reason: str
@@ -82,44 +82,44 @@ class DeadLetterGroup:
 
 
 def waiting_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
-    """Return the statement whose `key` column is every key that waits in a live queue."""
-    singles = []
+    """Return a statement whose column `key` has every key with a message in a live queue."""
+    queries = []
     for _, table in queues.live_tables:
         payload = table.c.message["payload"]
         ours = table.c.message["type"].astext == job.name
-        singles.append(select(payload[job.wire(job.key)].astext.label("key")).where(ours))
+        queries.append(select(payload[job.wire(job.key)].astext.label("key")).where(ours))
         if job.many:
             several = case(
                 (func.jsonb_typeof(payload[job.many]) == "array", payload[job.many]),
                 else_=cast([], JSONB),
             )
             key = func.jsonb_array_elements_text(several).label("key")
-            singles.append(select(key).where(ours))
-    return select(union_all(*singles).subquery("waiting").c.key).distinct()
+            queries.append(select(key).where(ours))
+    return select(union_all(*queries).subquery("waiting").c.key).distinct()
 
 
 def dead_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
-    """Return the statement whose `key` column is every key whose job is dead."""
+    """Return a statement whose column `key` has every key with a dead letter."""
     message = queues.tables[queues.dead].c.message
     ours = message["type"].astext == job.name
     return select(message["key"].astext.label("key")).where(ours).distinct()
 
 
 def sent_by_sweeps(queues: Queues, jobs: Sequence[JobType[Any]]) -> Select[Any]:
-    """Return the statement that counts live messages by `sweep_id`, `type` and `key`."""
-    found = []
+    """Return a statement that counts live messages by `sweep_id`, `type` and `key`."""
+    queries = []
     for _, table in queues.live_tables:
         body = table.c.message
         kind = body["type"].astext
         keys = [(kind == job.name, body["payload"][job.wire(job.key)].astext) for job in jobs]
-        found.append(
+        queries.append(
             select(
                 body["sweepId"].astext.label("sweep_id"),
                 kind.label("type"),
                 case(*keys).label("key"),
             ).where(body.has_key("sweepId"))
         )
-    live = union_all(*found).subquery("messages")
+    live = union_all(*queries).subquery("messages")
     return select(*live.c, func.count().label("messages")).group_by(*live.c)
 
 
@@ -127,12 +127,12 @@ def messages_about(
     tx: Connection, queues: Queues, key: str, jobs: Sequence[JobType[Any]]
 ) -> list[WaitingMessage]:
     """Return the live messages whose job is about *key*."""
-    found = []
+    queries = []
     for queue, table in queues.live_tables:
         kind, payload = table.c.message["type"].astext, table.c.message["payload"]
         fields = {job.name: payload[job.wire(job.key)].astext for job in jobs}
         ours = case(*((kind == name, field) for name, field in fields.items()))
-        found.append(
+        queries.append(
             select(
                 literal(queue),
                 table.c.msg_id,
@@ -142,19 +142,19 @@ def messages_about(
                 table.c.enqueued_at,
             ).where(ours == key)
         )
-    return [WaitingMessage(*row) for row in tx.execute(union_all(*found))]
+    return [WaitingMessage(*row) for row in tx.execute(union_all(*queries))]
 
 
 def positions(
     tx: Connection, queues: Queues, job: JobType[Any], keys: Sequence[str]
 ) -> dict[str, JobPosition]:
-    """Return where the jobs of *keys* are, by key; what is live hides what is dead."""
+    """Return where the jobs of *keys* are, by key; a live message wins over a dead letter."""
     wanted = func.any(cast(list(keys), ARRAY(Text)))
-    found = []
+    queries = []
     for queue, table in queues.tables.items():
         body, dead = table.c.message, queue == queues.dead
         key = body["key"] if dead else body["payload"][job.wire(job.key)]
-        found.append(
+        queries.append(
             select(
                 key.astext,
                 table.c.msg_id,
@@ -163,18 +163,18 @@ def positions(
                 body["reason"].astext if dead else null(),
             ).where(body["type"].astext == job.name, key.astext == wanted)
         )
-    rows = [JobPosition(*row) for row in tx.execute(union_all(*found))]
-    return {one.key: one for one in sorted(rows, key=lambda one: one.reason is None)}
+    rows = [JobPosition(*row) for row in tx.execute(union_all(*queries))]
+    return {row.key: row for row in sorted(rows, key=lambda row: row.reason is None)}
 
 
 def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadLetterGroup]:
-    """Return what the dead letters died of, the most frequent cause first."""
+    """Return the dead letters grouped by cause, the most frequent cause first."""
     table = queues.tables[queues.dead]
-    story = {
+    fields = {
         name: table.c.message[name].astext
         for name in ("type", "reason", "fingerprint", "error", "key")
     }
-    alike = (story["type"], story["reason"], story["fingerprint"])
+    cause = (fields["type"], fields["reason"], fields["fingerprint"])
 
     def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
         in_order = aggregate_order_by(column, table.c.msg_id.desc())
@@ -182,23 +182,23 @@ def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadL
 
     query = (
         select(
-            *alike,
+            *cause,
             func.count(),
             func.min(table.c.enqueued_at),
             func.max(table.c.enqueued_at),
-            latest(story["error"])[1],
+            latest(fields["error"])[1],
             latest(table.c.msg_id)[1:5],
-            latest(story["key"])[1:5],
+            latest(fields["key"])[1:5],
         )
-        .group_by(*alike)
-        .order_by(func.count().desc(), *alike)
+        .group_by(*cause)
+        .order_by(func.count().desc(), *cause)
         .limit(limit)
     )
     return [DeadLetterGroup(*row) for row in tx.execute(query)]
 
 
 def depths(tx: Connection, queues: Queues) -> dict[str, Depth]:
-    """Return what each live queue holds."""
+    """Return the depth of each live queue, by its name."""
     rows = tx.execute(union_all(*(_depth(*pair) for pair in queues.live_tables)))
     return {
         row.queue: Depth(
@@ -213,7 +213,7 @@ def depths(tx: Connection, queues: Queues) -> dict[str, Depth]:
 
 
 def dead_depth(tx: Connection, queues: Queues) -> tuple[int, float]:
-    """Return how many are dead, and for how many seconds the first of them has been."""
+    """Return the number of dead letters, and the age of the oldest in seconds."""
     table = queues.tables[queues.dead]
     age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.enqueued_at))
     count, seconds = tx.execute(select(func.count(), func.coalesce(age, 0))).one()
@@ -221,7 +221,7 @@ def dead_depth(tx: Connection, queues: Queues) -> tuple[int, float]:
 
 
 def _depth(queue: str, table: Table) -> Select[Any]:
-    now = func.now()  # unlike clock_timestamp(), it lets an index answer
+    now = func.now()  # unlike clock_timestamp(), it can use an index
     ready, read = table.c.vt <= now, table.c.read_ct > 0
     oldest = func.min(table.c.enqueued_at).filter(ready)
     first = (

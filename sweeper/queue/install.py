@@ -1,4 +1,4 @@
-"""pgmq itself: which version a database has, and how it and the queues are installed."""
+"""Installation: which version of pgmq a database has, and the creation of pgmq and the queues."""
 
 from sqlalchemy import Connection, text
 
@@ -11,7 +11,7 @@ _VERSION = text(
     " from pg_namespace where nspname = 'pgmq'"
     " and to_regprocedure('pgmq.send_batch(text, jsonb[], integer)') is not null"
 )
-_OFFERED = text("select exists (select from pg_available_extensions where name = 'pgmq')")
+_AVAILABLE = text("select exists (select from pg_available_extensions where name = 'pgmq')")
 _CREATE = text("select pgmq.create(cast(:queue as text))")
 
 
@@ -28,18 +28,18 @@ def create_queues(tx: Connection, queues: Queues) -> None:
 
 
 def pgmq_version(tx: Connection) -> str | None:
-    """Return the version of pgmq, "unknown" where it does not say, None where it is missing."""
+    """Return the version of pgmq, "unknown" where it has none, None where pgmq is missing."""
     return tx.execute(_VERSION).scalar()
 
 
 def install_pgmq(tx: Connection) -> str:
-    """Install pgmq, as an extension where the server offers it, else from its own SQL."""
+    """Install pgmq as an extension, or from its own SQL, and return its version."""
     from pgmq.install import (  # noqa: PLC0415 -- only a new database needs it
         get_embedded_install_sql,
         get_embedded_sql_version,
     )
 
-    if tx.execute(_OFFERED).scalar():
+    if tx.execute(_AVAILABLE).scalar():
         tx.execute(text("create extension pgmq"))
     else:
         tx.exec_driver_sql(get_embedded_install_sql(), execution_options={"no_parameters": True})

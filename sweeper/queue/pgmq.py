@@ -1,7 +1,7 @@
 """The five queues, and the pgmq statements that move messages in them.
 
-Nothing here asks for more than pgmq 1.5.1 has. Every function's arguments are cast, because pgmq
-overloads by type.
+All statements work with pgmq 1.5.1. Every function's arguments are cast, because pgmq overloads
+functions by type.
 """
 
 import json
@@ -47,14 +47,14 @@ _READ_FIRST = (
     "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct, enqueued_at,"
     " cast(message as text) as raw"
     " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer),"
-    " cast(:which as jsonb)){unless})"
+    " cast(:which as jsonb)){condition})"
 )
 
 
 class Queues:
-    """The service's queues: one for each priority, one outbound, one for dead letters.
+    """The sweeper's queues: one for each priority, one outbound, one for dead letters.
 
-    name -- of the queue for normal work; the others have it with a suffix
+    name -- the queue of normal priority; the others add a suffix to it
     """
 
     def __init__(self, name: str) -> None:
@@ -70,14 +70,14 @@ class Queues:
         self.tables = {queue: _queue_table(queue) for queue in (*self.live, self.dead)}
 
     def home(self, job: JobType[Any], priority: Priority | None = None) -> str:
-        """Return the queue that new jobs of this type are sent to."""
+        """Return the queue in which new jobs of this type are enqueued."""
         if job.lane is Lane.OUTBOUND:
             return self.outbound
         return self.by_priority[priority or job.priority]
 
     @property
     def live_tables(self) -> list[tuple[str, Table]]:
-        """The tables of all queues but the dead-letter queue, each with its queue's name."""
+        """Pairs of a queue's name and its table, without the dead-letter queue."""
         return [(queue, self.tables[queue]) for queue in self.live]
 
     def read(
@@ -89,16 +89,16 @@ class Queues:
         quantity: int,
         only: str | None = None,
     ) -> list[Message]:
-        """Return up to *quantity* messages of the first of *queues* that has any, oldest first.
+        """Read up to *quantity* messages of the first of *queues* that has any, oldest first.
 
-        They are invisible to everybody else for *lease*, rounded up to seconds.
+        They are invisible to other workers for *lease*, rounded up to seconds.
 
-        only -- the sweep that sent them; None for whoever did
+        only -- the sweep whose messages are read; None for all messages
         """
-        reads, unless = [], ""
+        reads, condition = [], ""
         for n in range(len(queues)):
-            reads.append(_READ_FIRST.format(n=n, unless=unless))
-            unless += f"{' and' if n else ' where'} not exists (select from q{n})"
+            reads.append(_READ_FIRST.format(n=n, condition=condition))
+            condition += f"{' and' if n else ' where'} not exists (select from q{n})"
         found = " union all ".join(f"table q{n}" for n in range(len(queues)))
         names = {f"queue{n}": queue for n, queue in enumerate(queues)}
         which = json.dumps({} if only is None else {"sweepId": only})
@@ -109,7 +109,7 @@ class Queues:
         return [Message(*row) for row in rows]
 
     def ready(self, tx: Connection) -> frozenset[str]:
-        """Return the live queues that have a visible message."""
+        """Return the names of the live queues that have a visible message."""
         visible = (
             select(literal(queue).label("queue")).where(
                 select(table.c.msg_id).where(table.c.vt <= func.now()).exists()
@@ -119,7 +119,7 @@ class Queues:
         return frozenset(tx.execute(union_all(*visible)).scalars())
 
     def delete(self, tx: Connection, queue: str, ids: Iterable[int]) -> frozenset[int]:
-        """Delete messages; only those that are returned were still there, and are now ours."""
+        """Delete messages and return the ids of those that existed; the caller now owns these."""
         return frozenset(tx.execute(_DELETE, {"queue": queue, "ids": list(ids)}).scalars())
 
     def send(
@@ -128,14 +128,14 @@ class Queues:
         """Send *bodies*, visible after *delay*, rounded up to seconds; return the message ids."""
         if not bodies:
             return []
-        wires = [json.dumps(body) for body in bodies]
-        parameters = {"queue": queue, "bodies": wires, "delay": _seconds(delay)}
+        encoded = [json.dumps(body) for body in bodies]
+        parameters = {"queue": queue, "bodies": encoded, "delay": _seconds(delay)}
         return list(tx.execute(_SEND, parameters).scalars())
 
     def postpone(self, tx: Connection, messages: Sequence[Message], delay: timedelta) -> None:
-        """Give back what was read, visible after *delay*, as though it had not been read.
+        """Give back read messages of one queue: visible after *delay*, and the read not counted.
 
-        A message whose lease ran out meanwhile, so that somebody else has read it, is left alone.
+        A message that another worker has read meanwhile, because the lease ran out, is not changed.
         """
         if not messages:
             return
@@ -152,7 +152,7 @@ class Queues:
         )
 
     def renew(self, tx: Connection, queue: str, ids: Iterable[int], lease: timedelta) -> None:
-        """Let the lease of messages begin anew."""
+        """Extend the messages' visibility timeout to *lease* from now, rounded up to seconds."""
         tx.execute(_RENEW, {"queue": queue, "ids": list(ids), "lease": _seconds(lease)})
 
     def purge(self, tx: Connection, queue: str) -> int:
@@ -167,7 +167,7 @@ class Queues:
 
 
 def _queue_table(queue: str) -> Table:
-    """Return pgmq's table behind *queue*; its columns are the same since pgmq 1.5."""
+    """Return pgmq's table of *queue*, whose columns have not changed since pgmq 1.5."""
     return Table(
         f"q_{queue}",
         MetaData(schema="pgmq"),
@@ -180,5 +180,5 @@ def _queue_table(queue: str) -> Table:
 
 
 def _seconds(length: timedelta) -> int:
-    """Return *length* in the whole seconds that pgmq wants, never too short."""
+    """Return *length* in whole seconds, rounded up, as pgmq requires."""
     return math.ceil(length.total_seconds())

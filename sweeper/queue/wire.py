@@ -1,4 +1,4 @@
-"""How a job stands in a message: read tolerantly, written strictly."""
+"""The wire format: message bodies are parsed leniently into jobs, and encoded strictly."""
 
 import json
 import math
@@ -13,13 +13,13 @@ from sweeper.job import Job, JobType, Message
 from sweeper.postgres.clock import iso
 from sweeper.retry import DeadReason
 
-_DIGITS = 9  # what fits an INT with room to count on
+_DIGITS = 9  # fits an INT, with room for counting further
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
 class MalformedMessage:
-    """A message that no retry makes readable; its type, where at least that could be read."""
+    """A message that cannot be parsed, why, and its type where that could be read."""
 
     message: Message
     reason: DeadReason
@@ -29,7 +29,7 @@ class MalformedMessage:
 
 @dataclass(frozen=True, slots=True)
 class MultiKeyMessage:
-    """A message that names several keys; it becomes one message for each of these bodies."""
+    """A message that names several keys; it is split into one message for each of *bodies*."""
 
     message: Message
     type: JobType[Any]
@@ -39,7 +39,7 @@ class MultiKeyMessage:
 def encode(
     job: JobType[Any], payload: Mapping[str, Any], *, created_at: str, max_retries: int
 ) -> dict[str, Any]:
-    """Return the body of a new job, as the platform's own worker reads it."""
+    """Return the body of a new job, in the format of the platform's own worker."""
     return {
         "type": job.name,
         "payload": dict(payload),
@@ -50,35 +50,35 @@ def encode(
 
 
 def retry_body(job: Job[Any], error: str) -> dict[str, Any]:
-    """Return the body with which *job* is sent again after it raised *error*."""
+    """Return the body of the message that retries *job* after it raised *error*."""
     return {**job.body, "retryCount": job.attempt, "lastError": error}
 
 
 def reset_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a dead job's body with a clean count, as a person sends it again."""
+    """Return a dead job's body without its error and with no retry counted, to run it afresh."""
     return {name: value for name, value in body.items() if name != "lastError"} | {"retryCount": 0}
 
 
 def retries_of(job: JobType[Any], max_retries: int) -> int:
-    """Return how often *job* is retried where its message does not say."""
+    """Return how often *job* is retried if its message has no number of its own."""
     return max_retries if job.max_retries is None else job.max_retries
 
 
 def parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
 ) -> Job[Any] | MultiKeyMessage | MalformedMessage:
-    """Return what *message* asks for.
+    """Parse *message* into a job, several jobs, or the reason why it is malformed.
 
     types       -- every known job type by name
-    max_retries -- where neither the body nor the type says a number
+    max_retries -- the default where neither the body nor the type has a number
     """
     try:
         return _parse(message, types, max_retries)
     except ValidationError as error:
         return MalformedMessage(message, DeadReason.INVALID, faults(error), _type(message))
     except KeyError as error:
-        told = f"there is no job type {error}"
-        return MalformedMessage(message, DeadReason.UNKNOWN_TYPE, told, _type(message))
+        unknown = f"there is no job type {error}"
+        return MalformedMessage(message, DeadReason.UNKNOWN_TYPE, unknown, _type(message))
     except ValueError as error:
         return MalformedMessage(message, DeadReason.INVALID, str(error))
 
@@ -87,35 +87,35 @@ def _parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
 ) -> Job[Any] | MultiKeyMessage:
     body = open_string(None if message.raw is None else json_value(message.raw))
-    _expect(isinstance(body, dict), f"the body is {_kind(body)}, not an object")
+    _require(isinstance(body, dict), f"the body is {_kind(body)}, not an object")
     name = body.get("type")
-    _expect(isinstance(name, str), f"the type is {_kind(name)}, not a name")
+    _require(isinstance(name, str), f"the type is {_kind(name)}, not a name")
     job = types[name]
     singles = split_payload(job, body.get("payload"))
     payloads = [job.payload.model_validate(single) for single in singles]
     retries = _count(body.get("maxRetries"), retries_of(job, max_retries))
-    failed = _count(body.get("retryCount"), 0)
+    retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
-    strict = body | {"retryCount": failed, "maxRetries": retries}
-    strict["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
+    normalized = body | {"retryCount": retry_count, "maxRetries": retries}
+    normalized["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
     if len(payloads) > 1:
         return MultiKeyMessage(
-            message, job, tuple({**strict, "payload": single} for single in singles)
+            message, job, tuple({**normalized, "payload": single} for single in singles)
         )
     sweep_id = body.get("sweepId")
     return Job(
         message=message,
         type=job,
         payload=payloads[0],
-        body={**strict, "payload": singles[0]},
-        retry_count=failed,
+        body={**normalized, "payload": singles[0]},
+        retry_count=retry_count,
         max_retries=retries,
         sweep_id=sweep_id if isinstance(sweep_id, str) else None,
     )
 
 
 def faults(error: ValidationError) -> str:
-    """Return what is wrong with a payload in one line, by field and without its values."""
+    """Return the faults of a payload in one line, by field and without the payload's values."""
     return "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'payload'}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_input=False, include_context=False)
@@ -123,7 +123,7 @@ def faults(error: ValidationError) -> str:
 
 
 def json_value(text: str) -> Any:
-    """Return the value that *text* spells; raises ValueError for what cannot be written back."""
+    """Parse JSON; raises ValueError where it is not valid, or Postgres cannot store its value."""
     try:
         value = json.loads(text, parse_float=_finite, parse_constant=_finite)
         written_back = json.dumps(value, ensure_ascii=False)
@@ -138,7 +138,7 @@ def json_value(text: str) -> Any:
 
 
 def open_string(value: Any) -> Any:
-    """Open a JSON string that holds JSON, once; everything else is returned as it is."""
+    """Parse *value* once if it is a string of JSON; anything else is returned as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -148,7 +148,7 @@ def open_string(value: Any) -> Any:
 
 
 def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
-    """Return one payload a key where *payload* lists keys, else *payload* alone."""
+    """Return one payload for each key that *payload* lists, or *payload* alone."""
     payload = open_string(payload)
     keys = payload.get(job.many) if isinstance(payload, dict) and job.many else None
     if not isinstance(keys, list):
@@ -158,22 +158,22 @@ def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
     if wire_key in rest:
         keys = [rest[wire_key], *keys]
     singles = [{**rest, wire_key: key} for key in keys]
-    # What is no string is left for the model to refuse; repr makes it comparable until then.
+    # A key that is not a string is rejected by the model later; repr makes it hashable here.
     return list({repr(single[wire_key]): single for single in singles}.values()) or [rest]
 
 
 def _type(message: Message) -> str:
-    """Return the type of a body that was read so far, cut where a stranger made it long."""
+    """Return the type of a body that is known to have one, cut to 100 characters."""
     return str(open_string(json_value(message.raw or ""))["type"])[:100]
 
 
-def _expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001 -- it is the whole point
-    if not holds:
-        raise ValueError(otherwise)
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001 -- as in `assert`
+    if not condition:
+        raise ValueError(message)
 
 
 def _count(value: Any, default: int) -> int:
-    """Read a sane whole number, or its digits in a string; anything else is *default*."""
+    """Return *value* if it is a small whole number or its digits, else *default*."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _DIGITS:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**_DIGITS:
@@ -184,12 +184,12 @@ def _count(value: Any, default: int) -> int:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        message = f"{text[:20]} is no number that JSON can hold"
+        message = f"{text[:20]} is not a number that JSON can hold"
         raise ValueError(message)
     return number
 
 
 def _kind(value: object) -> str:
-    """Return how JSON calls the type of *value*."""
+    """Return JSON's name for the type of *value*."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
     return "missing" if value is None else names.get(type(value), "a number")
