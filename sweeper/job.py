@@ -82,8 +82,8 @@ class Answer:
 class Outside(Generic[P]):
     """The handler of an outbound job: no transaction is open while `call` runs.
 
-    prepare -- `Batch[P]` -> the input of each job's call, by message id, in a short transaction; no
-               call is made for a job that has none here
+    prepare -- `Batch[P]` -> the input of each job's call, by message id, in a short transaction; a
+               job without an input is not called for, and may be skipped or rejected here
     call    -- input -> the provider's reply for one job; raises an OutsideError where the failure
                is the provider's, not the job's
     record  -- (`Batch[P]`, answers by message id) -> None, in the transaction that completes the

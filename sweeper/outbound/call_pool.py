@@ -1,4 +1,4 @@
-"""The threads that call one provider: how many calls may be made now, and how they went."""
+"""The call pool: the threads that call one provider, within its rate limit and circuit breaker."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,21 +15,21 @@ from sweeper.job import Answer, Outside, Pace
 from sweeper.outbound.circuit_breaker import CircuitBreaker
 from sweeper.outbound.rate_limiter import RateLimiter
 
-_STOP_CHECK = 0.1  # seconds between two looks whether the lane has been told to stop
+_STOP_CHECK = 0.1  # seconds between two checks whether the lane must stop
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """A call's answer; *wait* is how long the job rests where the failure was not its fault."""
+    """A call's answer, and how long the job is postponed where the failure is the provider's."""
 
     answer: Answer
     wait: timedelta | None = None
 
 
 class CallPool:
-    """Makes the calls of one job type, each in a thread of its own, at its pace.
+    """Makes the calls of one job type in threads, no faster than its pace.
 
-    halted -- asked before a call is made; a call that is under way is never cut off
+    halted -- called before each call; once true, no call is begun, and calls in flight go on
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class CallPool:
 
     @property
     def pause(self) -> timedelta:
-        """How long the outside world is still to be left alone."""
+        """How long the circuit breaker still stops all calls; 0 while calls may be made."""
         return timedelta(seconds=self._circuit_breaker.left(monotonic()))
 
     @property
     def blocked(self) -> bool:
-        """Whether the outside world refuses us, and no call has succeeded since."""
+        """Whether the provider has refused our calls, and none has succeeded since."""
         return self._logged is events.LANE_BLOCKED
 
     def room(self, out: int) -> int:
-        """Return how many calls may be begun now, *out* being under way or not yet recorded.
+        """Return how many calls may be begun now, when *out* are in flight or not yet recorded.
 
-        It is one, alone, where it is to show that a pause is over.
+        It is at most one after a pause: a single call tests whether the provider works again.
         """
         with self._lock:
             now = monotonic()
@@ -68,27 +68,27 @@ class CallPool:
             return self._rate_limiter.free(now, max(0, most - out))
 
     def call(self, prepared: Any) -> "Future[CallResult]":
-        """Make one call, when its turn comes; what it raises is in the answer."""
+        """Make one call in its rate-limit slot; what it raises is in the result's answer."""
         with self._lock:
-            turn = self._rate_limiter.take(monotonic())
-        return self._threads.submit(self._call, prepared, turn)
+            delay = self._rate_limiter.take(monotonic())
+        return self._threads.submit(self._call, prepared, delay)
 
-    def _call(self, prepared: Any, turn: float) -> CallResult:
-        if not self._my_turn(turn):
+    def _call(self, prepared: Any, delay: float) -> CallResult:
+        if not self._wait_for_slot(delay):
             return CallResult(Answer(prepared), self.pause)
         try:
             value = self.handler.call(prepared)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is the answer
+        except Exception as error:  # noqa: BLE001 -- the answer holds any error
             return CallResult(Answer(prepared, error=error), self._failed(error))
         self._succeeded()
         return CallResult(Answer(prepared, value))
 
-    def _my_turn(self, turn: float) -> bool:
-        """Wait for the turn; return whether the call may still be made then."""
-        while turn > 0 and not self._halted():
-            nap = min(turn, _STOP_CHECK)
+    def _wait_for_slot(self, delay: float) -> bool:
+        """Wait for *delay* seconds, and return whether the call may still be made."""
+        while delay > 0 and not self._halted():
+            nap = min(delay, _STOP_CHECK)
             sleep(nap)
-            turn -= nap
+            delay -= nap
         return not self._halted() and not self.pause
 
     def _succeeded(self) -> None:
@@ -100,7 +100,7 @@ class CallPool:
                 self._logged = None
 
     def _failed(self, error: Exception) -> timedelta | None:
-        """Count what *error* says of the outside world; return how long the job rests for it."""
+        """Record a failed call; return how long to postpone the job if the provider is at fault."""
         with self._lock:
             now = monotonic()
             match error:

@@ -1,9 +1,9 @@
-"""When the outside world is down, it is left alone for growing pauses, and tried with one call."""
+"""The circuit breaker: stops the calls to a failing provider for growing pauses, then tests it."""
 
 from dataclasses import dataclass, field
 
-PATIENCE = 3
-"""So many failures in a row are an outage: fewer than the executions that a job has."""
+FAILURES_TO_OPEN = 3
+"""The number of successive failures that open it; fewer than the executions that a job has."""
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
@@ -11,9 +11,9 @@ LONGEST_PAUSE = 300.0
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Remembers how calls fared. Every time is in seconds.
+    """Counts the failures of calls, and says how long to pause. Every time is in seconds.
 
-    since -- when it opened; None while it is closed
+    since -- the time when it opened; None while it is closed
     """
 
     since: float | None = field(default=None, init=False)
@@ -22,27 +22,29 @@ class CircuitBreaker:
     _until: float = field(default=0.0, init=False)
 
     def left(self, now: float) -> float:
-        """Return how long to leave the outside world alone; 0 while calls may be made."""
+        """Return how long no call may be made; 0 while calls may be made."""
         return 0.0 if self.since is None else max(0.0, self._until - now)
 
     def succeeded(self, now: float) -> None:
-        """Close: the outside world works."""
+        """Close after a successful call; a success during a pause is ignored."""
         if not self.left(now):
             self.since, self._failures, self._pause = None, 0, FIRST_PAUSE
 
     def failed(self, now: float, *, fatal: bool = False) -> None:
-        """Count a failure; open at the third in a row, or at the first that is *fatal*.
+        """Count a failed call; open at the third in a row, or at the first that is *fatal*.
 
-        Once open, only a call that was made after the pause counts, either way: those that were
-        already under way tell nothing new. Each further failure doubles the pause.
+        While the pause lasts, results of calls that were already in flight are ignored. Each
+        failure after a pause doubles the next pause.
         """
         self._failures += 1
-        if self.left(now) or (self.since is None and self._failures < PATIENCE and not fatal):
+        if self.left(now) or (
+            self.since is None and self._failures < FAILURES_TO_OPEN and not fatal
+        ):
             return
         self.hold(now, self._pause)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def hold(self, now: float, pause: float) -> None:
-        """Open for at least *pause*, as the outside world itself asks."""
+        """Open for at least *pause* seconds, as the provider asks."""
         self.since = now if self.since is None else self.since
         self._until = max(self._until, now + pause)

@@ -1,4 +1,4 @@
-"""Calls in flight: from the moment in which they are prepared until their results are recorded."""
+"""Calls in flight: from their preparation until their results are recorded."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,23 +20,23 @@ from sweeper.worker.completer import Completer
 from sweeper.worker.completion import PAUSE, Completion
 from sweeper.worker.lease import Lease
 
-_TURN = 0.5  # seconds after which the worker looks about, although no call has come back
-_GATHER = 0.02  # seconds in which results that come back are recorded together
+_MAX_WAIT = 0.5  # seconds that the worker waits for a result before it fetches again
+_GATHER = 0.02  # seconds that the first result waits for others, to be recorded together
 
 
 @dataclass(slots=True, eq=False)
 class InFlightCall:
-    """One job's call, in flight since *began*; *decided* is what `prepare` said of the job."""
+    """One job's call, in flight since *began*; *decision* is what `prepare` decided or None."""
 
     job: Job[Any]
-    decided: Decision | None
+    decision: Decision | None
     call: "Future[CallResult]"
     began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
 class InFlight:
-    """All calls in flight, and those that have come back and could not be recorded yet."""
+    """All calls in flight, including those whose results could not be recorded yet."""
 
     completer: Completer
     _calls: list[InFlightCall] = field(default_factory=list, init=False)
@@ -46,53 +46,53 @@ class InFlight:
 
     @property
     def messages(self) -> Iterator[Message]:
-        """Their messages, whose leases must be renewed."""
+        """The calls' messages, whose leases must be renewed."""
         return (each.job.message for each in self._calls)
 
     def of(self, name: str) -> int:
-        """Return how many of them are for jobs of one type."""
+        """Return how many calls are for jobs of the type *name*."""
         return sum(each.job.type.name == name for each in self._calls)
 
-    def skip_call(self, job: Job[Any], decided: Decision | None, answer: Answer) -> None:
-        """Have *job* recorded with *answer* without a call."""
+    def skip_call(self, job: Job[Any], decision: Decision | None, answer: Answer) -> None:
+        """Make no call for *job*; *answer* is recorded as if a call had returned it."""
         call: Future[CallResult] = Future()
         call.set_result(CallResult(answer))
-        self._calls.append(InFlightCall(job, decided, call))
+        self._calls.append(InFlightCall(job, decision, call))
 
     def begin(self, pool: CallPool, jobs: Sequence[Job[Any]], lease: Lease) -> Tally:
-        """Prepare *jobs*, all of one type, and make their calls."""
+        """Prepare *jobs*, all of one type, and begin their calls."""
         if not jobs:
             return Tally()
         try:
             with self.completer.database.transaction() as tx:
                 batch = self.completer.batch(tx, jobs, clock.now())
                 prepared = pool.handler.prepare(batch)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is the jobs' answer
+        except Exception as error:  # noqa: BLE001 -- the answer holds any error
             if is_transient(error):
                 with lease.settling(job.message for job in jobs):
                     return self.completer.postpone(jobs, error)
-            if len(jobs) > 1:  # so that only the culprit fails
+            if len(jobs) > 1:  # so that only the job at fault fails
                 return sum((self.begin(pool, [job], lease) for job in jobs), Tally())
             self.skip_call(jobs[0], None, Answer(error=error))
             return Tally()
         batch.committed()
         for job in jobs:
             msg_id = job.message.msg_id
-            decided = batch.decisions.get(msg_id)
+            decision = batch.decisions.get(msg_id)
             if msg_id in prepared:
-                self._calls.append(InFlightCall(job, decided, pool.call(prepared[msg_id])))
+                self._calls.append(InFlightCall(job, decision, pool.call(prepared[msg_id])))
             else:
-                self.skip_call(job, decided, Answer())
+                self.skip_call(job, decision, Answer())
         return Tally()
 
     def collect(self, lease: Lease) -> Tally:
-        """Wait until some calls have come back, and record their results."""
-        back, out = wait([each.call for each in self._calls], _TURN, FIRST_COMPLETED)
-        if back and out:
-            wait(out, _GATHER)
-        ended = [each for each in self._calls if each.call.done()]
+        """Wait until some calls have ended, and record their results."""
+        ended, pending = wait([each.call for each in self._calls], _MAX_WAIT, FIRST_COMPLETED)
+        if ended and pending:
+            wait(pending, _GATHER)
+        done = [each for each in self._calls if each.call.done()]
         by_type = attrgetter("job.type.name")
-        groups = groupby(sorted(ended, key=by_type), by_type)
+        groups = groupby(sorted(done, key=by_type), by_type)
         return sum((self._record(list(group), lease) for _, group in groups), Tally())
 
     def _record(self, calls: Sequence[InFlightCall], lease: Lease) -> Tally:
@@ -138,7 +138,7 @@ class InFlight:
         if result.wait is not None:
             reason = in_one_line(error) if error else "the lane was halted before the call"
             return Decision(Outcome.POSTPONED, reason, result.wait)
-        return self.completer.decide(call.job, error) if error else call.decided
+        return self.completer.decide(call.job, error) if error else call.decision
 
     def _forget(self, calls: Sequence[InFlightCall]) -> None:
         self._calls = [each for each in self._calls if each not in calls]

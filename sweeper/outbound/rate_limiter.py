@@ -1,23 +1,23 @@
-"""So many calls a second and no more, evenly spaced: what a lull leaves unused is gone."""
+"""The rate limiter: evenly spaced slots for calls, without bursts after an idle time."""
 
 import math
 from dataclasses import dataclass, field
 
-_AHEAD = 0.5  # seconds for which slots are handed out in advance
+_AHEAD = 0.5  # seconds in advance that a slot may be taken
 
 
 @dataclass(slots=True)
 class RateLimiter:
-    """Hands out slots; the caller waits for the one that it took. Every time is in seconds.
+    """Gives each call a slot, for which the caller must wait. Every time is in seconds.
 
-    rate -- slots a second; infinity for as many as are wanted
+    rate -- slots per second; infinity for no limit
     """
 
     rate: float
     _next: float = field(default=-math.inf, init=False)
 
     def free(self, now: float, most: int) -> int:
-        """Return how many slots may be taken now, up to *most*; once all are past, at least one."""
+        """Return how many slots may be taken now, up to *most*; at least 1 if none lies ahead."""
         gap = 1 / self.rate
         if not gap:
             return most

@@ -1,7 +1,7 @@
-"""The outbound worker: jobs become calls to providers; no transaction is open while one is made.
+"""The outbound worker: calls providers for jobs, with no transaction open during a call.
 
-A job is fetched, prepared, called and recorded. Many calls are in flight at once, results that come
-back together are recorded together, and only what can be called at once is read at all.
+A job is fetched, prepared, called for and recorded. Many calls are in flight at once, results that
+arrive together are recorded together, and no more messages are read than can be called for at once.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ _CRASHED = Decision(Outcome.DEAD, "crashed", death=DeadReason.CRASHED)
 
 @dataclass(slots=True)
 class OutboundWorker:
-    """Works on the outbound queue.
+    """Handles the jobs of the outbound queue.
 
-    lease    -- how long a message that was read stays invisible
-    size     -- messages that one step begins, more or less
-    stopping -- asked between calls; what was read and not called is then given back
+    lease    -- how long a message that was read stays invisible to other workers
+    size     -- about how many messages one step begins
+    stopping -- called between calls; once true, messages without a call are given back
     """
 
     fetcher: Fetcher
@@ -57,7 +57,7 @@ class OutboundWorker:
 
     @property
     def active(self) -> int:
-        """How many calls are in flight, or have been answered and are still to be recorded."""
+        """How many calls are in flight, or have ended and are not recorded yet."""
         return len(self._in_flight)
 
     @property
@@ -66,26 +66,26 @@ class OutboundWorker:
         return {name: pool.blocked for name, pool in self._pools.items()}
 
     def step(self) -> Tally | None:
-        """Make the calls for what is visible, and record them; None where nothing was visible.
+        """Fetch messages, make their calls and record the results; return None if there were none.
 
-        Results that could not be recorded, because the database was away, are kept and come first.
+        Results that an earlier step could not record, for lack of the database, are recorded first.
         """
         fetched = None if self._in_flight else self._fetch()
         if fetched is None and not self._in_flight:
             return None
-        tally, begun, calm = Tally(), 0, True
+        tally, begun, all_fresh = Tally(), 0, True
         with self.fetcher.lease(self._in_flight.messages, self.lease) as lease:
             while fetched is not None or self._in_flight:
                 if fetched is not None:
                     tally += fetched.tally + self._begin(fetched, lease)
                     begun += len(fetched.jobs)
-                    calm = not any(job.message.crashes for job in fetched.jobs)
+                    all_fresh = not any(job.message.crashes for job in fetched.jobs)
                 tally += self._in_flight.collect(lease)
-                fetched = self._fetch() if calm and begun < self.size else None
+                fetched = self._fetch() if all_fresh and begun < self.size else None
         return tally
 
     def _fetch(self) -> Fetched | None:
-        """Read what can be called at once; while a pool pauses, all that would wait for it."""
+        """Fetch as many jobs as can be called for now; in a pause, a whole batch to postpone."""
         pauses = any(pool.pause for pool in self._pools.values())
         quantity = self.size if pauses else min(self.size, sum(map(self._room, self._pools)))
         if self.stopping() or not quantity:
@@ -95,7 +95,7 @@ class OutboundWorker:
         return self.fetcher.sort(messages, Lane.OUTBOUND, clock.now()) if messages else None
 
     def _begin(self, fetched: Fetched, lease: Lease) -> Tally:
-        """Call for as many jobs as there is room for, and give the others back."""
+        """Begin as many calls as the pools have room for, and give the other jobs back."""
         tally = Tally()
         lease.add(job.message for job in (*fetched.jobs, *fetched.crashed))
         for job in fetched.crashed:
@@ -103,13 +103,13 @@ class OutboundWorker:
         for jobs in fetched.by_type():
             name = jobs[0].type.name
             pool, room = self._pools[name], self._room(name)
-            left, rest = [job.message for job in jobs[room:]], pool.pause or PAUSE
+            others, delay = [job.message for job in jobs[room:]], pool.pause or PAUSE
             try:
                 tally += self._in_flight.begin(pool, jobs[:room], lease)
             finally:
-                with lease.settling(left):
-                    self.fetcher.give_back.give_back(left, rest)
-            tally += Tally(postponed=len(left))
+                with lease.settling(others):
+                    self.fetcher.give_back.give_back(others, delay)
+            tally += Tally(postponed=len(others))
         return tally
 
     def _room(self, name: str) -> int:

@@ -1,7 +1,8 @@
-"""Completing: each job ends in the transaction of its work, or is retried or dead-lettered.
+"""The completer: completes, retries, postpones and dead-letters jobs, each in one transaction.
 
-The transaction begins with the deletion of the jobs' messages: whoever deletes a message owns the
-job. The deletion, the effect, the follow-up jobs and the ledger commit or vanish together.
+The transaction begins with the deletion of the jobs' messages: the worker that deletes a message
+owns its job. The deletion, the effect, the follow-up jobs and the ledger's rows are committed or
+rolled back together.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,13 +31,13 @@ from sweeper.worker.lease import GiveBack
 
 @dataclass(slots=True)
 class Completer:
-    """Opens the transactions in which jobs end, and carries out what was decided about them.
+    """Opens the transactions in which jobs end, and carries out the decisions on them.
 
-    sections    -- the job files' own settings
-    cutoff      -- (job type, now) -> what is at least this old is due
-    max_retries -- where neither a message nor its type says a number
-    observe     -- is called with every batch that has committed, and the seconds that it took
-    decided     -- is called with every job and its decision, once that has committed; for dry runs
+    sections    -- the job files' own settings, by their class
+    cutoff      -- (job type, now) -> the time at or before which a row is due
+    max_retries -- the default where neither a message nor its type has a number
+    observe     -- called with every batch that has committed, and its duration in seconds
+    decided     -- called with every job and its decision after the commit; None but in dry runs
     """
 
     database: Database
@@ -53,15 +54,15 @@ class Completer:
     def settling(
         self, jobs: Sequence[Job[Any]], *, lock_timeout: timedelta | None = None
     ) -> Iterator[tuple[Connection, list[Job[Any]]]]:
-        """Open the work's transaction with the deletion of its messages, all of one queue.
+        """Open the transaction that deletes the messages of *jobs*, all of one queue.
 
-        Only jobs whose messages were still ours are handed on: another worker has the others.
+        Yields the transaction and the jobs whose messages existed; other workers own the others.
         """
         messages = [job.message for job in jobs]
         with self.settling_messages(messages, lock_timeout=lock_timeout) as (tx, owned):
-            ours = [job for job in jobs if job.message.msg_id in owned]
-            yield tx, ours
-        if len(ours) < len(jobs):
+            owned_jobs = [job for job in jobs if job.message.msg_id in owned]
+            yield tx, owned_jobs
+        if len(owned_jobs) < len(jobs):
             lost = [job.key for job in jobs if job.message.msg_id not in owned]
             events.LEASE_LOST.log(type=jobs[0].type.name, keys=lost)
 
@@ -69,18 +70,18 @@ class Completer:
     def settling_messages(
         self, messages: Sequence[Message], *, lock_timeout: timedelta | None = None
     ) -> Iterator[tuple[Connection, frozenset[int]]]:
-        """Open a transaction that deletes messages of one queue; yield the ids that were ours."""
+        """Open a transaction that deletes messages of one queue; yield it and the deleted ids."""
         with self.database.transaction(lock_timeout=lock_timeout) as tx:
             ids = [message.msg_id for message in messages]
             yield tx, self.queues.delete(tx, messages[0].queue, ids)
 
     def batch(self, tx: Connection, jobs: Sequence[Job[Any]], now: datetime) -> Batch[Any]:
-        """Return the batch that the handler of *jobs*, all of one type, works on."""
+        """Return the batch for the handler of *jobs*, which are all of one type."""
         cutoff = self.cutoff(jobs[0].type, now)
         return Batch(tx, now, cutoff, jobs, self.sections, self._enqueue)
 
     def decide(self, job: Job[Any], error: Exception) -> Decision:
-        """Return whether a job that raised *error* is retried or dead."""
+        """Return the decision on a job that raised *error*: it is retried or dead."""
         reason = in_one_line(error)
         match judge(job.attempt, error, max_retries=job.max_retries, backoff=self.backoff):
             case Dead(death):
@@ -91,15 +92,15 @@ class Completer:
                 assert_never(other)
 
     def complete(self, batch: Batch[Any]) -> Completion:
-        """Carry out the batch's decisions in its own transaction, in at most one send for a delay.
+        """Carry out the batch's decisions in its transaction, with one send for each delay.
 
-        A done or skipped job is written into the ledger; a retried or postponed one is sent again;
-        a dead one becomes a dead letter.
+        A done or skipped job is written into the ledger, a retried or postponed job is enqueued
+        again, and a dead job is sent to the dead-letter queue and written into the ledger.
         """
         jobs: dict[Outcome, list[Job[Any]]] = {outcome: [] for outcome in _DECIDED}
         for job in batch.jobs:
             jobs[batch.decision(job).outcome].append(job)
-        self._send_again(batch, [*jobs[Outcome.POSTPONED], *jobs[Outcome.RETRIED]])
+        self._enqueue_again(batch, [*jobs[Outcome.POSTPONED], *jobs[Outcome.RETRIED]])
         letters = [_letter(job, batch.decision(job), batch.now) for job in jobs[Outcome.DEAD]]
         ids = dead_letter.send(batch.tx, self.queues, letters)
         ended = [
@@ -115,7 +116,7 @@ class Completer:
         return Completion(batch, jobs, list(zip(ids, letters, strict=True)))
 
     def committed(self, completion: Completion, seconds: float) -> Tally:
-        """Log a batch that has committed and tell who watches; return its tally."""
+        """Log a batch that has committed, call the observers, and return the batch's tally."""
         completion.log(seconds)
         self.observe(completion, seconds)
         self._report(completion.batch.jobs, completion.batch.decision)
@@ -134,7 +135,7 @@ class Completer:
         return completion.tally
 
     def postpone(self, jobs: Sequence[Job[Any]], error: BaseException) -> Tally:
-        """Let *jobs* rest because the database was in trouble; no attempt is spent."""
+        """Give *jobs* back after a transient database *error*, without counting an attempt."""
         self.give_back.give_back((job.message for job in jobs), PAUSE)
         reason = in_one_line(error)
         events.JOB_POSTPONED.log(
@@ -147,17 +148,17 @@ class Completer:
         return Tally(postponed=len(jobs))
 
     def dead_letter(self, dead: Sequence[tuple[Message, DeadLetter]], now: datetime) -> Tally:
-        """Dead-letter messages that no handler can work on, in a transaction of their own."""
+        """Dead-letter messages that have no handler, in a transaction of their own."""
         if not dead:
             return Tally()
         with self.settling_messages([message for message, _ in dead]) as (tx, owned):
-            ours = [(message, letter) for message, letter in dead if message.msg_id in owned]
-            ids = dead_letter.send(tx, self.queues, [letter for _, letter in ours])
-            record(tx, [letter.ending(message.msg_id) for message, letter in ours], now)
-        log_dead(zip(ids, [letter for _, letter in ours], strict=True))
+            owned_pairs = [(message, letter) for message, letter in dead if message.msg_id in owned]
+            ids = dead_letter.send(tx, self.queues, [letter for _, letter in owned_pairs])
+            record(tx, [letter.ending(message.msg_id) for message, letter in owned_pairs], now)
+        log_dead(zip(ids, [letter for _, letter in owned_pairs], strict=True))
         return Tally(dead=len(ids))
 
-    def _send_again(self, batch: Batch[Any], jobs: Iterable[Job[Any]]) -> None:
+    def _enqueue_again(self, batch: Batch[Any], jobs: Iterable[Job[Any]]) -> None:
         by_delay: dict[timedelta, list[Mapping[str, Any]]] = {}
         for job in jobs:
             decision = batch.decision(job)

@@ -1,4 +1,4 @@
-"""What became of a batch once its transaction has committed, in numbers and in the log."""
+"""A completion: the outcomes of one batch, which are counted and logged after its commit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from sweeper.ledger import Outcome
 from sweeper.queue.dead_letter import DeadLetter
 
 PAUSE = timedelta(seconds=1)
-"""How long a job rests when the database is in trouble, or another transaction holds its row."""
+"""How long a job waits after a transient error, or while another transaction locks its row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What became of a batch, once its transaction has committed.
+    """The outcomes of one batch of jobs.
 
-    dead -- dead letters, each with its id in the dead-letter queue
+    jobs -- by outcome
+    dead -- the dead letters, each with its id in the dead-letter queue
     """
 
     batch: Batch[Any]
@@ -28,11 +29,11 @@ class Completion:
 
     @property
     def tally(self) -> Tally:
-        """The outcomes in numbers."""
+        """The number of jobs with each outcome."""
         return Tally(**{outcome: len(jobs) for outcome, jobs in self.jobs.items()})
 
     def log(self, seconds: float) -> None:
-        """Log the batch in one line, and each failure in one of its own."""
+        """Log the batch, each failed job, and the events that the handler held until the commit."""
         keys = {outcome: [job.key for job in jobs] for outcome, jobs in self.jobs.items()}
         events.BATCH_DONE.log(
             type=self.batch.jobs[0].type.name,

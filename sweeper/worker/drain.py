@@ -1,7 +1,7 @@
-"""Draining: batches of messages are fetched, handled and completed, one transaction each.
+"""The database worker: fetches messages, and handles and completes each batch in one transaction.
 
-A batch that fails is halved, down to the single job that causes it, so that one bad job never costs
-its neighbours an attempt.
+A batch that fails is halved, down to the single job that fails, so that the others in the batch do
+not lose an attempt.
 """
 
 import time
@@ -21,17 +21,17 @@ from sweeper.worker.fetcher import Fetcher
 from sweeper.worker.lease import Lease
 
 FAIR = 8
-"""Of this many reads in a row, at least one goes to the lowest queue that has work waiting."""
+"""Among this many successive reads, at least one is of the lowest queue that has messages."""
 
 
 @dataclass(slots=True)
 class Drain:
-    """Works on the queues whose jobs need the database only.
+    """Handles the jobs of the database lane, from the high, normal and low queue.
 
-    lease    -- how long a message that was read stays invisible
-    size     -- messages in one read, and so in one transaction
-    only     -- the sweep whose messages are read; None for all
-    stopping -- asked between transactions; what was read and not begun is then given back
+    lease    -- how long a message that was read stays invisible to other workers
+    size     -- the largest number of messages in one read, and so in one transaction
+    only     -- the sweep whose messages are read; None for all messages
+    stopping -- called between transactions; once true, messages not yet handled are given back
     """
 
     fetcher: Fetcher
@@ -45,11 +45,11 @@ class Drain:
 
     def __post_init__(self) -> None:
         high, normal, low = self.fetcher.queues.database
-        downwards = [(high, normal, low)] * (FAIR // 2 - 1)
-        self._queues = cycle([*downwards, (low, normal, high), *downwards, (normal, low, high)])
+        high_first = [(high, normal, low)] * (FAIR // 2 - 1)
+        self._queues = cycle([*high_first, (low, normal, high), *high_first, (normal, low, high)])
 
     def step(self) -> Tally | None:
-        """Read once and work on what was read; return None where nothing was visible."""
+        """Read and handle messages once; return their tally, or None where none was visible."""
         try:
             return self._step()
         finally:
@@ -80,7 +80,7 @@ class Drain:
         return sum((self._handle(jobs, now, lease) for jobs in batches), fetched.tally)
 
     def _handle(self, jobs: list[Job[Any]], now: datetime, lease: Lease) -> Tally:
-        """Handle *jobs* as one batch; if that fails, halve it, down to the single culprit."""
+        """Handle *jobs* as one batch; if it fails, halve it, down to the single job that fails."""
         usual = self.completer.database.lock_timeout
         tally, parts, lock_timeout = Tally(), [jobs], usual / 2
         while parts and not self.stopping():

@@ -1,4 +1,4 @@
-"""Fetching: messages are read under a lease, parsed, and sorted into jobs that can be worked on."""
+"""The fetcher: reads messages under a lease, and parses and sorts them into jobs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from sweeper.worker.lease import GiveBack, Lease
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The jobs that can be worked on, and what became of the messages that cannot.
+    """The jobs that can be handled, and the tally of messages that were dead-lettered instead.
 
-    crashed -- outbound jobs that crashed too often, and are still to be dead-lettered
+    crashed -- outbound jobs that crashed too often, which their worker must dead-letter
     """
 
     jobs: list[Job[Any]]
@@ -32,7 +32,7 @@ class Fetched:
     crashed: Sequence[Job[Any]] = ()
 
     def by_type(self) -> list[list[Job[Any]]]:
-        """Return the jobs apart by type, in the order of the messages."""
+        """Return the jobs in one list for each type, in the order of the messages."""
         groups: dict[str, list[Job[Any]]] = {}
         for job in self.jobs:
             groups.setdefault(job.type.name, []).append(job)
@@ -41,12 +41,12 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Reads messages and sorts them.
+    """Reads messages from the queues and turns them into jobs.
 
-    types       -- every job type by name
-    max_retries -- where neither a message nor its type says a number
-    crash_limit -- reads without a decision after which a message is dead
-    max_skew    -- how far this host's clock and the database's may differ
+    types       -- every known job type by name
+    max_retries -- the default where neither a message nor its type has a number
+    crash_limit -- the number of reads without a decision after which a message is dead-lettered
+    max_skew    -- the largest allowed difference of this host's clock from the database's
     """
 
     database: Database
@@ -61,14 +61,14 @@ class Fetcher:
     def read(
         self, queues: Sequence[str], *, lease: timedelta, quantity: int, only: str | None = None
     ) -> list[Message]:
-        """Lease messages of the first queue that has any, in a transaction of its own.
+        """Read messages of the first of *queues* that has any, in a transaction of its own.
 
-        A crash afterwards still counts the read, and that is how crashes are counted. So what was
-        read without a decision before is begun in a smaller group, and the rest is given back.
+        The read is thus counted even if the worker crashes later, which is how crashes are counted.
+        Suspected poison messages are returned in smaller groups, and the others are given back.
 
-        only -- the sweep that sent them; None for whoever did
+        only -- the sweep whose messages are read; None for all messages
 
-        Raises ClockSkewedError, with everything given back, where the clocks disagree.
+        Raises ClockSkewedError, after giving the messages back, where the clocks differ too much.
         """
         self.give_back.retry()
         before = clock.now()
@@ -81,22 +81,23 @@ class Fetcher:
         except ClockSkewedError:
             self.give_back.give_back(messages, PAUSE)
             raise
-        begun, spared = isolate_poison(messages, quantity, self.crash_limit)
-        self.give_back.give_back(spared)
-        return begun
+        to_begin, others = isolate_poison(messages, quantity, self.crash_limit)
+        self.give_back.give_back(others)
+        return to_begin
 
     def lease(self, messages: Iterable[Message], length: timedelta) -> Lease:
-        """Return the lease on messages that were read."""
+        """Return a lease of *length* on messages that were read."""
         return Lease(self.database, self.queues, length, messages)
 
     def sort(self, messages: Iterable[Message], lane: Lane, now: datetime) -> Fetched:
-        """Return the jobs among *messages* that are worked on in *lane*.
+        """Parse *messages* and return the jobs that are handled in *lane*.
 
         A malformed message, or one that has crashed too often, is dead-lettered; a message for
-        several keys becomes one for each; a misrouted job is moved to its own queue. An outbound
-        job that has crashed too often is handed on: its handler has recorded that it was begun.
+        several keys is split into one for each key; a misrouted job is moved to its own queue. An
+        outbound job that has crashed too often is returned in `crashed`, because its handler has
+        recorded that a call was begun and must record its end.
         """
-        jobs, misrouted, several = list[Job[Any]](), list[Job[Any]](), list[MultiKeyMessage]()
+        jobs, misrouted, to_split = list[Job[Any]](), list[Job[Any]](), list[MultiKeyMessage]()
         crashed = list[Job[Any]]()
         dead = list[tuple[Message, DeadLetter]]()
         for message in messages:
@@ -104,7 +105,7 @@ class Fetcher:
                 case MalformedMessage() as malformed:
                     dead.append((message, dead_letter.of_malformed(malformed, now)))
                 case MultiKeyMessage() as multi_key:
-                    several.append(multi_key)
+                    to_split.append(multi_key)
                 case Job() as job if message.crashes >= self.crash_limit:
                     if job.type.lane is lane is Lane.OUTBOUND:
                         crashed.append(job)
@@ -117,20 +118,20 @@ class Fetcher:
                 case other:
                     assert_never(other)
         tally = self.completer.dead_letter(dead, now)
-        self._split(several)
+        self._split(to_split)
         self._move(misrouted)
         return Fetched(jobs, tally, crashed)
 
-    def _split(self, several: Sequence[MultiKeyMessage]) -> None:
-        """Replace each message by one for every key in it."""
-        for multi_key in several:
+    def _split(self, messages: Sequence[MultiKeyMessage]) -> None:
+        """Replace each message by one message for each of its keys."""
+        for multi_key in messages:
             home = self.queues.home(multi_key.type)
             with self.completer.settling_messages([multi_key.message]) as (tx, owned):
                 if owned:
                     self.queues.send(tx, home, multi_key.bodies, timedelta())
 
     def _move(self, misrouted: Sequence[Job[Any]]) -> None:
-        """Move jobs that another lane works on to the queues where it finds them."""
+        """Move jobs of another lane to their own queues."""
         for home in {self.queues.home(job.type) for job in misrouted}:
             jobs = [job for job in misrouted if self.queues.home(job.type) == home]
             messages = [job.message for job in jobs]
@@ -145,15 +146,15 @@ class Fetcher:
 def isolate_poison(
     messages: Sequence[Message], size: int, crash_limit: int
 ) -> tuple[list[Message], list[Message]]:
-    """Return which messages to begin, and which to give back at once.
+    """Return the messages to begin, and those to give back at once.
 
-    A poison message, which kills its worker, must not take others along: the more often a message
-    was read without a decision, the fewer are begun together with it, at last none.
+    A poison message crashes its worker, which must not cost other messages a read: the more often a
+    message was read without a decision, the fewer are begun together with it, and finally none.
     """
     worst = max(message.crashes for message in messages)
     if worst == 0 or worst >= crash_limit:
         return list(messages), []
     suspects = [message for message in messages if message.crashes == worst]
-    begun = suspects[: max(1, size >> 2 * worst)]
-    chosen = {message.msg_id for message in begun}
-    return begun, [message for message in messages if message.msg_id not in chosen]
+    to_begin = suspects[: max(1, size >> 2 * worst)]
+    chosen = {message.msg_id for message in to_begin}
+    return to_begin, [message for message in messages if message.msg_id not in chosen]

@@ -1,4 +1,4 @@
-"""The lease on messages that were read: renewed while they wait, and given back unused."""
+"""The lease: renews the visibility timeout of waiting messages, and gives unhandled ones back."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from sweeper.queue.pgmq import Queues
 class GiveBack:
     """Gives leased messages back to the queue as though they had not been read.
 
-    While the database is away they are remembered, and given back at the next opportunity.
+    While the database cannot be reached they are remembered, and given back by the next call.
     """
 
     def __init__(self, database: Database, queues: Queues) -> None:
@@ -29,12 +29,12 @@ class GiveBack:
         self._to_give_back = deque[Message]()
 
     def give_back(self, messages: Iterable[Message], delay: timedelta = timedelta()) -> None:
-        """Make *messages* visible again after *delay*, and take back the count of their read."""
+        """Make *messages* visible again after *delay*, and do not count that they were read."""
         self._to_give_back.extend(messages)
         self.retry(delay)
 
     def retry(self, delay: timedelta = timedelta()) -> None:
-        """Give back what could not be given back before."""
+        """Give back the messages that an earlier call failed to give back, after *delay*."""
         messages = list(self._to_give_back)
         if not messages:
             return
@@ -47,10 +47,10 @@ class GiveBack:
 
 
 class Lease:
-    """The lease on one read's messages; a context, which must be left before the next read.
+    """Keeps messages that were read invisible; a context manager, to be left before the next read.
 
-    It renews at a third of its length what waits to be begun. A message whose transaction is under
-    way is held by its own row lock, and must not be renewed.
+    After each third of its length it renews the messages that wait for their transaction. A message
+    whose transaction is open is protected by a row lock, and renewing it would wait for that lock.
     """
 
     def __init__(
@@ -84,18 +84,18 @@ class Lease:
         return list(self._left.values())
 
     def add(self, messages: Iterable[Message]) -> None:
-        """Renew these messages as well."""
+        """Extend the lease to further messages."""
         with self._lock:
             self._left |= {message.msg_id: message for message in messages}
 
     def keep_only(self, messages: Iterable[Message]) -> None:
-        """Forget all messages but these; the others have been completed."""
+        """Stop renewing all messages but these, because the others have been completed."""
         with self._lock:
             self._left = {message.msg_id: message for message in messages}
 
     @contextmanager
     def settling(self, messages: Iterable[Message]) -> Iterator[None]:
-        """Do not renew these messages during their transaction; unless it raises, forget them."""
+        """Pause the renewal during these messages' transaction; stop it unless that raises."""
         ids = {message.msg_id for message in messages}
         with self._lock:
             self._busy = ids
@@ -117,5 +117,5 @@ class Lease:
                     with self._database.transaction() as tx:
                         ids = [message.msg_id for message in waiting]
                         self._queues.renew(tx, waiting[0].queue, ids, self._length)
-                except Exception as error:  # noqa: BLE001 -- the deletion shows who owns them
+                except Exception as error:  # noqa: BLE001 -- the deletion notices a lost lease
                     events.LEASE_NOT_RENEWED.log(count=len(waiting), error=in_one_line(error))

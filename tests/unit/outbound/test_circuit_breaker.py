@@ -1,23 +1,28 @@
 """An outage opens the breaker, growing pauses follow, and one call closes it."""
 
-from sweeper.outbound.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, CircuitBreaker
+from sweeper.outbound.circuit_breaker import (
+    FAILURES_TO_OPEN,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    CircuitBreaker,
+)
 
 
-def broken(breaker: CircuitBreaker, now: float, times: int = PATIENCE) -> CircuitBreaker:
+def broken(breaker: CircuitBreaker, now: float, times: int = FAILURES_TO_OPEN) -> CircuitBreaker:
     for _ in range(times):
         breaker.failed(now)
     return breaker
 
 
 def test_a_failure_or_two_are_no_outage() -> None:
-    breaker = broken(CircuitBreaker(), 0.0, PATIENCE - 1)
+    breaker = broken(CircuitBreaker(), 0.0, FAILURES_TO_OPEN - 1)
 
     assert (0.0, None) == (breaker.left(0.0), breaker.since)
 
 
 def test_an_outage_is_noticed_before_a_job_has_used_up_its_executions() -> None:
     """Else a notice that is alone in the queue would die of it."""
-    assert PATIENCE <= 3
+    assert FAILURES_TO_OPEN <= 3
 
 
 def test_failures_in_a_row_open_it() -> None:
@@ -28,10 +33,10 @@ def test_failures_in_a_row_open_it() -> None:
 
 
 def test_a_success_between_them_begins_the_count_anew() -> None:
-    breaker = broken(CircuitBreaker(), 0.0, PATIENCE - 1)
+    breaker = broken(CircuitBreaker(), 0.0, FAILURES_TO_OPEN - 1)
     breaker.succeeded(0.0)
 
-    assert 0.0 == broken(breaker, 0.0, PATIENCE - 1).left(0.0)
+    assert 0.0 == broken(breaker, 0.0, FAILURES_TO_OPEN - 1).left(0.0)
 
 
 def test_what_is_fatal_opens_it_at_once() -> None:
@@ -43,7 +48,7 @@ def test_what_is_fatal_opens_it_at_once() -> None:
 
 def test_calls_that_were_under_way_change_nothing() -> None:
     """Eight calls fail together: that is one outage and not eight; and a late success no end."""
-    breaker = broken(CircuitBreaker(), 0.0, PATIENCE + 8)
+    breaker = broken(CircuitBreaker(), 0.0, FAILURES_TO_OPEN + 8)
     breaker.succeeded(0.1)
 
     assert FIRST_PAUSE - 1 == breaker.left(1.0)
