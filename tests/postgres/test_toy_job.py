@@ -56,8 +56,8 @@ JOB_FILE = '''
 
 
     def send_back(batch: Batch[Forgotten]):
-        ours = PARCEL.c.id == any_(cast(batch.keys, ARRAY(Text)))
-        moved = update(PARCEL).where(ours, waiting(batch.cutoff)).values(state="sent back")
+        in_batch = PARCEL.c.id == any_(cast(batch.keys, ARRAY(Text)))
+        moved = update(PARCEL).where(in_batch, waiting(batch.cutoff)).values(state="sent back")
         ids = batch.tx.execute(moved.returning(PARCEL.c.id)).scalars()
         batch.claimed(dict.fromkeys(ids, True))
 

@@ -1,4 +1,4 @@
-"""The catalogue of log events is an API, and its names, levels and fields are a contract."""
+"""The catalogue of log events: its names, levels and fields are a contract."""
 
 import re
 from collections import Counter

@@ -33,13 +33,13 @@ def bare(open_app: OpenApp, bare_database_url: str) -> App:
 
 def objects(url: str) -> set[str]:
     """Return the sweeper's own tables and indexes, and every queue."""
-    ours = text(
+    names = text(
         "select schemaname || '.' || tablename from pg_tables where schemaname = 'sweeper'"
         " union select indexname from pg_indexes where schemaname = 'sweeper'"
         " union select queue_name from pgmq.meta"
     )
     with transaction(url) as tx:
-        return set(tx.execute(ours).scalars())
+        return set(tx.execute(names).scalars())
 
 
 def test_migrating_an_empty_database_creates_everything(bare: App, bare_database_url: str) -> None:

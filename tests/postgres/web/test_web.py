@@ -244,11 +244,13 @@ def test_the_metrics_follow_the_naming_rules_of_prometheus(
 
     families = list(text_string_to_metric_families(site.get("/metrics").text))
 
-    ours = [family for family in families if not family.name.startswith("process_")]
-    assert [] == [f.name for f in ours if not re.fullmatch(r"sweeper(_[a-z]+)+", f.name)]
-    assert [] == [f.name for f in ours if not f.documentation.endswith(".")]
-    assert [] == [f.name for f in ours if "_ms" in f.name or f.name.endswith("_count")]
-    assert len(ours) == len({family.name for family in ours})
+    sweeper_families = [family for family in families if not family.name.startswith("process_")]
+    assert [] == [
+        f.name for f in sweeper_families if not re.fullmatch(r"sweeper(_[a-z]+)+", f.name)
+    ]
+    assert [] == [f.name for f in sweeper_families if not f.documentation.endswith(".")]
+    assert [] == [f.name for f in sweeper_families if "_ms" in f.name or f.name.endswith("_count")]
+    assert len(sweeper_families) == len({family.name for family in sweeper_families})
 
 
 def test_without_a_database_the_metrics_of_the_process_remain(site_without_database: Site) -> None:
@@ -532,8 +534,12 @@ def test_a_request_body_that_is_too_large_is_refused(site: Site) -> None:
 def test_dead_letters_of_one_cause_are_retried(app: App, site: Site, shop: Shop) -> None:
     work(app, site, shop)
     session = sign_in(site)
-    (letter,) = dead_letters(app)
-    form = {"seal": csrf_token(site, session), "fingerprint": letter.fingerprint, "do": "retry"}
+    (dead_letter,) = dead_letters(app)
+    form = {
+        "seal": csrf_token(site, session),
+        "fingerprint": dead_letter.fingerprint,
+        "do": "retry",
+    }
 
     answer = site.submit("/dead", form, **session)
 
@@ -548,8 +554,8 @@ def test_dead_letters_of_one_cause_are_dropped_and_no_others(
     send_raw(app, "7")
     sweep(app)
     session = sign_in(site)
-    kept, letter = dead_letters(app)
-    form = {"seal": csrf_token(site, session), "fingerprint": letter.fingerprint, "do": "drop"}
+    kept, dead_letter = dead_letters(app)
+    form = {"seal": csrf_token(site, session), "fingerprint": dead_letter.fingerprint, "do": "drop"}
 
     answer = site.submit("/dead", form, **session)
 

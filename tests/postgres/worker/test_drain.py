@@ -623,7 +623,7 @@ def test_a_suspected_poison_message_is_worked_alone(
         (first, 0),
         (last, 0),
     ]
-    assert drain(app).done == 4  # both neighbours, and their notices
+    assert drain(app).done == 4  # both other orders, and their notices
 
 
 @frozen_clock

@@ -19,9 +19,9 @@ MOMENT = timedelta(milliseconds=1)
 
 @pytest.fixture
 def time() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time() as hand:
-        assert isinstance(hand, FrozenDateTimeFactory)
-        yield hand
+    with freeze_time() as clock:
+        assert isinstance(clock, FrozenDateTimeFactory)
+        yield clock
 
 
 @pytest.fixture

@@ -41,18 +41,18 @@ def test_a_slow_read_continues_after_requests_time_out_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cache, "PATIENCE", 0.05)
-    started, go_on = list[int](), Event()
+    started, may_finish = list[int](), Event()
 
     def slow() -> str:
         started.append(1)
-        go_on.wait(10)
+        may_finish.wait(10)
         return "read"
 
     cached = SingleFlight(slow)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             cached.get()
-    go_on.set()
+    may_finish.set()
     monkeypatch.setattr(cache, "PATIENCE", 10)
 
     assert ("read", 1) == (cached.get(), len(started))
