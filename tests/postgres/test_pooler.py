@@ -1,4 +1,4 @@
-"""L10: everything works through a transaction pooler, a real PgBouncer."""
+"""L10: everything works through PgBouncer in transaction mode."""
 
 import psycopg
 import pytest
@@ -13,16 +13,16 @@ from tests.support.verbs import HOUR, OpenApp, sweep
 @pytest.mark.skipif(
     PGBOUNCER is None, reason="pgbouncer is not installed: apt-get install pgbouncer, or .ci/run"
 )
-def test_the_walk_passes_through_pgbouncer(
+def test_sweeps_work_through_pgbouncer(
     open_app: OpenApp, shop: Shop, database_url: str, server_url: str
 ) -> None:
-    """No session state, no named prepared statements, no session locks."""
+    """The sweeper uses no session state, no named prepared statements and no session locks."""
     orders = [shop.order(age=HOUR) for _ in range(20)]
     with pgbouncer(server_url) as pooler:
         url = pooler.set(database=make_url(database_url).database, query={"pgbouncer": "true"})
         app = open_app(url=url.render_as_string(), queue__batch=3)
         first = [sweep(app).jobs for _ in range(3)]
-        # A statement that another client prepared under a name that we might have used is no harm.
+        # Another client can use the server connection: no prepared statement of ours is in its way.
         with psycopg.connect(url.set(query={}).render_as_string()) as other:
             other.execute("select 1")
         app.database.close()

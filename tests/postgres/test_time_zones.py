@@ -1,4 +1,4 @@
-"""L4: time is UTC, whatever zone the server, the database, the login or this process lives in."""
+"""L4: time is UTC, whatever time zone the server, the database, the login or the process has."""
 
 import time
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ frozen_clock = pytest.mark.usefixtures("frozen")
 
 
 @contextmanager
-def living_in(place: str, zone: str, url: str) -> Iterator[None]:
-    """Set the time zone of the server, the database or the login for sessions yet to come."""
+def time_zone_set(level: str, zone: str, url: str) -> Iterator[None]:
+    """Set the time zone of the server, the database or the login for new sessions."""
     with psycopg.connect(url, autocommit=True) as admin:
-        here = Identifier(admin.info.dbname)
-        which = {
+        database = Identifier(admin.info.dbname)
+        target = {
             "server": SQL("system"),
-            "database": SQL("database {}").format(here),
-            "login": SQL("role current_user in database {}").format(here),
-        }[place]
-        alter = SQL("alter {} ").format(which)
+            "database": SQL("database {}").format(database),
+            "login": SQL("role current_user in database {}").format(database),
+        }[level]
+        alter = SQL("alter {} ").format(target)
         admin.execute(alter + SQL("set timezone = {}").format(Literal(zone)))
         admin.execute("select pg_reload_conf()")
         try:
@@ -40,13 +40,13 @@ def living_in(place: str, zone: str, url: str) -> Iterator[None]:
 
 
 def zone_of_a_new_session(url: str) -> str:
-    """Return the zone in which a session begins."""
+    """Return the time zone of a new session."""
     with psycopg.connect(url) as session:
         return str((session.execute("show timezone").fetchone() or ("none",))[0])
 
 
 def wait_for(zone: str, url: str) -> None:
-    """Return once new sessions begin in *zone*; the server takes its time to read settings."""
+    """Return once new sessions begin in *zone*; the server reads its settings with a delay."""
     for _ in range(500):
         if zone_of_a_new_session(url) == zone:
             return
@@ -67,19 +67,19 @@ def four_orders(shop: Shop) -> list[str]:
 
 @frozen_clock
 @pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("place", ["server", "database", "login"])
-def test_the_servers_zone_changes_nobodys_limit(
+@pytest.mark.parametrize("level", ["server", "database", "login"])
+def test_the_server_s_time_zone_does_not_change_which_orders_are_due(
     *,
     open_app: OpenApp,
     shop: Shop,
     connection: Connection,
     database_url: str,
-    place: str,
+    level: str,
     zone: str,
 ) -> None:
     """L4: the same orders are due to the millisecond, and what is written is UTC."""
     orders = four_orders(shop)
-    with living_in(place, zone, database_url):
+    with time_zone_set(level, zone, database_url):
         wait_for(zone, database_url)
 
         sweep(open_app())
@@ -95,14 +95,14 @@ def test_the_servers_zone_changes_nobodys_limit(
 
 @frozen_clock
 @pytest.mark.parametrize("zone", ZONES)
-def test_a_zone_that_the_client_asks_for_changes_nobodys_limit(
+def test_the_client_s_time_zone_does_not_change_which_orders_are_due(
     open_app: OpenApp,
     shop: Shop,
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
     zone: str,
 ) -> None:
-    """L4: libpq tells the server PGTZ at the beginning of every session."""
+    """L4: libpq sends PGTZ to the server at the beginning of every session."""
     orders = four_orders(shop)
     monkeypatch.setenv("PGTZ", zone)
     assert zone_of_a_new_session(database_url) == zone
@@ -112,21 +112,19 @@ def test_a_zone_that_the_client_asks_for_changes_nobodys_limit(
     assert_all_is_utc(shop, orders)
 
 
-@pytest.mark.parametrize("place", ["database", "login"])
-def test_every_transaction_of_ours_is_in_utc(
-    open_app: OpenApp, database_url: str, place: str
-) -> None:
-    """L4: what a statement may say of the current time, or read as text, is UTC as well."""
-    with living_in(place, ZONES[0], database_url), open_app().database.transaction() as tx:
+@pytest.mark.parametrize("level", ["database", "login"])
+def test_every_transaction_runs_in_utc(open_app: OpenApp, database_url: str, level: str) -> None:
+    """L4: the current time in statements, and times read as text, are UTC as well."""
+    with time_zone_set(level, ZONES[0], database_url), open_app().database.transaction() as tx:
         assert zone_of_a_new_session(database_url) == ZONES[0]
         assert tx.execute(text("show timezone")).scalar_one() == "UTC"
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_the_zone_of_this_process_changes_nobodys_limit(
+def test_the_process_s_time_zone_does_not_change_which_orders_are_due(
     app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
-    """L4: with a clock that runs, because a frozen one knows no local time."""
+    """L4: this test needs a running clock, because a frozen clock has no local time."""
     before = datetime.now(UTC).replace(tzinfo=None)
     due, young = shop.order(age=30 * MINUTE), shop.order(age=29 * MINUTE)
     with monkeypatch.context() as patch:
@@ -143,11 +141,13 @@ def test_the_zone_of_this_process_changes_nobodys_limit(
 
 @frozen_clock
 @pytest.mark.parametrize("zone", ZONES)
-def test_status_counts_in_utc(open_app: OpenApp, shop: Shop, database_url: str, zone: str) -> None:
-    """L4: the read model asks the same question as the scan."""
+def test_the_status_counts_overdue_orders_in_utc(
+    open_app: OpenApp, shop: Shop, database_url: str, zone: str
+) -> None:
+    """L4: the status uses the same condition as the scan."""
     four_orders(shop)
     shop.order(age=31 * MINUTE)
-    with living_in("database", zone, database_url):
+    with time_zone_set("database", zone, database_url):
         status = open_app().status_reader.read()
 
     unpaid, unanswered = status.rules["expire_dp"], status.rules["auto_refund"]
@@ -156,7 +156,7 @@ def test_status_counts_in_utc(open_app: OpenApp, shop: Shop, database_url: str, 
 
 
 def assert_all_is_utc(shop: Shop, orders: list[str]) -> None:
-    """Check what became of `four_orders`."""
+    """Check the statuses of `four_orders` and that their update times are UTC."""
     assert [shop.status(order) for order in orders] == [
         "cancelled",
         "pending_dp",

@@ -1,4 +1,4 @@
-"""Adding a job type is one new file: nothing else is edited, and the engine asks no questions."""
+"""A new job type needs one new file in a job package, and no change anywhere else."""
 
 import sys
 from collections.abc import Iterator
@@ -56,8 +56,8 @@ JOB_FILE = '''
 
 
     def send_back(batch: Batch[Forgotten]):
-        ours = PARCEL.c.id == any_(cast(batch.keys, ARRAY(Text)))
-        moved = update(PARCEL).where(ours, waiting(batch.cutoff)).values(state="sent back")
+        in_batch = PARCEL.c.id == any_(cast(batch.keys, ARRAY(Text)))
+        moved = update(PARCEL).where(in_batch, waiting(batch.cutoff)).values(state="sent back")
         ids = batch.tx.execute(moved.returning(PARCEL.c.id)).scalars()
         batch.claimed(dict.fromkeys(ids, True))
 
@@ -88,7 +88,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def lockers(open_app: OpenApp, package: str, bare_database_url: str) -> App:
-    """Return an app for it, on a database that knows of no orders."""
+    """Return an app for the package, on a database without the platform's tables."""
     app = open_app(url=bare_database_url, package=package)
     app.migrate(install_pgmq=True)
     with app.database.transaction() as tx:
@@ -97,7 +97,7 @@ def lockers(open_app: OpenApp, package: str, bare_database_url: str) -> App:
 
 
 def lock_in(app: App, parcel: str, hours: int, state: str = "in locker") -> None:
-    """Put a parcel into a locker."""
+    """Add a parcel that was put into a locker so many hours ago."""
     with app.database.transaction() as tx:
         tx.execute(
             text("insert into parcel values (:id, :at, :state)"),
@@ -106,12 +106,12 @@ def lock_in(app: App, parcel: str, hours: int, state: str = "in locker") -> None
 
 
 def states(tx: Connection) -> dict[str, str]:
-    """Return the parcels' states."""
+    """Return the state of each parcel, by its id."""
     return dict(tx.execute(text("select id, state from parcel")).all())
 
 
-def test_a_job_with_a_rule_works_from_one_new_file(lockers: App) -> None:
-    """DESIGN 1: found, queued, worked and written down, like any other."""
+def test_a_job_type_with_a_rule_needs_only_one_new_file(lockers: App) -> None:
+    """DESIGN 1: its rows are found, enqueued, worked and recorded like those of any other job."""
     lock_in(lockers, "forgotten", hours=48)
     lock_in(lockers, "fresh", hours=47)
     lock_in(lockers, "taken", hours=99, state="taken out")
@@ -125,12 +125,12 @@ def test_a_job_with_a_rule_works_from_one_new_file(lockers: App) -> None:
     assert report.jobs == Tally(done=1)
     with lockers.database.transaction() as tx:
         assert states(tx) == {"forgotten": "sent back", "fresh": "in locker", "taken": "taken out"}
-        books = tx.execute(text("select job_type, key, outcome from sweeper.job_log"))
-        assert books.all() == [("PARCEL_FORGOTTEN", "forgotten", "done")]
+        ledger = tx.execute(text("select job_type, key, outcome from sweeper.job_log"))
+        assert ledger.all() == [("PARCEL_FORGOTTEN", "forgotten", "done")]
 
 
-def test_its_rule_is_in_settings_and_status(lockers: App) -> None:
-    """With the defaults that stand in its file."""
+def test_the_rule_appears_in_the_settings_and_the_status(lockers: App) -> None:
+    """The rule has the defaults that its file defines."""
     lock_in(lockers, "forgotten", hours=50)
 
     rule = lockers.settings.rules["forgotten"]
@@ -141,7 +141,7 @@ def test_its_rule_is_in_settings_and_status(lockers: App) -> None:
     assert (status["forgotten"].overdue, status["forgotten"].oldest_overdue_seconds) == (1, 7200)
 
 
-def test_its_rule_can_be_set_from_outside(
+def test_the_rule_can_be_configured(
     open_app: OpenApp, package: str, lockers: App, bare_database_url: str
 ) -> None:
     app = open_app(url=bare_database_url, package=package, rules__forgotten__older_than="1h")

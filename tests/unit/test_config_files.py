@@ -1,4 +1,4 @@
-"""The shipped configuration: complete, equal to the defaults, and without a stray name."""
+"""The shipped configuration is complete, equals the defaults and names no unknown setting."""
 
 import os
 import re
@@ -18,7 +18,7 @@ ENV = CONFIG / "sweeper.env.example"
 
 
 @pytest.fixture(autouse=True)
-def nobody_has_set_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_variables_are_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if name.startswith("SWEEPER_") or name in {"DATABASE_URL", "DIRECT_URL"}:
             monkeypatch.delenv(name)
@@ -48,19 +48,19 @@ def test_the_shipped_toml_equals_the_defaults() -> None:
 
 
 def test_the_shipped_toml_names_every_setting_and_no_other() -> None:
-    """Contract: what has no default stands there commented out."""
+    """Contract: a setting without a default is commented out."""
     whole = re.sub(r"^# (\w+ = )", r"\1", TOML.read_text("utf-8"), flags=re.MULTILINE)
     assert sorted(effective()) == sorted(names(tomllib.loads(whole)))
 
 
 def test_the_shipped_toml_sets_every_default() -> None:
-    """Contract: only what has no default is commented out."""
+    """Contract: only a setting without a default is commented out."""
     defaults = [name for name, value in effective().items() if value is not None]
     assert sorted(defaults) == sorted(names(tomllib.loads(TOML.read_text("utf-8"))))
 
 
-def test_every_setting_has_its_comment() -> None:
-    """Contract: one comment each."""
+def test_every_setting_has_a_comment() -> None:
+    """Contract: each setting has a comment on its own line."""
     bare = re.findall(r"^(?:# )?\w+ = [^#\n]*$", TOML.read_text("utf-8"), re.MULTILINE)
     assert not bare
 
@@ -82,8 +82,8 @@ def test_the_environment_example_sets_nothing() -> None:
     assert not [line for line in lines if line and not line.startswith("#")]
 
 
-def test_the_environment_example_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Contract: every example but the TOML file's place is a valid value of one setting."""
+def test_every_value_of_the_environment_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contract: every example except the TOML file's path is a valid value of one setting."""
     examples = variables()
     del examples["SWEEPER_CONFIG"]
     for name, value in examples.items():

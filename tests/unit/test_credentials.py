@@ -1,4 +1,4 @@
-"""Secrets come as files: over the TOML file, under the environment."""
+"""Credentials: secrets read from files, above the TOML file and below the environment."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,34 +11,34 @@ from sweeper.settings import Settings
 
 URL = "postgresql://sari@db/jastip"
 
-Put = Callable[[str, str], None]
+WriteCredential = Callable[[str, str], None]
 
 
 @pytest.fixture
-def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
-    """Be a unit of systemd, and hand it credentials."""
+def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteCredential:
+    """Set up a systemd unit's credentials folder, and return a function that writes into it."""
     folder = tmp_path / "unit"
     folder.mkdir()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
 
-    def put(name: str, value: str) -> None:
+    def write(name: str, value: str) -> None:
         (folder / name).write_text(value, "utf-8")
 
-    return put
+    return write
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
-    """Be a command on a machine where the service is installed."""
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteCredential:
+    """Set up an installed machine, and return a function that writes its credentials."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.setattr(settings, "SYSTEM_FILE", tmp_path / "sweeper.toml")
     folder = tmp_path / "credentials"
     folder.mkdir()
 
-    def put(name: str, value: str) -> None:
+    def write(name: str, value: str) -> None:
         (folder / name).write_text(value, "utf-8")
 
-    return put
+    return write
 
 
 def load(file: Path | None = None) -> Settings:
@@ -65,8 +65,10 @@ def faults() -> list[str]:
         ("service_heartbeat_url", "service.heartbeat_url"),
     ],
 )
-def test_every_secret_may_be_a_credential(credential: str, name: str, unit: Put) -> None:
-    """L11: nothing secret need stand in a unit, an environment or a file that others read."""
+def test_every_secret_may_be_a_credential(
+    credential: str, name: str, unit: WriteCredential
+) -> None:
+    """L11: no secret has to be in a unit, an environment or a file that others can read."""
     unit(credential, "something secret")
 
     loaded = load()
@@ -74,20 +76,22 @@ def test_every_secret_may_be_a_credential(credential: str, name: str, unit: Put)
     assert ("credential", ["something secret"]) == (origin(loaded, name), loaded.secrets)
 
 
-def test_a_folder_of_credentials_comes_with_our_name_before_each(unit: Put) -> None:
-    """LoadCredential=sweeper:FOLDER hands over FOLDER/database_url as sweeper_database_url."""
+def test_credentials_loaded_from_a_folder_have_a_prefix_that_is_removed(
+    unit: WriteCredential,
+) -> None:
+    """LoadCredential=sweeper:FOLDER passes FOLDER/database_url as sweeper_database_url."""
     unit("sweeper_database_url", URL)
 
     assert URL == load().database_url
 
 
-def test_a_line_end_is_no_part_of_a_secret(unit: Put) -> None:
+def test_a_line_end_is_removed_from_a_secret(unit: WriteCredential) -> None:
     unit("database_url", f"{URL}\n")
 
     assert URL == load().database_url
 
 
-def test_a_credential_is_over_the_file(unit: Put, tmp_path: Path) -> None:
+def test_a_credential_takes_precedence_over_the_file(unit: WriteCredential, tmp_path: Path) -> None:
     unit("web_token", "a token")
     file = tmp_path / "sweeper.toml"
     file.write_text("[web]\nport = 4011\n", "utf-8")
@@ -97,7 +101,9 @@ def test_a_credential_is_over_the_file(unit: Put, tmp_path: Path) -> None:
     assert ("credential", str(file)) == (origin(loaded, "web.token"), origin(loaded, "web.port"))
 
 
-def test_the_environment_is_over_a_credential(unit: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_takes_precedence_over_a_credential(
+    unit: WriteCredential, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unit("database_url", "postgresql://sari@elsewhere/jastip")
     monkeypatch.setenv("DATABASE_URL", URL)
 
@@ -106,21 +112,21 @@ def test_the_environment_is_over_a_credential(unit: Put, monkeypatch: pytest.Mon
     assert (URL, "DATABASE_URL") == (loaded.database_url, origin(loaded, "database.url"))
 
 
-def test_a_credential_is_masked(unit: Put) -> None:
-    """L11."""
+def test_a_credential_is_masked_in_the_table_of_settings(unit: WriteCredential) -> None:
+    """L11: the table of settings shows that a credential is set, and not its value."""
     unit("web_token", "a token")
 
     assert "a token" not in str(load().table())
 
 
-def test_an_empty_credential_is_a_fault(unit: Put) -> None:
-    """A secret that a tool failed to write must not pass for one that nobody wants."""
+def test_an_empty_credential_is_a_fault(unit: WriteCredential) -> None:
+    """A secret that a tool failed to write must not count as a secret that is not set."""
     unit("web_token", "\n")
 
     assert ["credential web_token is empty"] == faults()
 
 
-def test_a_misspelt_credential_is_a_fault(unit: Put) -> None:
+def test_a_misspelt_credential_is_a_fault(unit: WriteCredential) -> None:
     unit("sweeper_databse_url", URL)
 
     (fault,) = faults()
@@ -131,14 +137,14 @@ def test_a_misspelt_credential_is_a_fault(unit: Put) -> None:
     assert URL not in fault
 
 
-def test_somebody_else_s_credential_is_none_of_our_business(unit: Put) -> None:
-    """A command that another unit runs sees that unit's credentials."""
+def test_a_credential_of_another_service_is_ignored(unit: WriteCredential) -> None:
+    """A command that runs inside another unit sees that unit's credentials."""
     unit("backup_key", "something secret")
 
     assert [] == load().secrets
 
 
-def test_a_command_reads_what_the_unit_reads(installed: Put) -> None:
+def test_a_command_reads_the_same_credentials_as_the_unit(installed: WriteCredential) -> None:
     installed("database_url", URL)
 
     loaded = load()
@@ -146,14 +152,16 @@ def test_a_command_reads_what_the_unit_reads(installed: Put) -> None:
     assert (URL, "credential") == (loaded.database_url, origin(loaded, "database.url"))
 
 
-def test_a_stray_file_among_our_own_credentials_is_a_fault(installed: Put) -> None:
+def test_an_unknown_file_among_the_sweeper_s_credentials_is_a_fault(
+    installed: WriteCredential,
+) -> None:
     installed("database_url~", URL)
 
     assert faults()[0].startswith("credential database_url~ is not a secret setting")
 
 
-def test_a_credential_that_only_root_may_read_is_named(
-    installed: Put, monkeypatch: pytest.MonkeyPatch
+def test_a_credential_that_cannot_be_read_is_reported_by_name(
+    installed: WriteCredential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed("web_token", "a token")
     monkeypatch.setattr("os.access", lambda path, _mode: Path(path).is_dir())
@@ -161,7 +169,7 @@ def test_a_credential_that_only_root_may_read_is_named(
     assert ["credential web_token cannot be read"] == faults()
 
 
-def test_where_there_are_no_credentials_nothing_is_missed(
+def test_a_missing_credentials_folder_is_not_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "absent"))

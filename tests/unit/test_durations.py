@@ -1,4 +1,4 @@
-"""Lengths of time are written as people say them, and a bare number is nobody's length."""
+"""Durations are parsed and formatted with their units, and a number without a unit is refused."""
 
 from datetime import timedelta
 
@@ -23,11 +23,11 @@ from sweeper.durations import Duration, format_duration, parse
         (" 5s ", timedelta(seconds=5)),
     ],
 )
-def test_a_duration_reads_as_people_write_it(text: str, length: timedelta) -> None:
+def test_a_duration_is_parsed(text: str, length: timedelta) -> None:
     assert length == parse(text)
 
 
-def test_a_duration_that_is_one_already_stays() -> None:
+def test_a_timedelta_is_returned_unchanged() -> None:
     assert timedelta(seconds=7) == parse(timedelta(seconds=7))
 
 
@@ -35,14 +35,14 @@ def test_a_duration_that_is_one_already_stays() -> None:
     "text",
     ["", "30", 30, 1.5, True, None, "s", "5 s", "-5s", "5S", "5sec", "1h30", "1e3s", "5s;", "P1D"],
 )
-def test_what_is_no_duration_is_refused(text: object) -> None:
-    """A bare number most of all: 30 could be seconds or minutes."""
+def test_a_value_that_is_not_a_valid_duration_is_refused(text: object) -> None:
+    """A number needs its unit, because 30 could be seconds or minutes."""
     with pytest.raises(ValueError, match='write it like "30s", "5m" or "24h"'):
         parse(text)
 
 
-def test_a_duration_that_time_itself_cannot_hold_is_refused() -> None:
-    with pytest.raises(ValueError, match="too long for a duration"):
+def test_a_duration_longer_than_a_timedelta_can_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="too long for a duration itself"):
         parse("99999999999d")
 
 
@@ -59,21 +59,23 @@ def test_a_duration_that_time_itself_cannot_hold_is_refused() -> None:
         (timedelta(0), "0s"),
     ],
 )
-def test_a_duration_is_spelled_in_the_largest_unit_that_fits(length: timedelta, text: str) -> None:
+def test_a_duration_is_formatted_in_the_largest_unit_that_fits(
+    length: timedelta, text: str
+) -> None:
     assert text == format_duration(length)
 
 
 @pytest.mark.parametrize("text", ["0s", "100ms", "0.5ms", "0.05ms", "1h30m", "24h", "1000d1ms"])
-def test_what_is_spelled_can_be_read_back(text: str) -> None:
+def test_a_formatted_duration_can_be_parsed_again(text: str) -> None:
     assert parse(text) == parse(format_duration(parse(text)))
 
 
-def test_as_a_setting_it_is_written_as_it_is_read() -> None:
+def test_a_duration_setting_is_serialized_as_text() -> None:
     adapter = TypeAdapter(Duration)
 
     assert "5m" == adapter.dump_python(adapter.validate_python("300s"), mode="json")
 
 
-def test_as_a_setting_it_refuses_a_bare_number() -> None:
+def test_a_duration_setting_refuses_a_number_without_a_unit() -> None:
     with pytest.raises(ValidationError, match="30 is not a valid duration"):
         TypeAdapter(Duration).validate_python(30)

@@ -1,4 +1,4 @@
-"""The catalogue of log events is an API: names, levels and fields are promised."""
+"""The catalogue of log events: its names, levels and fields are a contract."""
 
 import re
 from collections import Counter
@@ -13,8 +13,8 @@ from sweeper import events
 from sweeper.event import Event
 from tests.support.log_schema import EVENTS, SCHEMA
 
-# What happened, in one word; these are the ones that do not end in -ed.
-SAYINGS = {
+# The second parts of event names that do not end in -ed.
+OTHER_VERBS = {
     "anomaly",
     "dead",
     "done",
@@ -47,7 +47,7 @@ PROMISED = (
     "clock.skewed",
 )
 
-HEAD = {"timestamp", "level", "event", "instance"}
+COMMON_FIELDS = {"timestamp", "level", "event", "instance"}
 
 # By the type in the schema; a choice is the first of its members.
 SAMPLES: dict[str, Any] = {
@@ -65,75 +65,75 @@ each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in EVE
 def sample(event: Event) -> dict[str, Any]:
     """Return values that the catalogue allows."""
     schema = SCHEMA["$defs"][event.name]["properties"]
-    return {name: example(schema[name]) for name in event.fields}
+    return {name: sample_value(schema[name]) for name in event.fields}
 
 
-def example(kind: Mapping[str, Any]) -> Any:
-    """Return a value of that kind."""
+def sample_value(kind: Mapping[str, Any]) -> Any:
+    """Return a value that the JSON schema *kind* allows."""
     (first, *_) = kind["type"] if isinstance(kind["type"], list) else [kind["type"]]
     return kind.get("enum", [SAMPLES[first]])[0]
 
 
-def declared() -> dict[str, Event]:
+def declared_events() -> dict[str, Event]:
     """Return every event that the engine or the domain declares, by the name of its constant."""
     named = vars(events) | vars(domain_events)
     return {name: value for name, value in named.items() if isinstance(value, Event)}
 
 
 @each
-def test_a_name_says_who_and_what_happened(event: Event) -> None:
-    noun, _, saying = event.name.partition(".")
+def test_an_event_name_is_a_noun_and_a_verb(event: Event) -> None:
+    noun, _, verb = event.name.partition(".")
 
     assert re.fullmatch(r"[a-z]+", noun)
-    assert re.fullmatch(r"[a-z_]+ed", saying) or saying in SAYINGS
+    assert re.fullmatch(r"[a-z_]+ed", verb) or verb in OTHER_VERBS
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_the_promised_events_are_there(name: str) -> None:
+def test_the_promised_events_exist(name: str) -> None:
     assert name in {event.name for event in EVENTS}
 
 
-def test_the_catalogue_is_sorted_and_every_name_is_one_event() -> None:
+def test_the_catalogue_is_sorted_and_its_names_are_unique() -> None:
     names = [event.name for event in EVENTS]
 
     assert sorted(set(names)) == names
 
 
-def test_every_event_of_the_module_is_in_the_catalogue() -> None:
-    written = Counter(event.name for event in declared().values())
+def test_every_declared_event_is_in_the_catalogue_once() -> None:
+    counts = Counter(event.name for event in declared_events().values())
 
-    assert written == Counter(event.name for event in EVENTS)
+    assert counts == Counter(event.name for event in EVENTS)
 
 
-def test_a_constant_is_called_as_its_event_is() -> None:
-    expected = {event.name.upper().replace(".", "_") for event in declared().values()}
+def test_a_constant_has_the_name_of_its_event() -> None:
+    expected = {event.name.upper().replace(".", "_") for event in declared_events().values()}
 
-    assert expected == declared().keys()
+    assert expected == declared_events().keys()
 
 
 @each
-def test_every_field_says_what_it_means(event: Event) -> None:
+def test_every_field_has_a_description(event: Event) -> None:
     assert [] == [name for name, meaning in event.fields.items() if not meaning.strip()]
 
 
 @each
-def test_no_field_hides_what_every_line_has(event: Event) -> None:
-    assert set() == HEAD & set(event.fields)
+def test_no_field_has_the_name_of_a_common_field(event: Event) -> None:
+    assert set() == COMMON_FIELDS & set(event.fields)
 
 
 @each
-def test_no_field_invites_a_secret(event: Event) -> None:
-    """L11: no phone, no message text, no URL; `to` is masked by whoever fills it in."""
+def test_no_field_has_a_name_that_suggests_a_secret(event: Event) -> None:
+    """L11: an event has no phone, message text or URL; callers mask the value of `to`."""
     assert set() == {"phone", "message", "text", "url", "body", "payload"} & set(event.fields)
 
 
 @each
-def test_what_is_loud_says_what_to_do(event: Event) -> None:
+def test_every_error_event_says_what_the_operator_should_do(event: Event) -> None:
     assert event.level != "error" or event.action != "Nothing."
 
 
 @each
-def test_an_event_is_told_with_its_fields_at_its_level(event: Event) -> None:
+def test_an_event_is_logged_with_its_fields_at_its_level(event: Event) -> None:
     values = sample(event)
 
     with capture_logs() as lines:
@@ -161,7 +161,7 @@ def test_a_field_that_is_missing_is_refused(event: Event) -> None:
 
 
 @pytest.mark.parametrize("name", ["job.dead", "scan.braked", "clock.skewed", "database.lost"])
-def test_the_alarms_are_errors(name: str) -> None:
+def test_events_that_need_an_alarm_are_errors(name: str) -> None:
     (level,) = {event.level for event in EVENTS if event.name == name}
 
     assert "error" == level

@@ -1,4 +1,4 @@
-"""One POST, and its reply or an error that says what is known."""
+"""The HTTP client: a POST returns a reply, or raises an error that says what is known."""
 
 import json
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ SECOND = timedelta(seconds=1)
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with what it was sent, or as its path says."""
+    """Echoes the request, or behaves as its path says: hang, hang up, dribble or fail."""
 
     protocol_version = "HTTP/1.1"
     over: ClassVar[Event] = Event()
 
     def do_POST(self) -> None:
-        """Answer."""
+        """Answer one request."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         match self.path:
             case "/hang":
@@ -34,8 +34,8 @@ class Echo(BaseHTTPRequestHandler):
             case "/dribble":
                 self._dribble()
             case path:
-                told = {"body": body.decode(), "token": self.headers["Authorization"]}
-                text = json.dumps(told).encode() if path == "/echo" else b"<html>"
+                echo = {"body": body.decode(), "token": self.headers["Authorization"]}
+                text = json.dumps(echo).encode() if path == "/echo" else b"<html>"
                 self.send_response(200 if path == "/echo" else 503)
                 self.send_header("Content-Length", str(len(text)))
                 self.send_header("Retry-After", "17")
@@ -53,7 +53,7 @@ class Echo(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- not ours
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -69,33 +69,33 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_reply_is_its_status_and_what_its_json_spells(url: str) -> None:
+def test_a_reply_holds_the_status_the_decoded_json_and_the_retry_after(url: str) -> None:
     reply = post(f"{url}/echo", headers={"Authorization": "t"}, json={"to": 1}, timeout=SECOND)
 
     expected = {"body": '{"to":1}', "token": "t"}
     assert Reply(200, expected, timedelta(seconds=17)) == reply
 
 
-def test_a_form_is_sent_as_one(url: str) -> None:
+def test_a_form_is_sent_url_encoded(url: str) -> None:
     reply = post(f"{url}/echo", headers={}, form={"to": "628", "text": "a b"}, timeout=SECOND)
 
     assert "to=628&text=a+b" == reply.body["body"]
 
 
-def test_what_is_no_json_is_a_reply_all_the_same(url: str) -> None:
+def test_a_body_that_is_not_json_gives_a_reply_without_a_body(url: str) -> None:
     reply = post(f"{url}/other", headers={}, json={}, timeout=SECOND)
 
     assert (503, None) == (reply.status, reply.body)
 
 
 @pytest.mark.parametrize("path", ["hang", "hangup", "dribble"])
-def test_a_request_that_may_have_arrived_is_lost(url: str, path: str) -> None:
-    """A reply that never comes, breaks off or never ends: nobody knows whether it was done."""
+def test_a_request_that_may_have_arrived_raises_a_lost_reply_error(url: str, path: str) -> None:
+    """If no reply comes, or it breaks off or never ends, the request may have been carried out."""
     with pytest.raises(LostReplyError):
         post(f"{url}/{path}", headers={}, json={}, timeout=SECOND / 2)
 
 
-def test_a_request_that_cannot_have_arrived_is_not_lost() -> None:
+def test_a_request_that_cannot_have_arrived_raises_an_outside_error() -> None:
     with pytest.raises(OutsideError, match="cannot be reached") as caught:
         post("http://127.0.0.1:9/", headers={}, json={}, timeout=SECOND)
 
@@ -114,11 +114,11 @@ def test_a_request_that_cannot_have_arrived_is_not_lost() -> None:
         ("Fri, 31 Jan 2020 12:00:00 GMT", timedelta()),
     ],
 )
-def test_how_long_to_wait_is_read_from_the_reply(text: str, wait: timedelta | None) -> None:
+def test_the_wait_is_read_from_the_retry_after_header(text: str, wait: timedelta | None) -> None:
     assert wait == _retry_after({"retry-after": text})
 
 
-def test_how_long_to_wait_may_be_a_date() -> None:
+def test_the_retry_after_header_may_be_a_date() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
 
     wait = _retry_after({"retry-after": soon})

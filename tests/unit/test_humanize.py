@@ -1,4 +1,4 @@
-"""How the page spells ages and times."""
+"""The format of ages and times on the page."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "spelled"),
+    ("seconds", "text"),
     [
         (0, "0 s"),
         (-1, "0 s"),
@@ -26,17 +26,19 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
         (864_000, "10 d"),
     ],
 )
-def test_an_age_is_told_in_what_matters(seconds: float, spelled: str) -> None:
-    assert spelled == age(seconds)
+def test_an_age_is_shown_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert text == age(seconds)
 
 
 @pytest.mark.parametrize(
-    ("moment", "spelled"),
+    ("moment", "text"),
     [
         (datetime(2026, 1, 31, 9, 5, tzinfo=UTC), "09:05:00"),
         ("2026-01-31T11:59:58.123Z", "11:59:58"),
         (datetime(2026, 1, 3, 23, 59, tzinfo=UTC), "3 Jan 23:59"),
     ],
 )
-def test_a_time_has_its_day_where_that_is_another(moment: datetime | str, spelled: str) -> None:
-    assert spelled == at(moment, NOW)
+def test_a_time_is_shown_with_its_date_when_it_is_not_today(
+    moment: datetime | str, text: str
+) -> None:
+    assert text == at(moment, NOW)

@@ -1,4 +1,4 @@
-"""One JSON object a line: what every line has comes first, then the event's own fields."""
+"""Each log line is one JSON object: the common fields first, then the event's own fields."""
 
 import io
 import json
@@ -20,16 +20,16 @@ from tests.support import log_schema
 
 
 class Terminal(io.StringIO):
-    """A stream that somebody looks at."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Return true, as a terminal does."""
         return True
 
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Give the root logger back as it was."""
+    """Restore the root logger after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -40,7 +40,7 @@ def restored() -> Iterator[None]:
 
 @pytest.fixture
 def pipe() -> io.StringIO:
-    """Set the log up as the service has it under journald."""
+    """Configure the log as the service does under journald."""
     stream = io.StringIO()
     logs.configure("info", "auto", stream)
     return stream
@@ -51,14 +51,14 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return log_schema.lines(stream.getvalue())
 
 
-def test_a_line_begins_with_what_every_line_has(pipe: io.StringIO) -> None:
+def test_a_line_begins_with_the_common_fields(pipe: io.StringIO) -> None:
     events.DATABASE_RECOVERED.log(seconds=1.5)
 
     (line,) = lines(pipe)
     assert ["timestamp", "level", "event", "instance", "seconds"] == list(line)
 
 
-def test_a_line_says_what_happened_and_where(pipe: io.StringIO) -> None:
+def test_a_line_holds_its_level_event_instance_and_fields(pipe: io.StringIO) -> None:
     events.DATABASE_RECOVERED.log(seconds=1.5)
 
     (line,) = lines(pipe)
@@ -72,8 +72,8 @@ def test_a_line_says_what_happened_and_where(pipe: io.StringIO) -> None:
     assert expected == line
 
 
-def test_the_time_of_a_line_is_utc(pipe: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """L4: not even a host in Jakarta logs another time."""
+def test_the_timestamp_of_a_line_is_utc(pipe: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L4: the timestamp is UTC even on a host whose time zone is Jakarta's."""
     monkeypatch.setenv("TZ", "Asia/Jakarta")
     before = datetime.now(UTC)
 
@@ -85,7 +85,7 @@ def test_the_time_of_a_line_is_utc(pipe: io.StringIO, monkeypatch: pytest.Monkey
     assert timedelta(0) <= at - before < timedelta(minutes=1)
 
 
-def test_the_time_of_a_line_is_the_clock_s(pipe: io.StringIO) -> None:
+def test_the_timestamp_of_a_line_is_the_current_time(pipe: io.StringIO) -> None:
     with freeze_time("2026-01-31T12:00:00.123456Z"):
         events.DATABASE_RECOVERED.log(seconds=1.5)
 
@@ -93,7 +93,7 @@ def test_the_time_of_a_line_is_the_clock_s(pipe: io.StringIO) -> None:
     assert "2026-01-31T12:00:00.123456Z" == line["timestamp"]
 
 
-def test_the_libraries_lines_go_through_the_same_pipe(pipe: io.StringIO) -> None:
+def test_log_lines_of_libraries_get_the_same_format(pipe: io.StringIO) -> None:
     logging.getLogger("some.library").warning("gone %s", "wrong")
 
     (line,) = lines(pipe)
@@ -103,10 +103,10 @@ def test_the_libraries_lines_go_through_the_same_pipe(pipe: io.StringIO) -> None
 
 
 @pytest.mark.parametrize(
-    ("level", "told"),
+    ("level", "logged"),
     [(5, "debug"), (10, "debug"), (25, "info"), (30, "warning"), (40, "error"), (50, "error")],
 )
-def test_a_library_s_level_becomes_one_of_ours(level: int, told: str) -> None:
+def test_a_library_s_level_is_mapped_to_one_of_four_levels(level: int, logged: str) -> None:
     stream = io.StringIO()
     logs.configure("debug", "json", stream)
     logging.getLogger().setLevel(1)
@@ -114,10 +114,10 @@ def test_a_library_s_level_becomes_one_of_ours(level: int, told: str) -> None:
     logging.getLogger("some.library").log(level, "hm")
 
     (line,) = lines(stream)
-    assert told == line["level"]
+    assert logged == line["level"]
 
 
-def test_a_warning_of_python_itself_goes_through_the_same_pipe(pipe: io.StringIO) -> None:
+def test_a_python_warning_gets_the_same_format(pipe: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         logging.captureWarnings(capture=False)
@@ -129,7 +129,7 @@ def test_a_warning_of_python_itself_goes_through_the_same_pipe(pipe: io.StringIO
     assert "old ways" in line["said"]
 
 
-def test_a_thread_that_dies_says_so_in_one_line(pipe: io.StringIO) -> None:
+def test_an_exception_that_ends_a_thread_is_logged_on_one_line(pipe: io.StringIO) -> None:
     thread = Thread(target=lambda: 1 / 0)
     thread.start()
     thread.join()
@@ -139,16 +139,16 @@ def test_a_thread_that_dies_says_so_in_one_line(pipe: io.StringIO) -> None:
     assert line["exception"].endswith("ZeroDivisionError: division by zero")
 
 
-def test_a_line_with_a_fault_is_not_dumped_elsewhere(
+def test_a_line_that_cannot_be_formatted_is_not_printed_to_stderr(
     pipe: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """L11: logging's own complaint would show the values as they are."""
+    """L11: the error report of the logging module would show the values unmasked."""
     logging.getLogger("some.library").warning("%d", "0812-0000-0001")
 
     assert ("", "") == (pipe.getvalue(), capsys.readouterr().err)
 
 
-def test_an_exception_stays_on_its_line(pipe: io.StringIO) -> None:
+def test_an_exception_is_logged_on_one_line(pipe: io.StringIO) -> None:
     try:
         _ = 1 / 0
     except ZeroDivisionError:
@@ -158,8 +158,8 @@ def test_an_exception_stays_on_its_line(pipe: io.StringIO) -> None:
     assert line["exception"].endswith("ZeroDivisionError: division by zero")
 
 
-def test_a_traceback_on_a_terminal_shows_no_local_variable() -> None:
-    """L11: what a function held when it failed may be anybody's phone."""
+def test_a_traceback_on_a_terminal_shows_no_local_variables() -> None:
+    """L11: a local variable of a function that failed may hold a phone number."""
     terminal = Terminal()
     logs.configure("info", "auto", terminal)
     held = "Sari Wulandari"
@@ -173,14 +173,14 @@ def test_a_traceback_on_a_terminal_shows_no_local_variable() -> None:
     assert "Wulandari" not in terminal.getvalue()
 
 
-def test_a_text_of_two_lines_stays_on_its_line(pipe: io.StringIO) -> None:
+def test_a_text_of_two_lines_is_logged_on_one_line(pipe: io.StringIO) -> None:
     events.DATABASE_LOST.log(error="first\nsecond")
 
     (line,) = lines(pipe)
     assert "first\nsecond" == line["error"]
 
 
-def test_a_value_that_is_no_json_is_written_as_text(pipe: io.StringIO) -> None:
+def test_a_value_that_json_cannot_hold_is_logged_as_text(pipe: io.StringIO) -> None:
     events.DATABASE_LOST.log(error=timedelta(seconds=2))
 
     (line,) = lines(pipe)
@@ -188,7 +188,7 @@ def test_a_value_that_is_no_json_is_written_as_text(pipe: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "told"),
+    ("level", "logged"),
     [
         ("debug", ["debug", "info", "warning", "error"]),
         ("info", ["info", "warning", "error"]),
@@ -196,21 +196,21 @@ def test_a_value_that_is_no_json_is_written_as_text(pipe: io.StringIO) -> None:
         ("error", ["error"]),
     ],
 )
-def test_what_is_less_than_the_level_is_not_logged(level: str, told: list[str]) -> None:
+def test_events_below_the_level_are_not_logged(level: str, logged: list[str]) -> None:
     stream = io.StringIO()
     logs.configure(level, "json", stream)
 
     for name in ("debug", "info", "warning", "error"):
         getattr(structlog.get_logger("sweeper"), name)("some.event")
 
-    assert told == [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
+    assert logged == [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize(
     "library",
     ["alembic", "apscheduler.scheduler", "httpcore", "httpx", "sqlalchemy.engine", "uvicorn.error"],
 )
-def test_the_libraries_chatter_is_not_logged(library: str) -> None:
+def test_info_lines_of_noisy_libraries_are_not_logged(library: str) -> None:
     stream = io.StringIO()
     logs.configure("debug", "json", stream)
 
@@ -228,16 +228,16 @@ def test_the_libraries_chatter_is_not_logged(library: str) -> None:
         ("console", io.StringIO, False),
     ],
 )
-def test_machines_get_json_and_people_get_text(
+def test_a_pipe_gets_json_and_a_terminal_gets_text(
     form: str, stream: type[io.StringIO], *, as_json: bool
 ) -> None:
-    somewhere = stream()
-    logs.configure("info", form, somewhere)
+    output = stream()
+    logs.configure("info", form, output)
 
     events.DATABASE_RECOVERED.log(seconds=1.5)
 
-    assert as_json == somewhere.getvalue().startswith("{")
-    assert "database.recovered" in somewhere.getvalue()
+    assert as_json == output.getvalue().startswith("{")
+    assert "database.recovered" in output.getvalue()
 
 
 def test_a_pipe_gets_no_colours() -> None:
@@ -249,7 +249,7 @@ def test_a_pipe_gets_no_colours() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_set_up_twice_a_line_is_still_one_line(pipe: io.StringIO) -> None:
+def test_configuring_the_log_twice_does_not_duplicate_lines(pipe: io.StringIO) -> None:
     logs.configure("info", "auto", pipe)
 
     events.DATABASE_RECOVERED.log(seconds=1.5)

@@ -1,4 +1,4 @@
-"""L11: no secret and no full phone number survives, and nothing else is touched."""
+"""L11: secrets and full phone numbers are masked, and no other text is changed."""
 
 import io
 import json
@@ -79,16 +79,16 @@ SAFE = [
 WORDS = st.text("abdefghijklmnopqrstuvwxyzABCXYZ ,;=/'\"\n", max_size=12)  # no c: no cuids
 GAPS = st.sampled_from(["", " ", "-", ".", " - ", "\u00a0", "\u2011", ") ", " ("])
 NATIONAL = st.from_regex(r"8[1235789][0-9]{7,10}", fullmatch=True)
-PUT_BEFORE = st.sampled_from(["0", "62", "+62", "620", "+620", "62+62", "6262", "0062", "+62 (0)"])
+PREFIXES = st.sampled_from(["0", "62", "+62", "620", "+620", "62+62", "6262", "0062", "+62 (0)"])
 ABROAD = st.sampled_from(["+1", "+44", "+65", "+86", "00971"])
 
 
 @st.composite
-def spelled(draw: st.DrawFn) -> tuple[str, str]:
-    """Draw the digits that may not survive, and a spelling of the whole number."""
+def spelled_phone(draw: st.DrawFn) -> tuple[str, str]:
+    """Draw the digits that must be masked, and a spelling of the whole number."""
     home = draw(st.booleans())
     digits = draw(NATIONAL) if home else draw(st.from_regex(r"[2-9][0-9]{8}", fullmatch=True))
-    pieces, rest = [draw(PUT_BEFORE if home else ABROAD)], digits
+    pieces, rest = [draw(PREFIXES if home else ABROAD)], digits
     while rest:
         length = draw(st.integers(1, 5))
         pieces += [rest[:length], draw(GAPS)]
@@ -96,9 +96,9 @@ def spelled(draw: st.DrawFn) -> tuple[str, str]:
     return digits, "".join(pieces[:-1])
 
 
-BARE = NATIONAL.map(lambda digits: (digits, digits))
-PHONE = spelled() | BARE
-# The 7 makes them differ from the words that every line has.
+UNSPACED = NATIONAL.map(lambda digits: (digits, digits))
+PHONE = spelled_phone() | UNSPACED
+# The 7 makes them differ from the common text of every line.
 SECRET = st.text(st.characters(codec="utf-8"), max_size=40).map("7{}secret".format)
 TOKEN = st.text(string.ascii_letters + string.digits + "-_.~+/", max_size=40).map("7{}token".format)
 ID = st.one_of(
@@ -121,54 +121,54 @@ def digits_of(text: str) -> str:
     return re.sub(r"\D", "", text)
 
 
-def bare(text: str) -> str:
-    """Return *text* without backslashes, of which every escape adds some."""
+def without_backslashes(text: str) -> str:
+    """Return *text* without backslashes, because each escape adds some."""
     return text.replace("\\", "")
 
 
-def written(form: str, said: str, secrets: Iterable[str] = ()) -> str:
-    """Return what comes out of the whole pipe, ours and a library's, with and without an error."""
+def logged(form: str, text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the log output for *text* in our events and a library's, with and without errors."""
     stream = io.StringIO()
     logs.configure("debug", form, stream, secrets)
-    events.DATABASE_LOST.log(error=said)
-    structlog.get_logger("sweeper").info(said, deep=[{said: (said, {"error": Exception(said)})}])
+    events.DATABASE_LOST.log(error=text)
+    structlog.get_logger("sweeper").info(text, deep=[{text: (text, {"error": Exception(text)})}])
     library = logging.getLogger("some.library")
-    library.info("it said %s of %r", said, said)
+    library.info("it said %s of %r", text, text)
     try:
-        fail(said)
+        fail(text)
     except RuntimeError:
         library.exception("it failed")
     return stream.getvalue()
 
 
-def fail(said: str) -> None:
+def fail(text: str) -> None:
     try:
-        _ = dict[str, str]()[said]
+        _ = dict[str, str]()[text]
     except KeyError as error:
-        raise RuntimeError(said) from error
+        raise RuntimeError(text) from error
 
 
 @pytest.mark.parametrize("phone", PHONES)
 @pytest.mark.parametrize(
     "frame", ["{}", "to {}, now", "wa:{}", "WA{}", "{}.", "<{}>", "phone={}&x=1"]
 )
-def test_no_spelling_of_a_phone_survives(phone: str, frame: str) -> None:
+def test_every_spelling_of_a_phone_is_masked(phone: str, frame: str) -> None:
     before, after = frame.split("{}")
 
-    told = redact.text(frame.format(phone))
+    redacted = redact.text(frame.format(phone))
 
-    assert redact.PHONE in told
-    assert (True, True) == (told.startswith(before), told.endswith(after))
-    assert len(digits_of(told)) <= len("62") + len(digits_of(frame))
+    assert redact.PHONE in redacted
+    assert (True, True) == (redacted.startswith(before), redacted.endswith(after))
+    assert len(digits_of(redacted)) <= len("62") + len(digits_of(frame))
 
 
 @pytest.mark.parametrize("safe", SAFE)
-def test_what_is_neither_phone_nor_secret_stays(safe: str) -> None:
+def test_text_without_phones_or_secrets_is_unchanged(safe: str) -> None:
     assert (safe, f"<{safe}>") == (redact.text(safe), redact.text(f"<{safe}>"))
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("text", "redacted"),
     [
         ("postgresql://u:p@h/db", "postgresql://u:***@h/db"),
         ("at postgres://u:p@ss:/w@h:6543/db?x=1 now", "at postgres://u:***@h:6543/db?x=1 now"),
@@ -186,24 +186,24 @@ def test_what_is_neither_phone_nor_secret_stays(safe: str) -> None:
         ("key eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYSJ9.c2ln ends", "key *** ends"),
     ],
 )
-def test_a_credential_is_known_by_its_form(said: str, told: str) -> None:
-    assert told == redact.text(said)
+def test_a_credential_is_recognized_by_its_form(text: str, redacted: str) -> None:
+    assert redacted == redact.text(text)
 
 
-def test_a_known_secret_is_masked_wherever_it_stands() -> None:
+def test_a_known_secret_is_masked_anywhere_in_a_text() -> None:
     redact.set_secrets(["s3cret-value"])
 
     assert "a***b, nothing else" == redact.text("as3cret-valueb, nothing else")
 
 
-@pytest.mark.parametrize("told", ["p@ss w/rd", "p%40ss%20w%2Frd", "p%40ss w/rd"])
-def test_the_password_of_a_known_url_is_masked_alone(told: str) -> None:
+@pytest.mark.parametrize("spelling", ["p@ss w/rd", "p%40ss%20w%2Frd", "p%40ss w/rd"])
+def test_the_password_of_a_known_url_is_masked_on_its_own_too(spelling: str) -> None:
     redact.set_secrets(["postgresql://u:p%40ss w/rd@h:6543/db"])
 
-    assert "it was ***." == redact.text(f"it was {told}.")
+    assert "it was ***." == redact.text(f"it was {spelling}.")
 
 
-def test_a_secret_in_the_shape_of_an_id_is_masked_and_an_id_around_a_secret_is_not() -> None:
+def test_a_secret_shaped_like_an_id_is_masked_and_an_id_around_a_secret_is_not() -> None:
     redact.set_secrets(["c2k9x0p000008l4a1b2c3d4e5", "2c3d"])
 
     assert "***" == redact.text("c2k9x0p000008l4a1b2c3d4e5")
@@ -216,68 +216,68 @@ def test_an_empty_or_tiny_secret_masks_nothing() -> None:
     assert "a banana, for your info" == redact.text("a banana, for your info")
 
 
-def test_what_was_a_secret_before_is_none_now() -> None:
+def test_a_secret_that_is_no_longer_known_is_not_masked() -> None:
     redact.set_secrets(["s3cret-value"])
     redact.set_secrets([])
 
     assert "s3cret-value" == redact.text("s3cret-value")
 
 
-def test_a_line_keeps_its_types() -> None:
+def test_the_values_of_a_line_keep_their_types() -> None:
     line = {"key": "c0", "msg_id": 6281234567890, "share": 0.5, "clean": True, "reason": None}
 
     assert line == redact.line(None, "", dict(line))
 
 
-def test_what_is_no_json_is_turned_into_text_before_it_is_masked() -> None:
-    told = redact.line(
+def test_a_value_that_json_cannot_hold_becomes_text_and_is_masked() -> None:
+    line = redact.line(
         None, "", {"at": datetime(2026, 1, 31, tzinfo=UTC), "who": {b"081234567890"}}
     )
 
-    assert {"at": "2026-01-31 00:00:00+00:00", "who": ["b'[phone]'"]} == told
+    assert {"at": "2026-01-31 00:00:00+00:00", "who": ["b'[phone]'"]} == line
 
 
-def test_a_name_can_say_that_its_value_is_a_secret() -> None:
-    told = redact.line(None, "", {"headers": {"X-Api-Key": "abc", "access_token": 1, "tokens": 2}})
+def test_a_value_with_a_secret_s_name_is_masked() -> None:
+    line = redact.line(None, "", {"headers": {"X-Api-Key": "abc", "access_token": 1, "tokens": 2}})
 
-    assert {"headers": {"X-Api-Key": "***", "access_token": "***", "tokens": 2}} == told
+    assert {"headers": {"X-Api-Key": "***", "access_token": "***", "tokens": 2}} == line
 
 
-def test_what_the_jobs_have_masked_stays_as_it_is() -> None:
+def test_a_phone_that_a_job_has_masked_is_unchanged() -> None:
     assert mask("081234567890") == redact.text(mask("081234567890"))
 
 
-def test_masking_twice_is_masking_once() -> None:
-    said = "postgresql://u:p@h to 0812-3456-7890, token=abc, Bearer x"
+def test_masking_twice_gives_the_same_text_as_masking_once() -> None:
+    text = "postgresql://u:p@h to 0812-3456-7890, token=abc, Bearer x"
 
-    assert redact.text(said) == redact.text(redact.text(said))
+    assert redact.text(text) == redact.text(redact.text(text))
 
 
 @fuzzed
 @given(PHONE, WORDS, WORDS, st.sampled_from(["json", "console"]))
-def test_no_phone_gets_through_the_pipe(
+def test_no_phone_reaches_the_log(
     phone: tuple[str, str], before: str, after: str, form: str
 ) -> None:
     digits, spelling = phone
 
-    told = written(form, f"{before}{spelling}{after}")
+    output = logged(form, f"{before}{spelling}{after}")
 
-    assert digits not in digits_of(told)
-    assert form == "console" or 4 == len(told.splitlines())
+    assert digits not in digits_of(output)
+    assert form == "console" or 4 == len(output.splitlines())
 
 
 @fuzzed
 @given(SECRET, WORDS, WORDS, st.sampled_from(["json", "console"]))
-def test_no_known_secret_gets_through_the_pipe(
-    secret: str, before: str, after: str, form: str
-) -> None:
-    """As it is, in a URL, in JSON or in a repr: none of its spellings."""
+def test_no_known_secret_reaches_the_log(secret: str, before: str, after: str, form: str) -> None:
+    """The secret is masked as it is, in a URL, in JSON and in a repr."""
     url = f"postgresql://u:{quote(secret, safe='')}@h/db"
     spellings = [secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret), url]
 
-    told = written(form, f" {before} ".join([*spellings, repr(spellings), after]), secrets=[url])
+    output = logged(form, f" {before} ".join([*spellings, repr(spellings), after]), secrets=[url])
 
-    assert [] == [one for one in spellings if bare(one) in bare(told)]
+    assert [] == [
+        one for one in spellings if without_backslashes(one) in without_backslashes(output)
+    ]
 
 
 @fuzzed
@@ -298,14 +298,14 @@ def test_no_known_secret_gets_through_the_pipe(
     ),
     st.sampled_from(["json", "console"]),
 )
-def test_no_credential_gets_through_the_pipe(token: str, frame: str, form: str) -> None:
-    assert f"{token}" not in written(form, "x " + frame.format(token))
+def test_no_credential_reaches_the_log(token: str, frame: str, form: str) -> None:
+    assert f"{token}" not in logged(form, "x " + frame.format(token))
 
 
 @fuzzed
 @given(st.lists(ID, min_size=1, max_size=5), WORDS)
-def test_no_id_no_time_and_no_count_is_touched(ids: list[str], word: str) -> None:
-    """Alone, and in a sentence."""
+def test_ids_times_and_counts_are_unchanged(ids: list[str], word: str) -> None:
+    """They are unchanged both alone and inside a sentence."""
     sentence = f"{word.strip('=')}: {', '.join(ids)}"
 
     assert {"keys": ids, "error": sentence} == redact.line(
@@ -313,8 +313,8 @@ def test_no_id_no_time_and_no_count_is_touched(ids: list[str], word: str) -> Non
     )
 
 
-def test_a_batch_of_ids_costs_little() -> None:
-    """A hot path: five hundred ids a line; generous, for machines that are busy."""
+def test_masking_a_batch_of_ids_is_fast() -> None:
+    """A line may hold five hundred ids; the limit is generous, for busy machines."""
     ids = [f"c{urlsafe_b64encode(bytes([n % 250] * 18)).decode().lower()}" for n in range(500)]
     began = datetime.now(UTC)
 
@@ -323,8 +323,8 @@ def test_a_batch_of_ids_costs_little() -> None:
     assert (datetime.now(UTC) - began).total_seconds() < 0.1
 
 
-def test_a_flood_is_masked_in_time_that_grows_with_it() -> None:
-    """Else a stranger's message could keep the log busy for hours."""
+def test_masking_a_long_text_takes_linear_time() -> None:
+    """Otherwise one message from outside could keep the log busy for hours."""
     began = datetime.now(UTC)
 
     for flood in ("8 ", "0 ", "+1", "://", "://a:", "token=", "bearer ", "62", "a", "c0"):
@@ -333,12 +333,12 @@ def test_a_flood_is_masked_in_time_that_grows_with_it() -> None:
     assert (datetime.now(UTC) - began).total_seconds() < 20
 
 
-def test_the_lines_are_still_valid_by_the_schema() -> None:
+def test_masked_lines_are_valid_by_the_schema() -> None:
     stream = io.StringIO()
     logs.configure("info", "json", stream, ["started"])
 
     events.SERVICE_STOPPING.log(signal="SIGTERM 081234567890")
     logging.getLogger("x").warning("0812-3456-7890")
 
-    told = log_schema.lines(stream.getvalue())
-    assert ["SIGTERM [phone]", "[phone]"] == [told[0]["signal"], told[1]["said"]]
+    lines = log_schema.lines(stream.getvalue())
+    assert ["SIGTERM [phone]", "[phone]"] == [lines[0]["signal"], lines[1]["said"]]

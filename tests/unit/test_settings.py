@@ -1,4 +1,4 @@
-"""Settings are data, checked once and whole: file, environment and flags, each above the last."""
+"""The settings: read from the file, the environment and the flags, and validated all at once."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +19,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def toml(tmp_path: Path) -> Write:
-    """Write a TOML file, and return where it is."""
+    """Return a function that writes a TOML file and returns its path."""
 
     def write(text: str) -> Path:
         path = tmp_path / "sweeper.toml"
@@ -92,7 +92,7 @@ def faults(file: Path | None = None) -> list[str]:
         ("log.format", "auto"),
     ],
 )
-def test_where_nobody_says_anything_the_default_holds(name: str, value: object) -> None:
+def test_an_unset_setting_has_its_default(name: str, value: object) -> None:
     loaded = load()
 
     assert (value, "default") == (effective(loaded)[name], origin(loaded, name))
@@ -101,7 +101,7 @@ def test_where_nobody_says_anything_the_default_holds(name: str, value: object) 
 # Precedence, and where each value came from.
 
 
-def test_the_file_is_over_the_defaults(toml: Write) -> None:
+def test_the_file_takes_precedence_over_the_defaults(toml: Write) -> None:
     path = toml('[rules.expire_dp]\nolder_than = "45m"')
 
     loaded = load(path)
@@ -111,7 +111,9 @@ def test_the_file_is_over_the_defaults(toml: Write) -> None:
     assert expected == actual
 
 
-def test_the_environment_is_over_the_file(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_takes_precedence_over_the_file(
+    toml: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SWEEPER_RULES__EXPIRE_DP__OLDER_THAN", "50m")
 
     loaded = load(toml('[rules.expire_dp]\nolder_than = "45m"'))
@@ -121,7 +123,7 @@ def test_the_environment_is_over_the_file(toml: Write, monkeypatch: pytest.Monke
     assert expected == actual
 
 
-def test_a_flag_is_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPER_SAFETY__MAX_PER_SWEEP", "7")
 
     loaded = load(safety__max_per_sweep=9)
@@ -130,7 +132,7 @@ def test_a_flag_is_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert expected == (loaded.safety.max_per_sweep, origin(loaded, "safety.max_per_sweep"))
 
 
-def test_each_key_is_overridden_by_itself(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_key_is_overridden_separately(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPER_QUEUE__BATCH", "20")
 
     loaded = load(toml("[queue]\nbatch = 10\ndrainers = 4"), queue__name="shop")
@@ -140,7 +142,9 @@ def test_each_key_is_overridden_by_itself(toml: Write, monkeypatch: pytest.Monke
     assert expected == (queue.batch, queue.drainers, queue.name, queue.visibility)
 
 
-def test_a_job_file_s_own_section_is_read_like_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_file_s_own_section_is_read_like_a_built_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SWEEPER_STOCK__TAKEN_AT", "payment")
 
     (stock,) = (s for s in load().sections.values() if s.name == "stock")
@@ -148,7 +152,7 @@ def test_a_job_file_s_own_section_is_read_like_ours(monkeypatch: pytest.MonkeyPa
     assert "payment" == stock.model_dump(mode="json")["taken_at"]
 
 
-def test_the_platforms_urls_are_read_as_it_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_platform_s_url_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("DIRECT_URL", f"{URL}2")
 
@@ -161,20 +165,22 @@ def test_the_platforms_urls_are_read_as_it_has_them(monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_our_own_variable_is_over_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweeper_s_own_variable_takes_precedence_over_the_platform_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://platform/jastip")
     monkeypatch.setenv("SWEEPER_DATABASE__URL", "postgresql://own/jastip")
 
     assert "postgresql://own/jastip" == load().database_url
 
 
-def test_without_a_direct_url_the_usual_one_is_direct(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_direct_url_defaults_to_the_database_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
 
     assert URL == load().direct_url
 
 
-def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_url_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
 
     with pytest.raises(SettingsError, match=r"database\.url is not set\nset DATABASE_URL"):
@@ -184,15 +190,13 @@ def test_an_empty_url_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 # Where the file is.
 
 
-def test_the_file_may_be_named_by_the_environment(
-    toml: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_may_name_the_file(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPER_CONFIG", str(toml("[queue]\nbatch = 10")))
 
     assert 10 == load().queue.batch
 
 
-def test_the_file_of_the_flag_is_read_instead_of_it(
+def test_the_file_named_by_the_flag_takes_precedence(
     toml: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWEEPER_CONFIG", str(tmp_path / "missing.toml"))
@@ -200,19 +204,21 @@ def test_the_file_of_the_flag_is_read_instead_of_it(
     assert 11 == load(toml("[queue]\nbatch = 11")).queue.batch
 
 
-def test_the_system_s_file_comes_last(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_system_file_is_read_where_no_other_is_named(
+    toml: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settings, "SYSTEM_FILE", toml("[queue]\nbatch = 12"))
 
     assert 12 == load().queue.batch
 
 
-def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
 
     assert [f"{missing} cannot be read: No such file or directory"] == faults(missing)
 
 
-def test_a_file_that_is_no_toml_is_refused(toml: Write) -> None:
+def test_a_file_that_is_not_toml_is_refused(toml: Write) -> None:
     path = toml("[queue\nbatch")
 
     (fault,) = faults(path)
@@ -242,7 +248,7 @@ def test_all_faults_are_reported_at_once_by_name_and_place(
     monkeypatch.setenv("SWEEPER_STOCK__TAKEN_AT", "sometimes")
     monkeypatch.setenv("SWEEPER_PIER__LENGTH", "3")
 
-    told = faults(path)
+    reported = faults(path)
 
     expected = {
         "database.pool_size": str(path),
@@ -253,9 +259,9 @@ def test_all_faults_are_reported_at_once_by_name_and_place(
         "stock.taken_at": "environment",
         "SWEEPER_PIER__LENGTH": "",
     }
-    assert len(expected) == len(told)
+    assert len(expected) == len(reported)
     assert all(
-        any(fault.startswith(name) and place in fault for fault in told)
+        any(fault.startswith(name) and place in fault for fault in reported)
         for name, place in expected.items()
     )
 
@@ -272,7 +278,7 @@ def test_all_faults_are_reported_at_once_by_name_and_place(
         "[database.pool]\nsize = 1",
     ],
 )
-def test_a_key_or_section_that_nobody_knows_is_refused(toml: Write, text: str) -> None:
+def test_an_unknown_key_or_section_is_refused(toml: Write, text: str) -> None:
     path = toml(text)
 
     (fault,) = faults(path)
@@ -290,9 +296,7 @@ def test_a_key_or_section_that_nobody_knows_is_refused(toml: Write, text: str) -
         "SWEEPER_STOCK_TAKEN_AT",
     ],
 )
-def test_a_variable_that_nobody_knows_is_refused(
-    variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_variable_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "1")
 
     (fault,) = faults()
@@ -330,7 +334,7 @@ def test_a_variable_that_nobody_knows_is_refused(
         ("[log]\nlevel = 'loud'", "log.level"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_by_name(toml: Write, text: str, name: str) -> None:
+def test_an_invalid_value_is_refused_by_name(toml: Write, text: str, name: str) -> None:
     path = toml(text)
 
     (fault,) = faults(path)
@@ -339,12 +343,14 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(toml: Write, text: str, 
     assert fault.endswith(f"({path})")
 
 
-def test_a_fault_of_the_settings_exits_as_such() -> None:
+def test_a_settings_error_has_exit_code_78() -> None:
     assert 78 == SettingsError.exit_code
 
 
 @pytest.mark.parametrize("value", ["yes", "off", "1", "false", "TRUE"])
-def test_a_switch_is_read_from_the_environment(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boolean_is_read_from_the_environment(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SWEEPER_WEB__ENABLED", value)
 
     assert (value in {"yes", "1", "TRUE"}) == load().web.enabled
@@ -359,7 +365,7 @@ def test_a_list_is_read_from_the_environment(value: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("value", ["", "5s,,30s", "5s;30s", "[5s]"])
-def test_a_list_that_is_none_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_list_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPER_RETRY__DELAYS", value)
 
     (fault,) = faults()
@@ -367,11 +373,11 @@ def test_a_list_that_is_none_is_refused(value: str, monkeypatch: pytest.MonkeyPa
     assert fault.startswith("retry.delays")
 
 
-# What has no default, and what nobody may read.
+# Required settings, and secrets.
 
 
-def test_a_setting_without_a_default_is_demanded_by_name() -> None:
-    """A wrong guess at when stock is taken would corrupt an inventory."""
+def test_a_required_setting_that_is_not_set_is_reported_by_name() -> None:
+    """There is no default, because a wrong guess at when stock is taken corrupts the inventory."""
     loaded = load()
 
     with pytest.raises(SettingsError, match=r"^stock\.taken_at is not set: ") as caught:
@@ -381,12 +387,12 @@ def test_a_setting_without_a_default_is_demanded_by_name() -> None:
 
 
 @pytest.mark.parametrize("taken_at", ["checkout", "payment", "acceptance", "never"])
-def test_once_it_is_set_nothing_is_demanded(taken_at: str) -> None:
+def test_nothing_is_reported_once_the_required_setting_is_set(taken_at: str) -> None:
     assert load(stock__taken_at=taken_at).demand() is None  # type: ignore[func-returns-value]
 
 
-def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """L11: no secret ever reaches a page or an exit message."""
+def test_secrets_are_masked_where_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L11: a secret never reaches a page or an exit message."""
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("DIRECT_URL", URL)
     monkeypatch.setenv("SWEEPER_WEB__TOKEN", "rahasia")
@@ -400,7 +406,7 @@ def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.Monk
     assert "rahasia" not in f"{loaded.table()} {loaded!r}"
 
 
-def test_a_fault_does_not_repeat_the_secret_that_it_is_about(
+def test_a_fault_does_not_repeat_a_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SWEEPER_WEB__TOKEN__RAHASIA", "rahasia")
@@ -417,7 +423,7 @@ def test_a_fault_does_not_repeat_the_secret_that_it_is_about(
         ("[web]\ntoken = 'rahasia'", "web.token"),
     ],
 )
-def test_a_secret_does_not_belong_in_the_file(toml: Write, text: str, name: str) -> None:
+def test_a_secret_in_the_file_is_refused(toml: Write, text: str, name: str) -> None:
     """Secrets come from the environment, or from systemd's credentials."""
     (fault,) = faults(toml(text))
 

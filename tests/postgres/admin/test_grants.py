@@ -1,4 +1,4 @@
-"""The least that a login needs: what `sweeper grants` prints is enough, and nothing less is."""
+"""`sweeper grants`: the printed grants are sufficient, and a missing one is reported."""
 
 import json
 from collections.abc import Iterator
@@ -20,30 +20,30 @@ ROLE = 'sweeper "least" login'
 
 @pytest.fixture
 def role(admin: psycopg.Connection, connection: Connection) -> Iterator[str]:
-    """Make a login that may nothing yet, not even connect to the platform's schema's tables."""
+    """Create a login without any grant on the tables."""
     admin.execute(SQL("create role {} login").format(Identifier(ROLE)))
     yield ROLE
     connection.execute(text(f"drop owned by {Identifier(ROLE).as_string()}"))
     admin.execute(SQL("drop role {}").format(Identifier(ROLE)))
 
 
-def granted(app: App, connection: Connection) -> None:
-    """Run what the command prints, as the owner."""
+def run_grants(app: App, connection: Connection) -> None:
+    """Run the grants that the command prints, as the owner of the tables."""
     for statement in grants.statements(ROLE, grants.needed(app.queues, app.catalog.grants)):
         connection.execute(text(statement))
 
 
 def as_role(url: str) -> str:
-    """Return *url* with the role as its login."""
+    """Return *url* with the role as the login."""
     return make_url(url).set(username=ROLE, password=None).render_as_string(hide_password=False)
 
 
 @pytest.mark.usefixtures("role")
-def test_the_whole_walk_passes_under_the_least_privilege(
+def test_every_step_works_with_only_the_printed_grants(
     open_app: OpenApp, connection: Connection, shop: Shop, database_url: str
 ) -> None:
-    """A dry run, scan, both jobs, stock, refund, notices, a failure, its death and its return."""
-    granted(open_app(), connection)
+    """A dry run, a scan, all job types, a dead letter and its retry need no other grant."""
+    run_grants(open_app(), connection)
     app = open_app(url=as_role(database_url), retry__max_retries=0)
     product = shop.product(stock=0)
     unpaid = shop.order(age=HOUR, items=[(product, 2)])
@@ -67,10 +67,10 @@ def test_the_whole_walk_passes_under_the_least_privilege(
 
 
 @pytest.mark.usefixtures("role")
-def test_the_doctor_finds_nothing_wrong_with_the_least_privilege(
+def test_the_doctor_finds_no_error_with_only_the_printed_grants(
     open_app: OpenApp, connection: Connection, database_url: str
 ) -> None:
-    granted(open_app(), connection)
+    run_grants(open_app(), connection)
 
     findings = examine(open_app(url=as_role(database_url)))
 
@@ -79,7 +79,7 @@ def test_the_doctor_finds_nothing_wrong_with_the_least_privilege(
 
 @pytest.mark.usefixtures("role")
 @pytest.mark.parametrize(
-    ("revoked", "told"),
+    ("revoked", "remedy"),
     [
         ('update on "Product"', 'grant update ("stock", "updatedAt") on "Product"'),
         ('select on "Guest"', 'grant select on "Guest"'),
@@ -87,10 +87,10 @@ def test_the_doctor_finds_nothing_wrong_with_the_least_privilege(
         ("insert on sweeper.refund", 'grant insert on "sweeper"."refund"'),
     ],
 )
-def test_the_doctor_names_each_grant_that_is_missing(
-    open_app: OpenApp, connection: Connection, database_url: str, revoked: str, told: str
+def test_the_doctor_reports_each_missing_grant(
+    open_app: OpenApp, connection: Connection, database_url: str, revoked: str, remedy: str
 ) -> None:
-    granted(open_app(), connection)
+    run_grants(open_app(), connection)
     columns = ' ("stock", "updatedAt")' if "Product" in revoked else ""
     privilege, rest = revoked.split(" ", 1)
     who = Identifier(ROLE).as_string()
@@ -100,16 +100,16 @@ def test_the_doctor_names_each_grant_that_is_missing(
 
     errors = [finding for finding in findings if finding.level is Level.ERROR]
     assert ["grants"] == [finding.about for finding in errors]
-    assert told in errors[0].remedy
+    assert remedy in errors[0].remedy
 
 
 @pytest.mark.usefixtures("role")
-def test_rows_that_a_policy_hides_are_named(
+def test_the_doctor_reports_rows_hidden_by_row_level_security(
     open_app: OpenApp, connection: Connection, connect: Connect, database_url: str
 ) -> None:
-    """A login that is neither owner nor BYPASSRLS sees zero rows: never "nothing due"."""
+    """A login without BYPASSRLS sees no rows, which must not be reported as "nothing due"."""
     del connect
-    granted(open_app(), connection)
+    run_grants(open_app(), connection)
     connection.execute(text('alter table "Order" enable row level security'))
 
     findings = examine(open_app(url=as_role(database_url)))
@@ -120,7 +120,9 @@ def test_rows_that_a_policy_hides_are_named(
 
 
 @pytest.mark.usefixtures("role")
-def test_a_login_without_any_grant_is_told_of_all(open_app: OpenApp, database_url: str) -> None:
+def test_the_doctor_lists_every_grant_for_a_login_without_any(
+    open_app: OpenApp, database_url: str
+) -> None:
     findings = examine(open_app(url=as_role(database_url)))
 
     (grant,) = [finding for finding in findings if finding.about == "grants"]

@@ -1,4 +1,4 @@
-"""Migrations: an empty database becomes one that the service can work on, however often."""
+"""Migrations: they prepare a database for the service, and can be run repeatedly."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from tests.support.verbs import DEAD, HIGH, OpenApp, messages, rows, send, sweep
 
 @contextmanager
 def transaction(url: str) -> Iterator[Connection]:
-    """Open one transaction beside the app."""
+    """Open a transaction that does not belong to the app."""
     database = Database(url)
     with database.transaction() as tx:
         yield tx
@@ -32,20 +32,20 @@ def bare(open_app: OpenApp, bare_database_url: str) -> App:
 
 
 def objects(url: str) -> set[str]:
-    """Return every table and index of our own, and every queue."""
-    ours = text(
+    """Return the sweeper's own tables and indexes, and every queue."""
+    names = text(
         "select schemaname || '.' || tablename from pg_tables where schemaname = 'sweeper'"
         " union select indexname from pg_indexes where schemaname = 'sweeper'"
         " union select queue_name from pgmq.meta"
     )
     with transaction(url) as tx:
-        return set(tx.execute(ours).scalars())
+        return set(tx.execute(names).scalars())
 
 
-def test_an_empty_database_gets_everything(bare: App, bare_database_url: str) -> None:
-    done = bare.migrate(install_pgmq=True)
+def test_migrating_an_empty_database_creates_everything(bare: App, bare_database_url: str) -> None:
+    steps = bare.migrate(install_pgmq=True)
 
-    assert [line.split()[0] for line in done] == ["installed", "schema", "queues:"]
+    assert [line.split()[0] for line in steps] == ["installed", "schema", "queues:"]
     assert objects(bare_database_url) >= {
         "sweeper.sweep",
         "sweeper.job_log",
@@ -56,7 +56,7 @@ def test_an_empty_database_gets_everything(bare: App, bare_database_url: str) ->
     }
 
 
-def test_a_second_time_there_is_nothing_to_do(bare: App, bare_database_url: str) -> None:
+def test_a_second_migration_changes_nothing(bare: App, bare_database_url: str) -> None:
     bare.migrate(install_pgmq=True)
     before = objects(bare_database_url)
 
@@ -65,14 +65,16 @@ def test_a_second_time_there_is_nothing_to_do(bare: App, bare_database_url: str)
     assert objects(bare_database_url) == before
 
 
-def test_two_at_once_do_it_once(open_app: OpenApp, bare_database_url: str) -> None:
-    """DESIGN: safe when run twice at once."""
+def test_of_two_concurrent_migrations_only_one_does_the_work(
+    open_app: OpenApp, bare_database_url: str
+) -> None:
+    """DESIGN: two migrations may run at the same time."""
     apps = [open_app(url=bare_database_url) for _ in range(2)]
-    together, done = Barrier(2), list[list[str]]()
+    together, steps = Barrier(2), list[list[str]]()
 
     def run(app: App) -> None:
         together.wait()
-        done.append(app.migrate(install_pgmq=True))
+        steps.append(app.migrate(install_pgmq=True))
 
     threads = [Thread(target=run, args=[app]) for app in apps]
     for thread in threads:
@@ -80,14 +82,14 @@ def test_two_at_once_do_it_once(open_app: OpenApp, bare_database_url: str) -> No
     for thread in threads:
         thread.join()
 
-    assert sorted(map(len, done)) == [0, 3]
+    assert sorted(map(len, steps)) == [0, 3]
     with transaction(bare_database_url) as tx:
         create_platform(tx)
     apps[0].check()
 
 
-def test_without_pgmq_nothing_is_begun(bare: App, bare_database_url: str) -> None:
-    """It is installed only where somebody asks for it, and the error says how."""
+def test_a_migration_without_pgmq_changes_nothing(bare: App, bare_database_url: str) -> None:
+    """The command installs pgmq only with --install-pgmq, and the error names that option."""
     with pytest.raises(DatabaseUnusableError, match="sweeper migrate --install-pgmq"):
         bare.migrate()
 
@@ -95,10 +97,10 @@ def test_without_pgmq_nothing_is_begun(bare: App, bare_database_url: str) -> Non
         assert tx.execute(text("select to_regnamespace('sweeper')")).scalar() is None
 
 
-def test_a_migration_that_fails_leaves_nothing(
+def test_a_failed_migration_is_rolled_back(
     bare: App, bare_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything is one transaction."""
+    """The whole migration is one transaction."""
 
     def refuse(_tx: Connection, _queues: Queues) -> None:
         message = "the lights went out"
@@ -113,7 +115,7 @@ def test_a_migration_that_fails_leaves_nothing(
         assert tuple(tx.execute(left).one()) == (None, None)
 
 
-def test_a_queue_that_is_missing_is_made_and_the_others_keep_their_messages(app: App) -> None:
+def test_a_missing_queue_is_created_and_the_others_keep_their_messages(app: App) -> None:
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}, queue=HIGH)
     with app.database.transaction() as tx:
         tx.execute(text("select pgmq.drop_queue(cast(:queue as text))"), {"queue": DEAD})
@@ -122,8 +124,8 @@ def test_a_queue_that_is_missing_is_made_and_the_others_keep_their_messages(app:
     assert len(messages(app, HIGH)) == 1
 
 
-def test_the_platforms_tables_are_not_touched(app: App, bare: App, bare_database_url: str) -> None:
-    """DESIGN: migrations are never generated against them."""
+def test_the_platform_s_tables_are_not_changed(app: App, bare: App, bare_database_url: str) -> None:
+    """DESIGN: a migration never changes the platform's tables."""
     before = _platform(app.database)
     with transaction(bare_database_url) as tx:
         create_platform(tx)
@@ -139,7 +141,7 @@ def test_a_migrated_database_passes_the_preflight(app: App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "remedy"),
+    ("statement", "remedy"),
     [
         ("drop schema pgmq cascade", "sweeper migrate --install-pgmq"),
         ("drop schema sweeper cascade", "run: sweeper migrate"),
@@ -149,19 +151,17 @@ def test_a_migrated_database_passes_the_preflight(app: App) -> None:
     ],
     ids=["pgmq", "schema", "version", "queue", "platform"],
 )
-def test_what_is_missing_is_said_before_any_order_is_touched(
-    app: App, connection: Connection, damage: str, remedy: str
+def test_a_missing_object_is_reported_before_any_order_is_changed(
+    app: App, connection: Connection, statement: str, remedy: str
 ) -> None:
-    """A sweep on half a database would be worse than none."""
-    connection.execute(text(damage))
+    """A sweep on an incomplete database would be worse than no sweep."""
+    connection.execute(text(statement))
 
     with pytest.raises(DatabaseUnusableError, match=remedy):
         sweep(app)
 
 
-def test_an_unmigrated_database_is_told_apart_from_an_empty_shop(
-    bare: App, bare_database_url: str
-) -> None:
+def test_a_database_that_was_not_migrated_is_refused(bare: App, bare_database_url: str) -> None:
     with transaction(bare_database_url) as tx:
         create_platform(tx)
 
@@ -169,7 +169,7 @@ def test_an_unmigrated_database_is_told_apart_from_an_empty_shop(
         bare.check()
 
 
-def test_the_books_are_kept_over_a_second_migration(app: App, connection: Connection) -> None:
+def test_a_second_migration_keeps_the_ledger(app: App, connection: Connection) -> None:
     sweep(app)
     before = rows(connection, "sweeper.sweep")
 

@@ -1,4 +1,4 @@
-"""The books forget what is older than pruner.keep, and balance all the while."""
+"""The pruner deletes records older than `history.keep`, and the ledger balances throughout."""
 
 from datetime import datetime, timedelta
 from threading import Thread
@@ -28,23 +28,23 @@ KEEP = 90 * DAY
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the batches small."""
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the size of the pruner's batches to 2."""
     monkeypatch.setattr(pruner, "BATCH", 2)
 
 
 def grow_old(connection: Connection, by: timedelta) -> None:
-    """Let time pass for everything in the books."""
+    """Make every sweep and every job record older by this much."""
     for table in ("sweep", "job_log"):
         connection.execute(text(f"update sweeper.{table} set at = at - :by"), {"by": by})
 
 
-def left(connection: Connection) -> tuple[int, int]:
-    """Return how many sweeps and endings the books remember."""
+def remaining(connection: Connection) -> tuple[int, int]:
+    """Return how many sweeps and how many job records are left."""
     return len(rows(connection, "sweeper.sweep")), len(rows(connection, "sweeper.job_log"))
 
 
-def test_what_is_older_than_that_is_forgotten(
+def test_records_older_than_the_limit_are_deleted(
     app: App, shop: Shop, connection: Connection, now: datetime
 ) -> None:
     shop.order(age=HOUR)
@@ -52,12 +52,12 @@ def test_what_is_older_than_that_is_forgotten(
     grow_old(connection, KEEP + HOUR + MS)
     shop.order(age=HOUR)
     sweep(app, "expire_dp")
-    assert (2, 4) == left(connection)
+    assert (2, 4) == remaining(connection)
 
     with capture_logs() as lines:
         app.pruner.prune(now)
 
-    assert (1, 2) == left(connection)
+    assert (1, 2) == remaining(connection)
     assert lines == [
         {
             "event": "history.pruned",
@@ -69,7 +69,7 @@ def test_what_is_older_than_that_is_forgotten(
     ]
 
 
-def test_what_is_not_older_is_kept_and_nothing_is_said(
+def test_records_within_the_limit_are_kept_and_nothing_is_logged(
     app: App, shop: Shop, connection: Connection, now: datetime
 ) -> None:
     shop.order(age=HOUR)
@@ -79,10 +79,10 @@ def test_what_is_not_older_is_kept_and_nothing_is_said(
     with capture_logs() as lines:
         app.pruner.prune(now)
 
-    assert ((1, 2), []) == (left(connection), lines)
+    assert ((1, 2), []) == (remaining(connection), lines)
 
 
-def test_the_setting_says_how_long(
+def test_the_limit_is_a_setting(
     open_app: OpenApp, shop: Shop, connection: Connection, now: datetime
 ) -> None:
     app = open_app(history__keep="1d")
@@ -92,11 +92,11 @@ def test_the_setting_says_how_long(
 
     app.pruner.prune(now)
 
-    assert (0, 0) == left(connection)
+    assert (0, 0) == remaining(connection)
 
 
-@pytest.mark.usefixtures("small")
-def test_any_number_is_deleted_in_small_batches(
+@pytest.mark.usefixtures("small_batches")
+def test_any_number_of_records_is_deleted_in_batches(
     app: App, shop: Shop, connection: Connection, now: datetime
 ) -> None:
     shop.many(7, age=HOUR)
@@ -105,44 +105,44 @@ def test_any_number_is_deleted_in_small_batches(
 
     app.pruner.prune(now)
 
-    assert (0, 0) == left(connection)
+    assert (0, 0) == remaining(connection)
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("transactions", range(8))
-def test_the_books_balance_wherever_it_stops(
+def test_the_ledger_balances_wherever_pruning_stops(
     transactions: int, app: App, shop: Shop, connection: Connection, now: datetime
 ) -> None:
-    """L8: a sweep is forgotten before its jobs' endings are."""
+    """L8: a sweep is deleted before the records of its jobs."""
     shop.many(3, age=HOUR)
     sweep(app)
     sweep(app)
     grow_old(connection, KEEP + DAY)
-    asked = iter(range(transactions))
+    calls = iter(range(transactions))
 
-    app.pruner.prune(now, lambda: next(asked, None) is None)
+    app.pruner.prune(now, lambda: next(calls, None) is None)
 
     assert () == app.auditor.audit().gaps
 
 
-@pytest.mark.usefixtures("small")
-def test_a_service_that_stops_prunes_no_further(
+@pytest.mark.usefixtures("small_batches")
+def test_pruning_ends_when_the_service_stops(
     app: App, shop: Shop, connection: Connection, now: datetime
 ) -> None:
     shop.many(5, age=HOUR)
     sweep(app, "expire_dp")
     grow_old(connection, KEEP + DAY)
-    asked = iter([False, True, True])
+    stopping = iter([False, True, True])
 
-    app.pruner.prune(now, lambda: next(asked))
+    app.pruner.prune(now, lambda: next(stopping))
 
-    assert (0, 10) == left(connection)
+    assert (0, 10) == remaining(connection)
 
 
-def test_two_machines_prune_one_after_the_other(
+def test_two_machines_do_not_prune_at_the_same_time(
     app: App, shop: Shop, connection: Connection, connect: Connect, now: datetime
 ) -> None:
-    """Else the first might see less than a batch left, and go on to the jobs too early."""
+    """Otherwise one could see less than a full batch of sweeps and delete job records too early."""
     shop.order(age=HOUR)
     sweep(app, "expire_dp")
     grow_old(connection, KEEP + DAY)
@@ -152,17 +152,17 @@ def test_two_machines_prune_one_after_the_other(
 
     pruning.start()
     wait_for_a_blocked_session(connection)
-    before = left(connection)
+    before = remaining(connection)
     other.rollback()
     pruning.join()
 
-    assert ((1, 2), (0, 0)) == (before, left(connection))
+    assert ((1, 2), (0, 0)) == (before, remaining(connection))
 
 
-def test_money_that_is_owed_is_never_forgotten(
+def test_a_refund_that_is_owed_is_never_deleted(
     app: App, shop: Shop, connection: Connection, now: datetime
 ) -> None:
-    """It waits for a person, however long that takes."""
+    """It waits until a person has paid it, however long that takes."""
     shop.order(status="awaiting_validation", age=50 * HOUR, paid_ago=25 * HOUR, dp_amount=180_000)
     sweep(app)
     grow_old(connection, 2 * KEEP)
@@ -172,7 +172,9 @@ def test_money_that_is_owed_is_never_forgotten(
     assert 1 == len(rows(connection, "sweeper.refund"))
 
 
-def test_a_service_that_cannot_prune_says_so_and_works_on(app: App, connection: Connection) -> None:
+def test_a_failure_to_prune_is_logged_and_does_not_stop_the_service(
+    app: App, connection: Connection
+) -> None:
     connection.execute(text("alter table sweeper.sweep rename to elsewhere"))
 
     with capture_logs() as lines:

@@ -1,4 +1,4 @@
-"""The command line from outside: exit codes, one or two lines of error, one JSON document."""
+"""The command line: exit codes, short errors on stderr and one JSON document on stdout."""
 
 import json
 import logging
@@ -44,8 +44,8 @@ from tests.support.verbs import (
 
 PASSWORD = "r4hasia"  # noqa: S105 -- the embedded server trusts everybody
 
-# What touches orders, or would; each needs a database that is in order.
-WORKING = (
+# Commands that change orders, or preview it; each needs a complete database.
+WRITING = (
     ("sweep",),
     ("sweep", "--dry-run"),
     ("drain",),
@@ -63,7 +63,7 @@ READING = (
     ("purge", QUEUE, "--yes"),
 )
 
-# One command of each way to a connection.
+# One command for each way in which commands connect.
 CONNECTING = (
     ("sweep",),
     ("run",),
@@ -101,8 +101,8 @@ JOBS = {"done", "skipped", "retried", "postponed", "dead"}
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command ended, and what it said."""
+class Result:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -110,32 +110,32 @@ class Ran:
 
     @property
     def document(self) -> Any:
-        """The one JSON document on stdout; anything else there is an error."""
+        """The JSON document on stdout, which must contain nothing else."""
         return json.loads(self.out)
 
 
-Run = Callable[..., Ran]
+Run = Callable[..., Result]
 
 
-def said(ran: Ran, password: str = PASSWORD) -> tuple[int, str, bool, bool]:
+def summary_of(result: Result, password: str = PASSWORD) -> tuple[int, str, bool, bool]:
     """Return the exit code, stdout, whether the error is short, and whether it keeps the secret."""
-    lines = ran.err.splitlines()
+    lines = result.err.splitlines()
     short = 1 <= len(lines) <= 3 and lines[0].startswith("sweeper: ")
-    return ran.code, ran.out, short, password not in ran.err
+    return result.code, result.out, short, password not in result.err
 
 
-def refused(code: int) -> tuple[int, str, bool, bool]:
-    """Return what `said` of a refusal should be: the code, and a short error without a secret."""
+def refusal(code: int) -> tuple[int, str, bool, bool]:
+    """Return what `summary_of` returns for a refused command with this exit code."""
     return code, "", True, True
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which nobody has set anything, /etc/sweeper included."""
+    """Return an environment without any setting, not even those of /etc/sweeper."""
     empty = tmp_path / "empty.toml"
     empty.touch()
-    measuring = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    return {"PATH": os.defpath, "SWEEPER_CONFIG": str(empty), **measuring}
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return {"PATH": os.defpath, "SWEEPER_CONFIG": str(empty), **coverage}
 
 
 @pytest.fixture
@@ -145,19 +145,19 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Run]:
-    """Run a command to its end, as its entry point does; only the program's start is spared."""
+    """Run a command in this process, as its entry point does."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     monkeypatch.chdir(tmp_path)
 
-    def run_it(*arguments: str, **variables: str) -> Ran:
+    def run_it(*arguments: str, **variables: str) -> Result:
         capfd.readouterr()
         with monkeypatch.context() as patch:
             patch.setattr(os, "environ", environment | variables)
             patch.setattr(sys, "argv", ["sweeper", *arguments])
             with pytest.raises(SystemExit) as ended:
                 main()
-        return Ran(int(ended.value.code or 0), *capfd.readouterr())
+        return Result(int(ended.value.code or 0), *capfd.readouterr())
 
     yield run_it
     root.handlers[:] = handlers
@@ -166,9 +166,9 @@ def run(
 
 @pytest.fixture
 def run_apart(environment: dict[str, str], tmp_path: Path) -> Run:
-    """Run a command to its end in a process of its own."""
+    """Run a command in a process of its own."""
 
-    def run_it(*arguments: str, **variables: str) -> Ran:
+    def run_it(*arguments: str, **variables: str) -> Result:
         ended = subprocess.run(
             [sys.executable, "-m", "sweeper", *arguments],
             env=environment | variables,
@@ -178,20 +178,20 @@ def run_apart(environment: dict[str, str], tmp_path: Path) -> Run:
             timeout=60,
             check=False,
         )
-        return Ran(ended.returncode, ended.stdout, ended.stderr)
+        return Result(ended.returncode, ended.stdout, ended.stderr)
 
     return run_it
 
 
 @pytest.fixture
 def url(database_url: str) -> str:
-    """Return the database's URL with a password in it, that must never be seen again."""
+    """Return the database's URL with a password that must never appear in any output."""
     return _with_password(database_url)
 
 
 @pytest.fixture
 def ready(url: str) -> dict[str, str]:
-    """Return the variables with which everything works."""
+    """Return the variables that every command needs."""
     return {"DATABASE_URL": url, "SWEEPER_STOCK__TAKEN_AT": "checkout"}
 
 
@@ -214,34 +214,34 @@ def contents(database_url: str) -> Mapping[str, list[str]]:
         }
 
 
-# Settings that cannot be right: 78.
+# Invalid settings: exit code 78.
 
 
 @pytest.mark.parametrize("command", CONNECTING, ids=" ".join)
-def test_without_a_database_url_nothing_works(run: Run, command: tuple[str, ...]) -> None:
-    ran = run(*command, SWEEPER_STOCK__TAKEN_AT="never")
+def test_commands_without_a_database_url_are_refused(run: Run, command: tuple[str, ...]) -> None:
+    result = run(*command, SWEEPER_STOCK__TAKEN_AT="never")
 
-    assert refused(78) == said(ran)
-    assert "set DATABASE_URL" in ran.err
+    assert refusal(78) == summary_of(result)
+    assert "set DATABASE_URL" in result.err
 
 
-@pytest.mark.parametrize("command", WORKING, ids=" ".join)
-def test_no_order_is_touched_before_somebody_says_when_stock_is_taken(
+@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+def test_no_order_is_changed_while_stock_taken_at_is_not_set(
     run: Run, url: str, shop: Shop, command: tuple[str, ...]
 ) -> None:
-    """A wrong guess corrupts an inventory, so there is no default."""
+    """A wrong guess would corrupt the inventory, so the setting has no default."""
     shop.order(age=HOUR)
     before = contents(url)
 
-    ran = run(*command, DATABASE_URL=url)
+    result = run(*command, DATABASE_URL=url)
 
-    assert refused(78) == said(ran)
-    assert "stock.taken_at is not set" in ran.err
+    assert refusal(78) == summary_of(result)
+    assert "stock.taken_at is not set" in result.err
     assert before == contents(url)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("SWEEPER_QUEUE__BATSH", "1", "queue.batsh is not a setting"),
         ("SWEEPER_HARBOUR__CRANES", "1", "SWEEPER_HARBOUR__CRANES is not a setting"),
@@ -258,44 +258,44 @@ def test_no_order_is_touched_before_somebody_says_when_stock_is_taken(
         ),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_named(
-    run: Run, ready: dict[str, str], name: str, value: str, told: str
+def test_an_invalid_setting_is_reported_by_name(
+    run: Run, ready: dict[str, str], name: str, value: str, message: str
 ) -> None:
     before = contents(ready["DATABASE_URL"])
 
-    ran = run("sweep", **ready | {name: value})
+    result = run("sweep", **ready | {name: value})
 
-    assert refused(78) == said(ran)
-    assert told in ran.err
+    assert refusal(78) == summary_of(result)
+    assert message in result.err
     assert before == contents(ready["DATABASE_URL"])
 
 
-def test_a_key_of_the_file_that_nobody_knows_is_named(
+def test_an_unknown_key_in_the_file_is_reported_by_name(
     run: Run, ready: dict[str, str], tmp_path: Path
 ) -> None:
     file = tmp_path / "sweeper.toml"
     file.write_text("[queue]\nbatsh = 1\n")
 
-    ran = run("--config", str(file), "sweep", **ready)
+    result = run("--config", str(file), "sweep", **ready)
 
-    assert refused(78) == said(ran)
-    assert f"queue.batsh is not a setting ({file})" in ran.err
+    assert refusal(78) == summary_of(result)
+    assert f"queue.batsh is not a setting ({file})" in result.err
 
 
-def test_faults_of_the_settings_are_told_all_at_once(run: Run, ready: dict[str, str]) -> None:
+def test_all_faults_of_the_settings_are_reported_at_once(run: Run, ready: dict[str, str]) -> None:
     wrong = {"SWEEPER_QUEUE__BATCH": "0", "SWEEPER_QUEUE__VISIBILITY": "30"}
 
-    ran = run("sweep", **ready | wrong)
+    result = run("sweep", **ready | wrong)
 
-    assert refused(78) == said(ran)
-    assert {"queue.batch", "queue.visibility"} == set(re.findall(r"queue\.\w+", ran.err))
+    assert refusal(78) == summary_of(result)
+    assert {"queue.batch", "queue.visibility"} == set(re.findall(r"queue\.\w+", result.err))
 
 
-# Commands that cannot be meant: 2.
+# Invalid commands: exit code 2.
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (("sweep", "no_such_rule"), "there is no rule 'no_such_rule'; there are auto_refund"),
         (("enqueue", "NO_SUCH_TYPE", "{}"), "there is no job type 'NO_SUCH_TYPE'; there are"),
@@ -319,16 +319,16 @@ def test_faults_of_the_settings_are_told_all_at_once(run: Run, ready: dict[str, 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_command_that_cannot_be_meant_is_refused(
-    run: Run, ready: dict[str, str], shop: Shop, command: tuple[str, ...], told: str
+def test_a_command_with_invalid_arguments_is_refused(
+    run: Run, ready: dict[str, str], shop: Shop, command: tuple[str, ...], message: str
 ) -> None:
     shop.order(age=HOUR)
     before = contents(ready["DATABASE_URL"])
 
-    ran = run(*command, **ready)
+    result = run(*command, **ready)
 
-    assert refused(2) == said(ran)
-    assert told in ran.err
+    assert refusal(2) == summary_of(result)
+    assert message in result.err
     assert before == contents(ready["DATABASE_URL"])
 
 
@@ -345,195 +345,199 @@ def test_a_command_that_cannot_be_meant_is_refused(
     ],
     ids=" ".join,
 )
-def test_a_command_that_is_spelled_wrong_is_refused(
+def test_a_command_with_a_syntax_error_is_refused(
     run: Run, ready: dict[str, str], command: tuple[str, ...]
 ) -> None:
     before = contents(ready["DATABASE_URL"])
 
-    ran = run(*command, **ready)
+    result = run(*command, **ready)
 
-    assert (2, "", False) == (ran.code, ran.out, "Traceback" in ran.err)
+    assert (2, "", False) == (result.code, result.out, "Traceback" in result.err)
     assert before == contents(ready["DATABASE_URL"])
 
 
-# A database that cannot be used: 69.
+# An unusable database: exit code 69.
 
 
 @contextmanager
 def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Lend the port of somebody who gives every visitor this *answer*."""
+    """Run a server that handles each client with *answer*, and yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             while True:
                 try:
-                    visitor, _ = server.accept()
+                    client, _ = server.accept()
                 except OSError:
                     return
-                with visitor:
-                    answer(visitor)
+                with client:
+                    answer(client)
 
         Thread(target=serve, daemon=True).start()
         yield server.getsockname()[1]
         server.shutdown(socket.SHUT_RDWR)
 
 
-def refuse_password(visitor: socket.socket) -> None:
-    """Answer as Postgres does: https://www.postgresql.org/docs/current/protocol-flow.html."""
+def refuse_password(client: socket.socket) -> None:
+    """Refuse as Postgres does: https://www.postgresql.org/docs/current/protocol-flow.html."""
     while True:
-        length, code = struct.unpack("!ii", visitor.recv(8, socket.MSG_WAITALL))
-        if code not in {80877103, 80877104}:  # it asks for encryption first
+        length, code = struct.unpack("!ii", client.recv(8, socket.MSG_WAITALL))
+        if code not in {80877103, 80877104}:  # the client asks for encryption first
             break
-        visitor.sendall(b"N")
-    visitor.recv(length - 8, socket.MSG_WAITALL)
-    told = 'password authentication failed for user "sari"'
-    body = f"SFATAL\0VFATAL\0C28P01\0M{told}\0\0".encode()
-    visitor.sendall(b"E" + struct.pack("!i", len(body) + 4) + body)
+        client.sendall(b"N")
+    client.recv(length - 8, socket.MSG_WAITALL)
+    message = 'password authentication failed for user "sari"'
+    body = f"SFATAL\0VFATAL\0C28P01\0M{message}\0\0".encode()
+    client.sendall(b"E" + struct.pack("!i", len(body) + 4) + body)
 
 
-def say_nothing(visitor: socket.socket) -> None:
-    """Leave the visitor to itself until it goes."""
-    visitor.settimeout(30)
-    while visitor.recv(1024):
+def never_answer(client: socket.socket) -> None:
+    """Send nothing until the client disconnects."""
+    client.settimeout(30)
+    while client.recv(1024):
         pass
 
 
 @pytest.mark.parametrize("command", CONNECTING, ids=" ".join)
-def test_a_server_that_is_not_there_is_told(run: Run, command: tuple[str, ...]) -> None:
+def test_an_unreachable_server_is_reported(run: Run, command: tuple[str, ...]) -> None:
     url = f"postgresql://sari:{PASSWORD}@127.0.0.1:1/jastip"
 
-    ran = run(*command, DATABASE_URL=url, SWEEPER_STOCK__TAKEN_AT="never")
+    result = run(*command, DATABASE_URL=url, SWEEPER_STOCK__TAKEN_AT="never")
 
-    assert refused(69) == said(ran)
-    assert "database at 127.0.0.1:1: " in ran.err
-    assert "check DATABASE_URL" in ran.err
+    assert refusal(69) == summary_of(result)
+    assert "database at 127.0.0.1:1: " in result.err
+    assert "check DATABASE_URL" in result.err
 
 
-def test_a_host_that_nobody_knows_is_told(run: Run) -> None:
+def test_an_unknown_host_is_reported(run: Run) -> None:
     url = f"postgresql://sari:{PASSWORD}@no-such-host.invalid/jastip"
 
-    ran = run("status", DATABASE_URL=url)
+    result = run("status", DATABASE_URL=url)
 
-    assert refused(69) == said(ran)
-    assert "database at no-such-host.invalid: " in ran.err
+    assert refusal(69) == summary_of(result)
+    assert "database at no-such-host.invalid: " in result.err
 
 
-def test_a_wrong_password_is_told_and_not_repeated(run: Run) -> None:
+def test_a_wrong_password_is_reported_and_not_repeated(run: Run) -> None:
     with listening(refuse_password) as port:
-        ran = run("status", DATABASE_URL=f"postgresql://sari:{PASSWORD}@127.0.0.1:{port}/jastip")
+        result = run("status", DATABASE_URL=f"postgresql://sari:{PASSWORD}@127.0.0.1:{port}/jastip")
 
-    assert refused(69) == said(ran)
-    assert 'password authentication failed for user "sari"' in ran.err
+    assert refusal(69) == summary_of(result)
+    assert 'password authentication failed for user "sari"' in result.err
 
 
-def test_a_server_that_never_answers_is_given_up(run: Run) -> None:
+def test_a_server_that_never_answers_causes_a_timeout(run: Run) -> None:
     """L9: every call has a timeout."""
-    with listening(say_nothing) as port:
-        ran = run(
+    with listening(never_answer) as port:
+        result = run(
             "status",
             DATABASE_URL=f"postgresql://sari:{PASSWORD}@127.0.0.1:{port}/jastip",
             SWEEPER_DATABASE__CONNECT_TIMEOUT="2s",
         )
 
-    assert refused(69) == said(ran)
+    assert refusal(69) == summary_of(result)
 
 
-def test_a_database_that_does_not_exist_is_told(run: Run, url: str) -> None:
-    ran = run("status", DATABASE_URL=_named(url, "no_such_database"))
+def test_a_missing_database_is_reported(run: Run, url: str) -> None:
+    result = run("status", DATABASE_URL=_named(url, "no_such_database"))
 
-    assert refused(69) == said(ran)
-    assert 'database "no_such_database" does not exist' in ran.err
+    assert refusal(69) == summary_of(result)
+    assert 'database "no_such_database" does not exist' in result.err
 
 
-@pytest.mark.parametrize("command", [*WORKING, *READING, ("migrate",)], ids=" ".join)
-def test_a_database_without_pgmq_is_told(
+@pytest.mark.parametrize("command", [*WRITING, *READING, ("migrate",)], ids=" ".join)
+def test_a_database_without_pgmq_is_reported(
     run: Run, bare_database_url: str, command: tuple[str, ...]
 ) -> None:
     before = contents(bare_database_url)
 
-    ran = run(
+    result = run(
         *command, DATABASE_URL=_with_password(bare_database_url), SWEEPER_STOCK__TAKEN_AT="never"
     )
 
-    assert refused(69) == said(ran)
-    assert "run: sweeper migrate --install-pgmq" in ran.err
+    assert refusal(69) == summary_of(result)
+    assert "run: sweeper migrate --install-pgmq" in result.err
     assert before == contents(bare_database_url)
 
 
-@pytest.mark.parametrize("command", [*WORKING, *READING], ids=" ".join)
-def test_a_database_that_was_not_migrated_is_told(
+@pytest.mark.parametrize("command", [*WRITING, *READING], ids=" ".join)
+def test_a_database_that_was_not_migrated_is_reported(
     run: Run, bare_database_url: str, command: tuple[str, ...]
 ) -> None:
-    _furnish(bare_database_url)
+    _create_platform_with_pgmq(bare_database_url)
     before = contents(bare_database_url)
 
-    ran = run(
+    result = run(
         *command, DATABASE_URL=_with_password(bare_database_url), SWEEPER_STOCK__TAKEN_AT="never"
     )
 
-    assert refused(69) == said(ran)
-    assert "run: sweeper migrate" in ran.err
+    assert refusal(69) == summary_of(result)
+    assert "run: sweeper migrate" in result.err
     assert before == contents(bare_database_url)
 
 
-def test_a_database_without_the_platform_is_told(run: Run, bare_database_url: str) -> None:
+def test_a_database_without_the_platform_s_tables_is_reported(
+    run: Run, bare_database_url: str
+) -> None:
     variables = {
         "DATABASE_URL": _with_password(bare_database_url),
         "SWEEPER_STOCK__TAKEN_AT": "never",
     }
     migrated = run("migrate", "--install-pgmq", **variables)
 
-    ran = run("sweep", **variables)
+    result = run("sweep", **variables)
 
-    assert (0, refused(69)) == (migrated.code, said(ran))
-    assert "tables are missing: Order" in ran.err
+    assert (0, refusal(69)) == (migrated.code, summary_of(result))
+    assert "tables are missing: Order" in result.err
 
 
 @pytest.fixture
-def stranger(database_url: str, admin: psycopg.Connection) -> Iterator[str]:
-    """Make a login that may do everything, and owns nothing."""
+def other_login(database_url: str, admin: psycopg.Connection) -> Iterator[str]:
+    """Create a login with every grant and no ownership."""
     name = f"stranger_{os.getpid()}"
     role = Identifier(name)
     admin.execute(SQL("create role {} login password {}").format(role, PASSWORD))
     with psycopg.connect(_libpq(database_url), autocommit=True) as connection:
         for schema in map(Identifier, ("public", "pgmq", "sweeper")):
             for grant in ("usage on schema {}", "all on all tables in schema {}"):
-                told = SQL("grant ") + SQL(grant).format(schema) + SQL(" to {}").format(role)
-                connection.execute(told)
+                statement = SQL("grant ") + SQL(grant).format(schema) + SQL(" to {}").format(role)
+                connection.execute(statement)
         yield name
         connection.execute(SQL("drop owned by {}").format(role))
     admin.execute(SQL("drop role {}").format(role))
 
 
-def test_a_login_from_which_rows_are_hidden_is_told(
-    run: Run, ready: dict[str, str], shop: Shop, connection: Connection, stranger: str
+def test_a_login_that_cannot_see_all_rows_is_reported(
+    run: Run, ready: dict[str, str], shop: Shop, connection: Connection, other_login: str
 ) -> None:
-    """It sees zero rows: that must be an error, never "nothing due"."""
+    """Such a login sees no rows, which must not be reported as "nothing due"."""
     shop.order(age=HOUR)
     connection.execute(text('alter table "Order" enable row level security'))
-    url = make_url(ready["DATABASE_URL"]).set(username=stranger, password=PASSWORD)
+    url = make_url(ready["DATABASE_URL"]).set(username=other_login, password=PASSWORD)
 
-    ran = run("sweep", **ready | {"DATABASE_URL": url.render_as_string(hide_password=False)})
+    result = run("sweep", **ready | {"DATABASE_URL": url.render_as_string(hide_password=False)})
 
-    assert refused(69) == said(ran)
-    assert "row-level security hides rows from this login" in ran.err
-
-
-# What commands print: one JSON document, to the letter.
+    assert refusal(69) == summary_of(result)
+    assert "row-level security hides rows from this login" in result.err
 
 
-def test_sweep_tells_what_it_did(run: Run, ready: dict[str, str], shop: Shop) -> None:
+# The JSON documents that commands print.
+
+
+def test_sweep_prints_a_report(run: Run, ready: dict[str, str], shop: Shop) -> None:
     order_id = shop.order(age=HOUR)
 
-    ran = run("sweep", "--json", **ready)
+    result = run("sweep", "--json", **ready)
 
-    told = ran.document
+    document = result.document
     none = dict.fromkeys(FOUND, 0)
-    assert {"sweep_id", "trigger", "dry_run", "rules", "jobs", "duration_ms"} == set(told)
-    assert {"expire_dp": none | {"found": 1, "enqueued": 1}, "auto_refund": none} == told["rules"]
-    assert dict.fromkeys(JOBS, 0) | {"done": 2} == told["jobs"]  # the order, and its notice
-    assert ("manual", False) == (told["trigger"], told["dry_run"])
-    assert (0, "cancelled") == (ran.code, shop.status(order_id))
+    assert {"sweep_id", "trigger", "dry_run", "rules", "jobs", "duration_ms"} == set(document)
+    assert {"expire_dp": none | {"found": 1, "enqueued": 1}, "auto_refund": none} == document[
+        "rules"
+    ]
+    assert dict.fromkeys(JOBS, 0) | {"done": 2} == document["jobs"]  # the order, and its notice
+    assert ("manual", False) == (document["trigger"], document["dry_run"])
+    assert (0, "cancelled") == (result.code, shop.status(order_id))
 
 
 def test_a_dry_run_names_the_orders_and_changes_nothing(
@@ -542,74 +546,74 @@ def test_a_dry_run_names_the_orders_and_changes_nothing(
     oldest, newest = shop.order(age=2 * HOUR), shop.order(age=HOUR)
     before = contents(ready["DATABASE_URL"])
 
-    ran = run("sweep", "--dry-run", "--json", **ready)
+    result = run("sweep", "--dry-run", "--json", **ready)
 
-    told = ran.document
+    document = result.document
     expected = dict.fromkeys(FOUND, 0) | {"found": 2, "enqueued": 2, "orders": [oldest, newest]}
-    assert expected.items() <= told["rules"]["expire_dp"].items()
-    assert (0, True, dict.fromkeys(JOBS, 0)) == (ran.code, told["dry_run"], told["jobs"])
+    assert expected.items() <= document["rules"]["expire_dp"].items()
+    assert (0, True, dict.fromkeys(JOBS, 0)) == (result.code, document["dry_run"], document["jobs"])
     assert before == contents(ready["DATABASE_URL"])
 
 
-def test_a_sweep_of_one_rule_leaves_the_others_alone(
+def test_a_sweep_of_one_rule_does_not_run_the_others(
     run: Run, ready: dict[str, str], shop: Shop
 ) -> None:
     unpaid = shop.order(age=HOUR)
 
-    ran = run("sweep", "auto_refund", "--json", **ready)
+    result = run("sweep", "auto_refund", "--json", **ready)
 
-    assert ["auto_refund"] == list(ran.document["rules"])
+    assert ["auto_refund"] == list(result.document["rules"])
     assert "pending_dp" == shop.status(unpaid)
 
 
-def test_a_scan_only_leaves_the_work_to_the_service(
+def test_a_sweep_with_scan_only_does_not_work_the_jobs(
     run: Run, ready: dict[str, str], shop: Shop, app: App
 ) -> None:
     unpaid = shop.order(age=HOUR)
 
-    ran = run("sweep", "--scan-only", "--json", **ready)
+    result = run("sweep", "--scan-only", "--json", **ready)
 
-    assert (0, dict.fromkeys(JOBS, 0)) == (ran.code, ran.document["jobs"])
+    assert (0, dict.fromkeys(JOBS, 0)) == (result.code, result.document["jobs"])
     assert (1, "pending_dp") == (len(messages(app)), shop.status(unpaid))
 
 
-def test_a_sweep_that_finds_nothing_is_done(run: Run, ready: dict[str, str]) -> None:
-    ran = run("sweep", "--json", **ready)
+def test_a_sweep_that_finds_nothing_succeeds(run: Run, ready: dict[str, str]) -> None:
+    result = run("sweep", "--json", **ready)
 
-    assert (0, dict.fromkeys(JOBS, 0)) == (ran.code, ran.document["jobs"])
+    assert (0, dict.fromkeys(JOBS, 0)) == (result.code, result.document["jobs"])
 
 
-def test_drain_tells_what_it_did(run: Run, ready: dict[str, str], shop: Shop, app: App) -> None:
+def test_drain_prints_a_report(run: Run, ready: dict[str, str], shop: Shop, app: App) -> None:
     send(app, "ORDER_EXPIRE_DP", {"orderId": shop.order(age=HOUR)})
     send(app, "ORDER_EXPIRE_DP", {"orderId": "no-such-order"})
 
-    ran = run("drain", "--json", **ready)
+    result = run("drain", "--json", **ready)
 
-    told = ran.document
-    assert {"jobs", "duration_ms"} == set(told)
-    assert dict.fromkeys(JOBS, 0) | {"done": 2, "skipped": 1} == told["jobs"]
-    assert 0 == ran.code
+    document = result.document
+    assert {"jobs", "duration_ms"} == set(document)
+    assert dict.fromkeys(JOBS, 0) | {"done": 2, "skipped": 1} == document["jobs"]
+    assert 0 == result.code
 
 
-def test_status_tells_everything_that_waits(
+def test_status_prints_queues_dead_letters_rules_and_database(
     run: Run, ready: dict[str, str], shop: Shop, app: App
 ) -> None:
     shop.order(age=31 * MINUTE)
     msg_id = send(app, "ORDER_EXPIRE_DP", {"orderId": "c1"}, retryCount=2)
 
-    ran = run("status", "--json", **ready)
+    result = run("status", "--json", **ready)
 
-    told = ran.document
-    assert {"at", "queues", "dead", "rules", "database"} <= set(told)
-    assert {QUEUE, HIGH, LOW, f"{QUEUE}_outbound"} == set(told["queues"])
-    (kinds,) = {frozenset(queue) for queue in told["queues"].values()}
+    document = result.document
+    assert {"at", "queues", "dead", "rules", "database"} <= set(document)
+    assert {QUEUE, HIGH, LOW, f"{QUEUE}_outbound"} == set(document["queues"])
+    (kinds,) = {frozenset(queue) for queue in document["queues"].values()}
     assert {"ready", "in_flight", "delayed", "oldest_ready_seconds", "oldest_ready"} == kinds
     oldest = {"msg_id": msg_id, "type": "ORDER_EXPIRE_DP", "retry_count": 2}
-    assert oldest == told["queues"][QUEUE]["oldest_ready"]
-    assert told["queues"][LOW]["oldest_ready"] is None
-    assert {"count": 0, "oldest_seconds": 0} == told["dead"]
-    assert {"pgmq", "server", "skew_ms"} == set(told["database"])
-    rule = told["rules"]["expire_dp"]
+    assert oldest == document["queues"][QUEUE]["oldest_ready"]
+    assert document["queues"][LOW]["oldest_ready"] is None
+    assert {"count": 0, "oldest_seconds": 0} == document["dead"]
+    assert {"pgmq", "server", "skew_ms"} == set(document["database"])
+    rule = document["rules"]["expire_dp"]
     seconds = rule.pop("oldest_overdue_seconds")
     assert 60 <= seconds < 120
     never = {"anomalies": 0, "last_sweep_at": None, "last_sweep_ok": None}
@@ -622,25 +626,27 @@ def test_dead_letters_are_listed_with_body_and_error(
     send(app, "NO_SUCH_TYPE", {"a": 1})
     run("drain", **ready)
 
-    ran = run("dead", "list", "--json", **ready)
+    result = run("dead", "list", "--json", **ready)
 
-    (letter,) = ran.document
-    promised = {"msg_id", "type", "key", "reason", "error", "attempts", "died_at", "body"}
-    assert promised <= set(letter)
+    (dead_letter,) = result.document
+    required = {"msg_id", "type", "key", "reason", "error", "attempts", "died_at", "body"}
+    assert required <= set(dead_letter)
     assert (0, "unknown_type", 0, "NO_SUCH_TYPE", {"a": 1}) == (
-        ran.code,
-        letter["reason"],
-        letter["attempts"],
-        letter["body"]["type"],
-        letter["body"]["payload"],
+        result.code,
+        dead_letter["reason"],
+        dead_letter["attempts"],
+        dead_letter["body"]["type"],
+        dead_letter["body"]["payload"],
     )
 
 
-def test_dead_letters_are_none_at_first(run: Run, ready: dict[str, str]) -> None:
+def test_an_empty_dead_letter_queue_is_an_empty_list(run: Run, ready: dict[str, str]) -> None:
     assert [] == run("dead", "list", "--json", **ready).document
 
 
-def test_migrate_tells_what_it_did_and_then_nothing(run: Run, bare_database_url: str) -> None:
+def test_migrate_prints_its_steps_and_nothing_the_second_time(
+    run: Run, bare_database_url: str
+) -> None:
     variables = {"DATABASE_URL": _with_password(bare_database_url)}
 
     first = run("migrate", "--install-pgmq", "--json", **variables)
@@ -653,22 +659,22 @@ def test_migrate_tells_what_it_did_and_then_nothing(run: Run, bare_database_url:
     assert (0, 0, {"done": []}) == (first.code, again.code, again.document)
 
 
-def test_config_tells_every_setting_and_where_it_came_from(run: Run, ready: dict[str, str]) -> None:
-    ran = run("config", "--json", **ready | {"SWEEPER_QUEUE__BATCH": "7"})
+def test_config_prints_every_setting_with_its_origin(run: Run, ready: dict[str, str]) -> None:
+    result = run("config", "--json", **ready | {"SWEEPER_QUEUE__BATCH": "7"})
 
-    told = ran.document
-    assert {frozenset({"value", "from"})} == {frozenset(setting) for setting in told.values()}
-    assert {"value": 7, "from": "environment"} == told["queue.batch"]
-    assert {"value": "**********", "from": "DATABASE_URL"} == told["database.url"]
-    assert {"value": "30s", "from": "default"} == told["queue.visibility"]
-    assert PASSWORD not in ran.out + ran.err
+    document = result.document
+    assert {frozenset({"value", "from"})} == {frozenset(setting) for setting in document.values()}
+    assert {"value": 7, "from": "environment"} == document["queue.batch"]
+    assert {"value": "**********", "from": "DATABASE_URL"} == document["database.url"]
+    assert {"value": "30s", "from": "default"} == document["queue.visibility"]
+    assert PASSWORD not in result.out + result.err
 
 
 def test_config_needs_no_database(run: Run) -> None:
-    """Where settings are wrong is found out before anything is connected."""
-    ran = run("config", "--json")
+    """Wrong settings can be found without a connection."""
+    result = run("config", "--json")
 
-    assert (0, None) == (ran.code, ran.document["database.url"]["value"])
+    assert (0, None) == (result.code, result.document["database.url"]["value"])
 
 
 @pytest.mark.parametrize(
@@ -685,88 +691,86 @@ def test_config_needs_no_database(run: Run) -> None:
     ],
     ids=" ".join,
 )
-def test_what_people_read_holds_no_password_and_no_traceback(
+def test_the_output_for_people_contains_no_password_and_no_traceback(
     run: Run, ready: dict[str, str], shop: Shop, command: tuple[str, ...]
 ) -> None:
-    """L11."""
+    """L11: neither stdout nor stderr contains the password."""
     shop.order(age=HOUR)
 
-    ran = run(*command, **ready)
+    result = run(*command, **ready)
 
-    assert (0, True) == (ran.code, bool(ran.out))
-    assert not re.search(rf"{PASSWORD}|Traceback", ran.out + ran.err)
-
-
-# How a pass ended: 0, 3, 4.
+    assert (0, True) == (result.code, bool(result.out))
+    assert not re.search(rf"{PASSWORD}|Traceback", result.out + result.err)
 
 
-def test_a_job_that_raised_is_told_by_the_exit_code(
+# The exit codes of a sweep: 0, 3 and 4.
+
+
+def test_a_retried_job_causes_exit_code_3(
     run: Run, ready: dict[str, str], shop: Shop, app: App
 ) -> None:
     shop.order(age=HOUR)
 
     with broken(app, "Order"):
-        ran = run("sweep", "--json", **ready)
+        result = run("sweep", "--json", **ready)
 
-    assert (3, 1) == (ran.code, ran.document["jobs"]["retried"])
+    assert (3, 1) == (result.code, result.document["jobs"]["retried"])
 
 
-def test_a_job_that_died_is_told_by_the_exit_code(
-    run: Run, ready: dict[str, str], app: App
-) -> None:
+def test_a_dead_lettered_job_causes_exit_code_3(run: Run, ready: dict[str, str], app: App) -> None:
     send(app, "NO_SUCH_TYPE", {})
 
-    ran = run("drain", "--json", **ready)
+    result = run("drain", "--json", **ready)
 
-    assert (3, 1) == (ran.code, ran.document["jobs"]["dead"])
+    assert (3, 1) == (result.code, result.document["jobs"]["dead"])
 
 
-def test_a_job_that_was_only_postponed_is_no_error(
+def test_a_postponed_job_causes_exit_code_0(
     run: Run, ready: dict[str, str], shop: Shop, connect: Callable[[], Connection]
 ) -> None:
     order_id = shop.order(age=HOUR)
-    somebody = connect()
-    somebody.execute(text('select 1 from "Order" where id = :id for update'), {"id": order_id})
+    other = connect()
+    other.execute(text('select 1 from "Order" where id = :id for update'), {"id": order_id})
 
-    ran = run("sweep", "--json", **ready)
+    result = run("sweep", "--json", **ready)
 
-    assert (0, True) == (ran.code, ran.document["jobs"]["postponed"] >= 1)
+    assert (0, True) == (result.code, result.document["jobs"]["postponed"] >= 1)
 
 
-def test_the_brake_enqueues_nothing_and_waits_for_a_person(
+def test_a_braked_sweep_enqueues_nothing_and_has_exit_code_4(
     run: Run, ready: dict[str, str], shop: Shop, app: App
 ) -> None:
-    """L7: a wrong clock or a bad migration must not cancel everything."""
+    """L7: a wrong clock or a bad migration must not cancel every order."""
     orders = [shop.order(age=HOUR), shop.order(age=HOUR)]
 
-    ran = run("sweep", "--json", **ready | {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"})
+    result = run("sweep", "--json", **ready | {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"})
 
     expected = dict.fromkeys(FOUND, 0) | {"found": 2, "braked": 2}
-    assert (4, expected) == (ran.code, ran.document["rules"]["expire_dp"])
+    assert (4, expected) == (result.code, result.document["rules"]["expire_dp"])
     assert ([], ["pending_dp"] * 2) == (messages(app), [*map(shop.status, orders)])
 
 
-def test_the_brake_says_how_it_is_answered(run: Run, ready: dict[str, str], shop: Shop) -> None:
-    shop.many(2, age=HOUR)
-
-    ran = run("sweep", **ready | {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"})
-
-    assert 4 == ran.code
-    assert "The brake held" in ran.err
-    assert "--max N" in ran.err
-
-
-def test_a_person_answers_the_brake_with_a_number(
+def test_a_braked_sweep_prints_how_to_release_the_brake(
     run: Run, ready: dict[str, str], shop: Shop
 ) -> None:
+    shop.many(2, age=HOUR)
+
+    result = run("sweep", **ready | {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"})
+
+    assert 4 == result.code
+    assert "The brake held" in result.err
+    assert "--max N" in result.err
+
+
+def test_a_higher_limit_releases_the_brake(run: Run, ready: dict[str, str], shop: Shop) -> None:
     orders = [shop.order(age=HOUR), shop.order(age=HOUR)]
 
-    ran = run("sweep", "--max", "2", **ready | {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"})
+    result = run("sweep", "--max", "2", **ready | {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"})
 
-    assert (0, ["cancelled"] * 2) == (ran.code, [*map(shop.status, orders)])
+    assert (0, ["cancelled"] * 2) == (result.code, [*map(shop.status, orders)])
 
 
-def test_a_number_that_is_too_small_is_no_answer(
+def test_a_limit_that_is_too_low_does_not_release_the_brake(
     run: Run, ready: dict[str, str], shop: Shop
 ) -> None:
     shop.many(3, age=HOUR)
@@ -777,13 +781,11 @@ def test_a_number_that_is_too_small_is_no_answer(
 # Jobs by hand.
 
 
-def test_enqueue_prints_the_id_of_the_message_that_it_sent(
-    run: Run, ready: dict[str, str], app: App
-) -> None:
-    ran = run("enqueue", "ORDER_EXPIRE_DP", '{"orderId": "c1"}', **ready)
+def test_enqueue_prints_the_id_of_the_message(run: Run, ready: dict[str, str], app: App) -> None:
+    result = run("enqueue", "ORDER_EXPIRE_DP", '{"orderId": "c1"}', **ready)
 
     (sent,) = messages(app)
-    assert (0, f"{sent.msg_id}\n", "") == (ran.code, ran.out, ran.err)
+    assert (0, f"{sent.msg_id}\n", "") == (result.code, result.out, result.err)
 
 
 def test_enqueue_writes_the_platforms_five_keys(run: Run, ready: dict[str, str], app: App) -> None:
@@ -801,10 +803,10 @@ def test_enqueue_writes_the_platforms_five_keys(run: Run, ready: dict[str, str],
     assert expected == sent.body
 
 
-def test_enqueue_writes_names_as_the_platform_spells_them(
+def test_enqueue_writes_field_names_in_camel_case(
     run: Run, ready: dict[str, str], app: App
 ) -> None:
-    """Read tolerantly, write strictly."""
+    """Names are accepted in snake case too, and always written in camel case."""
     run("enqueue", "ORDER_EXPIRE_DP", '{"order_id": "c1"}', **ready)
 
     assert [{"orderId": "c1"}] == [sent.body["payload"] for sent in messages(app)]
@@ -823,10 +825,10 @@ def test_enqueue_writes_names_as_the_platform_spells_them(
 def test_enqueue_sends_to_the_queue_of_the_priority(
     run: Run, ready: dict[str, str], app: App, options: tuple[str, ...], queue: str
 ) -> None:
-    ran = run("enqueue", "ORDER_EXPIRE_DP", '{"orderId": "c1"}', "--json", *options, **ready)
+    result = run("enqueue", "ORDER_EXPIRE_DP", '{"orderId": "c1"}', "--json", *options, **ready)
 
     (sent,) = messages(app, queue)
-    assert {"msg_id": sent.msg_id, "queue": queue} == ran.document
+    assert {"msg_id": sent.msg_id, "queue": queue} == result.document
 
 
 def test_enqueue_may_delay_a_message(run: Run, ready: dict[str, str], app: App) -> None:
@@ -836,40 +838,40 @@ def test_enqueue_may_delay_a_message(run: Run, ready: dict[str, str], app: App) 
     assert 9 * MINUTE < sent.delay <= 10 * MINUTE
 
 
-# Dead letters, and a queue that is emptied.
+# Dead letters, and purging a queue.
 
 
-def test_a_dead_letter_is_sent_again(run: Run, ready: dict[str, str], app: App) -> None:
+def test_a_dead_letter_can_be_retried(run: Run, ready: dict[str, str], app: App) -> None:
     send(app, "NO_SUCH_TYPE", {})
     run("drain", **ready)
-    (letter,) = dead_letters(app)
+    (dead_letter,) = dead_letters(app)
 
-    ran = run("dead", "retry", str(letter.msg_id), "--json", **ready)
+    result = run("dead", "retry", str(dead_letter.msg_id), "--json", **ready)
 
-    assert (0, {"retried": [letter.msg_id]}) == (ran.code, ran.document)
+    assert (0, {"retried": [dead_letter.msg_id]}) == (result.code, result.document)
     assert (1, []) == (len(messages(app)), dead_letters(app))
 
 
-def test_a_dead_letter_is_dropped(run: Run, ready: dict[str, str], app: App) -> None:
+def test_a_dead_letter_can_be_dropped(run: Run, ready: dict[str, str], app: App) -> None:
     send(app, "NO_SUCH_TYPE", {})
     run("drain", **ready)
 
-    ran = run("dead", "drop", "--reason", "unknown_type", **ready)
+    result = run("dead", "drop", "--reason", "unknown_type", **ready)
 
-    assert (0, "1 dead letters dropped\n") == (ran.code, ran.out)
+    assert (0, "1 dead letters dropped\n") == (result.code, result.out)
     assert ([], []) == (messages(app), dead_letters(app))
 
 
 @pytest.mark.parametrize("queue", [QUEUE, DEAD])
-def test_a_queue_is_emptied_once_it_is_meant(
+def test_purge_with_yes_empties_a_queue(
     run: Run, ready: dict[str, str], app: App, queue: str
 ) -> None:
     for _ in range(3):
         send(app, "ORDER_EXPIRE_DP", {"orderId": "c1"}, queue=queue)
 
-    ran = run("purge", queue, "--yes", **ready)
+    result = run("purge", queue, "--yes", **ready)
 
-    assert (0, f"3 messages deleted from {queue}\n") == (ran.code, ran.out)
+    assert (0, f"3 messages deleted from {queue}\n") == (result.code, result.out)
     assert [] == messages(app, queue)
 
 
@@ -879,13 +881,15 @@ def test_a_queue_is_emptied_once_it_is_meant(
 def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not holds():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, (
+            "the condition did not become true within twenty seconds"
+        )
         time.sleep(0.05)
 
 
 @contextmanager
 def serving(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Have the service run until the test has seen enough of it."""
+    """Run the service, and kill it when the test is done."""
     process = subprocess.Popen(
         [sys.executable, "-m", "sweeper", "run"],
         env=environment | {"SWEEPER_WEB__PORT": "0"},
@@ -900,15 +904,15 @@ def serving(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_the_service_sweeps_and_stops_when_it_is_told(
-    environment: dict[str, str], ready: dict[str, str], shop: Shop, told: signal.Signals
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_the_service_sweeps_and_stops_on_a_signal(
+    environment: dict[str, str], ready: dict[str, str], shop: Shop, sent: signal.Signals
 ) -> None:
     order_id = shop.order(age=HOUR)
 
     with serving(environment | ready) as process:
         wait_until(lambda: shop.status(order_id) == "cancelled")
-        process.send_signal(told)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=10)
 
     lines = log_schema.lines(out)
@@ -924,22 +928,22 @@ def test_the_service_sweeps_and_stops_when_it_is_told(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(run: Run, command: str) -> None:
-    ran = run(*command.split(), "--help")
+def test_every_command_has_a_help_text(run: Run, command: str) -> None:
+    result = run(*command.split(), "--help")
 
-    assert (0, "") == (ran.code, ran.err)
-    assert f"Usage: sweeper {command}" in ran.out
+    assert (0, "") == (result.code, result.err)
+    assert f"Usage: sweeper {command}" in result.out
 
 
 def test_without_a_command_the_commands_are_listed(run: Run) -> None:
-    ran = run()
+    result = run()
 
-    listed = set(re.findall(r"^  ([a-z]+)  ", ran.out + ran.err, re.MULTILINE))
+    listed = set(re.findall(r"^  ([a-z]+)  ", result.out + result.err, re.MULTILINE))
     assert {command.split()[0] for command in COMMANDS} <= listed
 
 
-def _furnish(database_url: str) -> None:
-    """Make a platform with pgmq, on which `sweeper migrate` was never run."""
+def _create_platform_with_pgmq(database_url: str) -> None:
+    """Create the platform's tables and pgmq, without running `sweeper migrate`."""
     database = Database(database_url)
     with database.transaction() as tx:
         install_pgmq(tx)

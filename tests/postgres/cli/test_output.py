@@ -1,4 +1,4 @@
-"""What `explain`, `audit`, `doctor` and `grants` print for people, and how they exit."""
+"""The output and the exit codes of `explain`, `audit`, `doctor` and `grants`."""
 
 import pytest
 from sqlalchemy import Connection, text
@@ -8,7 +8,7 @@ from sweeper.app import App
 from tests.support.verbs import HOUR, Run, broken, scan, sweep
 
 
-def test_explain_tells_people_why_an_order_is_due(run: Run, shop: Shop) -> None:
+def test_explain_prints_why_an_order_is_due(run: Run, shop: Shop) -> None:
     order = shop.order(age=HOUR)
 
     code, out, _ = run("explain", order)
@@ -18,7 +18,7 @@ def test_explain_tells_people_why_an_order_is_due(run: Run, shop: Shop) -> None:
     assert "auto_refund: not due at " in out
 
 
-def test_explain_tells_of_an_order_that_is_gone(run: Run, app: App, shop: Shop) -> None:
+def test_explain_prints_the_facts_about_a_deleted_order(run: Run, app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR)
     sweep(app)
     shop._connection.execute(text('delete from "Order"'))
@@ -36,7 +36,7 @@ def test_explain_of_an_unknown_order_is_a_usage_error(run: Run) -> None:
     assert err == "sweeper: there is no order 'nix', and nothing was ever decided about it\n"
 
 
-def test_audit_says_that_the_books_balance(run: Run, app: App, shop: Shop) -> None:
+def test_audit_prints_that_the_ledger_balances(run: Run, app: App, shop: Shop) -> None:
     shop.order(age=HOUR)
     sweep(app)
 
@@ -45,10 +45,10 @@ def test_audit_says_that_the_books_balance(run: Run, app: App, shop: Shop) -> No
     assert (0, True) == (code, "the books balance" in out)
 
 
-def test_audit_names_what_is_lost_and_exits_with_1(
+def test_audit_reports_a_lost_job_and_exits_with_1(
     run: Run, app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L8, and the event job.lost for those who watch the log."""
+    """L8: the lost job is printed, and logged as the event job.lost."""
     order = shop.order(age=HOUR)
     scan(app)
     connection.execute(text("delete from pgmq.q_jastipin_jobs"))
@@ -58,7 +58,7 @@ def test_audit_names_what_is_lost_and_exits_with_1(
     assert (1, True, True) == (code, order in out, '"event": "job.lost"' in err)
 
 
-def test_doctor_exits_with_0_when_only_wishes_are_left(run: Run) -> None:
+def test_doctor_exits_with_0_when_there_are_only_warnings(run: Run) -> None:
     code, out, _ = run("doctor")
 
     assert (0, True) == (code, "sweeper_expire_dp is missing" in out)
@@ -77,7 +77,7 @@ def test_doctor_exits_as_the_other_commands_would(
     assert code == run("doctor", "--json", **variables)[0]
 
 
-def test_doctor_tells_everything_at_once(run: Run, connection: Connection) -> None:
+def test_doctor_reports_a_missing_table_and_exits_with_69(run: Run, connection: Connection) -> None:
     connection.execute(text('drop table "Guest" cascade'))
 
     code, out, _ = run("doctor")
@@ -85,21 +85,21 @@ def test_doctor_tells_everything_at_once(run: Run, connection: Connection) -> No
     assert (69, True) == (code, 'there is no table "Guest"' in out)
 
 
-def test_grants_are_sql_that_can_be_run(run: Run) -> None:
+def test_grants_prints_sql_statements(run: Run) -> None:
     code, out, _ = run("grants", "sweeper login")
 
     assert 0 == code
     assert {'to "sweeper login";'} == {line[-19:] for line in out.splitlines()}
 
 
-def test_status_and_dead_letters_are_tables_for_people(run: Run, app: App, shop: Shop) -> None:
+def test_status_and_dead_list_print_tables(run: Run, app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR)
     with broken(app, "Order"):
         sweep(app)
-    letters = run("dead", "list")
+    dead = run("dead", "list")
     status = run("status")
 
-    assert (0, 0) == (letters[0], status[0])
-    assert "0 dead letters" in letters[1]
+    assert (0, 0) == (dead[0], status[0])
+    assert "0 dead letters" in dead[1]
     assert "jastipin_jobs_outbound" in status[1]
     assert order not in status[1]

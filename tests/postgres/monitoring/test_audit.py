@@ -1,4 +1,4 @@
-"""L8: the books balance, or what is missing is named."""
+"""L8: the ledger balances, or the audit reports each gap."""
 
 import pytest
 from sqlalchemy import Connection, text
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("frozen")
 
 
 def problems(balance: Balance) -> list[tuple[str | None, str]]:
-    """Return what does not add up."""
+    """Return the key and the problem of each gap."""
     return [(gap.key, gap.problem) for gap in balance.gaps]
 
 
@@ -21,14 +21,14 @@ def test_an_empty_ledger_balances(app: App) -> None:
     assert Balance(sweeps=0, jobs=0, waiting=0, gaps=()) == app.auditor.audit()
 
 
-def test_jobs_that_wait_have_not_ended_yet(app: App, shop: Shop) -> None:
+def test_waiting_jobs_have_not_ended_yet(app: App, shop: Shop) -> None:
     shop.order(age=HOUR)
     scan(app)
 
     assert Balance(sweeps=1, jobs=1, waiting=1, gaps=()) == app.auditor.audit()
 
 
-def test_jobs_that_were_done_or_skipped_ended_once(app: App, shop: Shop) -> None:
+def test_done_and_skipped_jobs_have_ended_once(app: App, shop: Shop) -> None:
     shop.order(age=HOUR)
     paid = shop.order(age=HOUR)
     scan(app)
@@ -41,10 +41,10 @@ def test_jobs_that_were_done_or_skipped_ended_once(app: App, shop: Shop) -> None
     assert Balance(sweeps=1, jobs=2, waiting=0, gaps=()) == app.auditor.audit()
 
 
-def test_a_job_that_climbs_the_ladder_and_comes_back_ends_once(
+def test_a_job_that_is_retried_dead_lettered_and_revived_ends_once(
     open_app: OpenApp, shop: Shop
 ) -> None:
-    """Retried, dead, revived, done: at each step it is in a queue, or ended once."""
+    """After each step, the job either waits in a queue or has ended once."""
     app = open_app(retry__max_retries=1)
     shop.order(age=HOUR)
     balances = []
@@ -79,8 +79,8 @@ def test_a_dropped_dead_letter_has_ended_and_its_order_is_found_again(
     assert () == app.auditor.audit().gaps
 
 
-def test_a_message_that_vanished_is_named(app: App, shop: Shop, connection: Connection) -> None:
-    """L2: never neither queued, nor done, nor dead."""
+def test_a_lost_message_is_reported(app: App, shop: Shop, connection: Connection) -> None:
+    """L2: every job that was enqueued is queued, done or dead."""
     order = shop.order(age=HOUR)
     scan(app)
     connection.execute(text("delete from pgmq.q_jastipin_jobs"))
@@ -89,7 +89,7 @@ def test_a_message_that_vanished_is_named(app: App, shop: Shop, connection: Conn
     assert [lost] == problems(app.auditor.audit())
 
 
-def test_a_job_that_ended_twice_is_named(app: App, shop: Shop, connection: Connection) -> None:
+def test_a_job_that_ended_twice_is_reported(app: App, shop: Shop, connection: Connection) -> None:
     order = shop.order(age=HOUR)
     sweep(app, "expire_dp")
     connection.execute(
@@ -105,11 +105,13 @@ def test_a_job_that_ended_twice_is_named(app: App, shop: Shop, connection: Conne
     )
 
 
-def test_counts_that_do_not_add_up_are_named(app: App, shop: Shop, connection: Connection) -> None:
-    """What is found is enqueued, already queued, dead or braked."""
+def test_counts_that_do_not_add_up_are_reported(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L8: found = enqueued + already queued + dead + braked."""
     shop.order(age=HOUR)
     sweep(app, "expire_dp")
     connection.execute(text("update sweeper.sweep set found = 7"))
 
-    told = "found 7, but 1 enqueued, 0 already queued, 0 dead, 0 braked, 1 keys"
-    assert [(None, told)] == problems(app.auditor.audit())
+    problem = "found 7, but 1 enqueued, 0 already queued, 0 dead, 0 braked, 1 keys"
+    assert [(None, problem)] == problems(app.auditor.audit())

@@ -1,4 +1,4 @@
-"""What stands behind the numbers: why a row is still due, and what became of recent scans."""
+"""The backlog: why each row is still due, the anomalies, the recent scans and the dead letters."""
 
 from sqlalchemy import Row
 
@@ -25,20 +25,20 @@ def why(app: App) -> dict[str, str]:
     return {late.key: late.why for late in app.backlog_reader.look().late["expire_dp"]}
 
 
-def test_a_row_that_nobody_has_looked_for(app: App, shop: Shop) -> None:
+def test_a_row_before_the_first_scan(app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR)
 
     assert {order: "no scan has been made yet"} == why(app)
 
 
-def test_a_row_that_came_after_the_last_scan(app: App, shop: Shop) -> None:
+def test_a_row_that_became_due_after_the_last_scan(app: App, shop: Shop) -> None:
     sweep(app)
     order = shop.order(age=HOUR)
 
     assert {order: "the next scan finds it"} == why(app)
 
 
-def test_a_row_whose_job_waits_or_is_worked(app: App, shop: Shop) -> None:
+def test_a_row_whose_job_waits_or_is_in_flight(app: App, shop: Shop) -> None:
     first, second = shop.order(age=2 * HOUR), shop.order(age=HOUR)
     scan(app)
     with app.database.transaction() as tx:
@@ -47,7 +47,7 @@ def test_a_row_whose_job_waits_or_is_worked(app: App, shop: Shop) -> None:
     assert {first: "is being worked", second: "waits in the queue"} == why(app)
 
 
-def test_a_row_whose_job_failed_and_is_tried_again(app: App, shop: Shop) -> None:
+def test_a_row_whose_job_is_retried(app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR)
     with broken(app, "Order"):
         sweep(app)
@@ -64,8 +64,8 @@ def test_a_row_whose_job_is_dead(app: App, shop: Shop) -> None:
     assert {order: "dead letter 1: exhausted"} == why(app)
 
 
-def test_a_row_that_the_brake_holds(app: App, shop: Shop) -> None:
-    """L7."""
+def test_a_row_that_the_brake_holds_back(app: App, shop: Shop) -> None:
+    """L7: rows above the limit wait for a person's decision."""
     shop.order(age=HOUR)
     shop.order(age=HOUR)
     scan(app, limit=1)
@@ -73,22 +73,22 @@ def test_a_row_that_the_brake_holds(app: App, shop: Shop) -> None:
     assert {"the brake holds"} == set(why(app).values())
 
 
-def test_a_row_whose_rule_is_off(open_app: OpenApp, shop: Shop) -> None:
+def test_a_row_whose_rule_is_disabled(open_app: OpenApp, shop: Shop) -> None:
     order = shop.order(age=HOUR)
     app = open_app(rules__expire_dp__enabled=False)
 
     assert {order: "the rule is off"} == why(app)
 
 
-def test_what_is_left_alone_has_its_reason(app: App, shop: Shop) -> None:
-    """L3."""
+def test_an_anomaly_is_shown_with_its_reason(app: App, shop: Shop) -> None:
+    """L3: an order with evidence of payment is not cancelled."""
     order = shop.order(age=HOUR, dp_payment_id="pay-1")
-    (odd,) = app.backlog_reader.look().anomalies["expire_dp"]
+    (anomaly,) = app.backlog_reader.look().anomalies["expire_dp"]
 
-    assert (order, "pending_dp with evidence of payment") == odd
+    assert (order, "pending_dp with evidence of payment") == anomaly
 
 
-def test_scans_that_found_nothing_are_one_line(app: App, shop: Shop) -> None:
+def test_consecutive_scans_that_found_nothing_are_combined(app: App, shop: Shop) -> None:
     for _ in range(2):
         sweep(app, trigger=Trigger.SCHEDULE)
     shop.order(age=31 * MINUTE)
@@ -106,8 +106,8 @@ def test_scans_that_found_nothing_are_one_line(app: App, shop: Shop) -> None:
     )
 
 
-def test_dead_letters_are_told_by_their_cause(app: App, shop: Shop) -> None:
-    """What differs in ids and numbers only is one cause, told by its latest letters."""
+def test_dead_letters_are_grouped_by_cause(app: App, shop: Shop) -> None:
+    """Errors that differ in ids only are one cause, shown with its latest dead letters."""
     orders = [shop.order(age=HOUR) for _ in range(7)]
     for order in orders:
         send(app, "ORDER_EXPIRE_DP", {"orderId": order}, maxRetries=0)

@@ -1,4 +1,4 @@
-"""`sweeper explain`: the whole story of one order, and why it is, or is not, due."""
+"""`sweeper explain`: all facts about one order, and why it is due or not."""
 
 import pytest
 
@@ -10,40 +10,40 @@ pytestmark = pytest.mark.usefixtures("frozen")
 
 
 def facts(app: App, key: str) -> list[str]:
-    """Return what happened, without the parts that differ from run to run."""
+    """Return what happened to an order, without the parts that differ from run to run."""
     return [fact.what.partition(" (")[0] for fact in app.explainer.explain(key).facts]
 
 
-def test_an_order_that_is_due_meets_every_term(app: App, shop: Shop) -> None:
+def test_an_order_that_is_due_meets_every_term_of_the_rule(app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR)
 
-    verdict = app.explainer.explain(order).rules["expire_dp"]
+    check = app.explainer.explain(order).rules["expire_dp"]
 
-    assert verdict.due
-    assert {True} == set(verdict.terms.values())
+    assert check.due
+    assert {True} == set(check.terms.values())
 
 
-def test_an_order_that_is_not_due_says_by_which_term(app: App, shop: Shop) -> None:
-    """The rule's condition is evaluated term by term."""
+def test_an_order_that_is_not_due_shows_which_terms_it_fails(app: App, shop: Shop) -> None:
+    """Each term of the rule's condition is evaluated separately."""
     order = shop.order(age=29 * MINUTE)
 
-    verdict = app.explainer.explain(order).rules["expire_dp"]
+    check = app.explainer.explain(order).rules["expire_dp"]
 
-    assert not verdict.due
+    assert not check.due
     assert ["it was placed by 2026-01-31 11:30:00 UTC"] == [
-        term for term, holds in verdict.terms.items() if not holds
+        term for term, holds in check.terms.items() if not holds
     ]
 
 
-def test_a_column_that_is_null_meets_no_term(app: App, shop: Shop) -> None:
+def test_a_term_on_a_null_column_is_unknown(app: App, shop: Shop) -> None:
     order = shop.order(status="awaiting_validation", age=48 * HOUR)
 
-    verdict = app.explainer.explain(order).rules["auto_refund"]
+    check = app.explainer.explain(order).rules["auto_refund"]
 
-    assert (False, [True, None, True]) == (verdict.due, list(verdict.terms.values()))
+    assert (False, [True, None, True]) == (check.due, list(check.terms.values()))
 
 
-def test_the_story_of_a_rejected_order_is_told_in_the_order_of_time(app: App, shop: Shop) -> None:
+def test_the_facts_about_a_rejected_order_are_in_order_of_time(app: App, shop: Shop) -> None:
     order = shop.order(
         status="awaiting_validation",
         age=30 * HOUR,
@@ -53,21 +53,21 @@ def test_the_story_of_a_rejected_order_is_told_in_the_order_of_time(app: App, sh
     )
     sweep(app)
 
-    told = facts(app, order)
+    story = facts(app, order)
 
-    assert "rule auto_refund found it" == told[0]
+    assert "rule auto_refund found it" == story[0]
     assert {
         "ORDER_AUTO_REFUND done at attempt 1",
         "refund of Rp 50000 is due",
         "notice ORDER_REJECTED is sent",
         "notice ORDER_MISSED is sent",
         "NOTIFICATION_SEND_WHATSAPP done at attempt 1",
-    } < set(told)
-    assert any(fact.startswith("gave back 2 of ") for fact in told)
+    } < set(story)
+    assert any(fact.startswith("gave back 2 of ") for fact in story)
     assert {NOW} == {fact.at for fact in app.explainer.explain(order).facts}
 
 
-def test_a_job_that_waits_and_one_that_is_dead_are_told(open_app: OpenApp, shop: Shop) -> None:
+def test_a_waiting_job_and_a_dead_job_are_shown(open_app: OpenApp, shop: Shop) -> None:
     app = open_app(retry__max_retries=0)
     order = shop.order(age=HOUR)
     scan(app)
@@ -80,7 +80,7 @@ def test_a_job_that_waits_and_one_that_is_dead_are_told(open_app: OpenApp, shop:
     assert (1, 1) == (len(waiting), len(dead))
 
 
-def test_an_order_that_nobody_knows_has_no_story(app: App) -> None:
-    story = app.explainer.explain("nix")
+def test_an_unknown_order_has_no_rules_and_no_facts(app: App) -> None:
+    explanation = app.explainer.explain("nix")
 
-    assert ({}, ()) == (story.rules, story.facts)
+    assert ({}, ()) == (explanation.rules, explanation.facts)

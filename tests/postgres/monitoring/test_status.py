@@ -1,4 +1,4 @@
-"""Status: the one read model says what is so, at one moment."""
+"""The status: queues, dead letters, rules and the database, read at one moment."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,7 +32,7 @@ frozen_clock = pytest.mark.usefixtures("frozen")
 
 
 @frozen_clock
-def test_an_empty_shop_is_at_rest(app: App) -> None:
+def test_the_status_of_an_empty_shop_is_all_zeros(app: App) -> None:
     status = app.status_reader.read().as_json()
 
     assert status["at"] == "2026-01-31T12:00:00.000Z"
@@ -56,8 +56,8 @@ def test_an_empty_shop_is_at_rest(app: App) -> None:
 
 
 @frozen_clock
-def test_queues_show_what_waits_and_what_is_under_way(app: App) -> None:
-    """DESIGN: in flight is invisible and already read; delayed, invisible and never read."""
+def test_queues_show_ready_in_flight_and_delayed_messages(app: App) -> None:
+    """DESIGN: in flight means invisible and already read; delayed, invisible and never read."""
     send(app, TYPE, {"orderId": "a"}, retryCount=1)
     second = send(app, TYPE, {"orderId": "b"}, retryCount=2)
     with app.database.transaction() as tx:
@@ -73,8 +73,8 @@ def test_queues_show_what_waits_and_what_is_under_way(app: App) -> None:
 
 @frozen_clock
 @pytest.mark.parametrize("raw", [None, "5", "[]", '"text"', "{}"])
-def test_rubbish_at_the_head_of_a_queue_is_shown(app: App, raw: str | None) -> None:
-    """The read model must stand what the queue may hold."""
+def test_a_malformed_message_at_the_head_of_a_queue_is_shown(app: App, raw: str | None) -> None:
+    """The status must be readable whatever the queue contains."""
     msg_id = send_raw(app, raw)
 
     depth = app.status_reader.read().queues[QUEUE]
@@ -84,8 +84,8 @@ def test_rubbish_at_the_head_of_a_queue_is_shown(app: App, raw: str | None) -> N
 
 
 @frozen_clock
-def test_overdue_is_asked_of_the_orders_and_not_of_the_queues(app: App, shop: Shop) -> None:
-    """What is due counts, queued or not; the age is what it is beyond its limit."""
+def test_overdue_counts_orders_and_not_messages(app: App, shop: Shop) -> None:
+    """Every due order counts, queued or not; its age is the time since it became due."""
     queued = shop.order(age=40 * MINUTE)
     send(app, TYPE, {"orderId": queued})
     shop.order(age=30 * MINUTE)
@@ -103,7 +103,7 @@ def test_overdue_is_asked_of_the_orders_and_not_of_the_queues(app: App, shop: Sh
 
 
 @frozen_clock
-def test_overdue_follows_the_setting(open_app: OpenApp, shop: Shop) -> None:
+def test_overdue_uses_the_configured_limit_of_the_rule(open_app: OpenApp, shop: Shop) -> None:
     shop.order(age=40 * MINUTE)
     app = open_app(rules__expire_dp__older_than="45m")
 
@@ -122,25 +122,27 @@ def test_a_rule_shows_its_last_sweep(app: App) -> None:
 
 
 @frozen_clock
-def test_a_brake_that_holds_is_shown_until_a_sweep_goes_well(
+def test_a_braked_sweep_is_shown_until_a_sweep_succeeds(
     app: App, shop: Shop, frozen: FrozenDateTimeFactory
 ) -> None:
-    """L7: it waits for a person, who must be able to see it."""
+    """L7: a braked sweep waits for a person, so the status must show it."""
     for _ in range(2):
         shop.order(age=HOUR)
 
     sweep(app, "expire_dp", limit=1)
-    held = app.status_reader.read().rules["expire_dp"]
+    braked = app.status_reader.read().rules["expire_dp"]
     frozen.tick(MINUTE)
     sweep(app, "expire_dp", limit=2)
-    answered = app.status_reader.read().rules["expire_dp"]
+    released = app.status_reader.read().rules["expire_dp"]
 
-    assert (held.overdue, held.last_sweep_ok) == (2, False)
-    assert (answered.overdue, answered.last_sweep_ok) == (0, True)
+    assert (braked.overdue, braked.last_sweep_ok) == (2, False)
+    assert (released.overdue, released.last_sweep_ok) == (0, True)
 
 
 @frozen_clock
-def test_the_dead_are_counted_with_the_age_of_the_first(app: App, connection: Connection) -> None:
+def test_dead_letters_are_counted_with_the_age_of_the_oldest(
+    app: App, connection: Connection
+) -> None:
     def refuse(_batch: Batch[Any]) -> None:
         raise RejectedError
 
@@ -157,7 +159,7 @@ def test_the_dead_are_counted_with_the_age_of_the_first(app: App, connection: Co
     assert 3600 <= dead.oldest_seconds < 3660
 
 
-def test_the_database_is_shown_as_it_is(app: App, connection: Connection) -> None:
+def test_the_database_s_versions_and_clock_skew_are_shown(app: App, connection: Connection) -> None:
     server = connection.execute(text("select current_setting('server_version')")).scalar_one()
 
     database = app.status_reader.read().database

@@ -1,4 +1,4 @@
-"""Dead letters: a person finds them, sends them again, or drops them."""
+"""The dead-letter queue: dead letters are found, retried or dropped."""
 
 import json
 from typing import Any
@@ -36,10 +36,10 @@ pytestmark = pytest.mark.usefixtures("frozen")
 TYPE = "ORDER_EXPIRE_DP"
 
 
-def graves(app: App) -> list[DeadLetter]:
-    """Fill the dead-letter queue: two rejected of two types, one exhausted, two not understood."""
+def five_dead_letters(app: App) -> list[DeadLetter]:
+    """Add five dead letters: two rejected ones, an exhausted, an invalid and an unknown one."""
 
-    def curse(batch: Batch[Any]) -> None:
+    def reject(batch: Batch[Any]) -> None:
         message = f"the order {batch.keys[0]} is cursed"
         raise RejectedError(message)
 
@@ -48,8 +48,8 @@ def graves(app: App) -> list[DeadLetter]:
         raise ValueError(message)
 
     for kind, handler, retries in (
-        (TYPE, curse, 3),
-        ("ORDER_AUTO_REFUND", curse, 3),
+        (TYPE, reject, 3),
+        ("ORDER_AUTO_REFUND", reject, 3),
         (TYPE, fail, 0),
     ):
         send(app, kind, {"orderId": f"c-{kind}-{retries}"}, maxRetries=retries)
@@ -60,16 +60,16 @@ def graves(app: App) -> list[DeadLetter]:
     return dead_letters(app)
 
 
-def test_a_letter_that_is_sent_again_has_a_clean_count(app: App, shop: Shop) -> None:
-    """The rest of the body is as it was, createdAt among it; the job can succeed now."""
+def test_a_retried_dead_letter_has_no_retries_and_no_error(app: App, shop: Shop) -> None:
+    """The rest of the body, such as createdAt, is unchanged, and the job can succeed now."""
     order = shop.order(age=HOUR)
     send(app, TYPE, {"orderId": order}, retryCount=3, lastError="old", traceId="t-1")
     with broken(app, "Order"):
         assert drain(app) == Tally(dead=1)
 
-    (taken,) = app.dead_letter_queue.retry(DeadLetterFilter())
+    (affected,) = app.dead_letter_queue.retry(DeadLetterFilter())
 
-    assert taken.key == order
+    assert affected.key == order
     assert dead_letters(app) == []
     (message,) = messages(app)
     assert message.body == {
@@ -84,8 +84,8 @@ def test_a_letter_that_is_sent_again_has_a_clean_count(app: App, shop: Shop) -> 
     assert shop.status(order) == "cancelled"
 
 
-def test_a_letter_is_sent_to_the_queue_of_its_type(app: App) -> None:
-    """Wherever the platform had sent it first."""
+def test_a_retried_dead_letter_is_sent_to_the_queue_of_its_type(app: App) -> None:
+    """This holds whichever queue the platform had sent it to."""
 
     def refuse(_batch: Batch[Any]) -> None:
         raise RejectedError
@@ -100,8 +100,10 @@ def test_a_letter_is_sent_to_the_queue_of_its_type(app: App) -> None:
 
 @pytest.mark.parametrize("queue", [LOW, OUTBOUND])
 @pytest.mark.parametrize("raw", ["5", "null", "[1]", '"text"', '{"type": "MAKE_COFFEE"}'])
-def test_what_has_no_type_goes_back_where_it_was(app: App, queue: str, raw: str) -> None:
-    """With its body unchanged, but for a count; it is buried again if nothing has changed."""
+def test_a_retried_dead_letter_without_a_known_type_returns_to_its_queue(
+    app: App, queue: str, raw: str
+) -> None:
+    """Its body changes only in the retry count, and it is dead-lettered again."""
     send_raw(app, raw, queue=queue)
     drain(app)
 
@@ -114,9 +116,9 @@ def test_what_has_no_type_goes_back_where_it_was(app: App, queue: str, raw: str)
     assert drain(app) == Tally(dead=1)
 
 
-@pytest.mark.parametrize("way", ["retry", "drop"])
+@pytest.mark.parametrize("operation", ["retry", "drop"])
 @pytest.mark.parametrize(
-    ("choice", "chosen"),
+    ("filters", "expected"),
     [
         ({"type": TYPE}, {0, 2}),
         ({"type": "ORDER_AUTO_REFUND"}, {1}),
@@ -130,30 +132,30 @@ def test_what_has_no_type_goes_back_where_it_was(app: App, queue: str, raw: str)
     ],
     ids=str,
 )
-def test_letters_are_chosen_by_what_they_have_in_common(
-    app: App, way: str, choice: dict[str, Any], chosen: set[int]
+def test_dead_letters_are_filtered_by_type_and_reason(
+    app: App, operation: str, filters: dict[str, Any], expected: set[int]
 ) -> None:
-    """By type, by reason, by both, or all; the others stay."""
-    letters = graves(app)
-    assert len(letters) == 5
+    """They are filtered by type, by reason, by both or not at all; the others remain."""
+    before = five_dead_letters(app)
+    assert len(before) == 5
 
-    taken = getattr(app.dead_letter_queue, way)(DeadLetterFilter(**choice))
+    affected = getattr(app.dead_letter_queue, operation)(DeadLetterFilter(**filters))
 
-    assert {letters.index(one) for one in taken} == chosen
-    assert [letters.index(one) for one in dead_letters(app)] == sorted(set(range(5)) - chosen)
-
-
-def test_letters_are_chosen_by_id(app: App) -> None:
-    letters = graves(app)
-    wanted = [letters[3].msg_id, letters[0].msg_id]
-
-    assert app.dead_letter_queue.find(DeadLetterFilter(ids=wanted)) == [letters[0], letters[3]]
-    assert app.dead_letter_queue.drop(DeadLetterFilter(ids=wanted)) == [letters[0], letters[3]]
-    assert dead_letters(app) == [letters[1], letters[2], letters[4]]
+    assert {before.index(one) for one in affected} == expected
+    assert [before.index(one) for one in dead_letters(app)] == sorted(set(range(5)) - expected)
 
 
-def test_errors_of_one_kind_are_chosen_by_their_fingerprint(app: App) -> None:
-    """They differ in ids only; another kind has another one."""
+def test_dead_letters_are_filtered_by_id(app: App) -> None:
+    before = five_dead_letters(app)
+    wanted = [before[3].msg_id, before[0].msg_id]
+
+    assert app.dead_letter_queue.find(DeadLetterFilter(ids=wanted)) == [before[0], before[3]]
+    assert app.dead_letter_queue.drop(DeadLetterFilter(ids=wanted)) == [before[0], before[3]]
+    assert dead_letters(app) == [before[1], before[2], before[4]]
+
+
+def test_dead_letters_are_filtered_by_fingerprint(app: App) -> None:
+    """Errors that differ in ids only have one fingerprint; other errors have others."""
 
     def fail(batch: Batch[Any]) -> None:
         number = int(batch.keys[0])
@@ -172,32 +174,34 @@ def test_errors_of_one_kind_are_chosen_by_their_fingerprint(app: App) -> None:
     assert dead_letters(app) == [third]
 
 
-@pytest.mark.parametrize("way", ["find", "retry", "drop"])
-def test_an_unknown_id_is_refused_and_nothing_happens(app: App, way: str) -> None:
-    """A mistyped id must not be passed over in silence."""
-    letters = graves(app)
+@pytest.mark.parametrize("operation", ["find", "retry", "drop"])
+def test_an_unknown_id_is_refused_and_nothing_changes(app: App, operation: str) -> None:
+    """A mistyped id must not be ignored silently."""
+    before = five_dead_letters(app)
 
     with pytest.raises(UsageError, match="999"):
-        getattr(app.dead_letter_queue, way)(DeadLetterFilter(ids=[letters[0].msg_id, 999]))
+        getattr(app.dead_letter_queue, operation)(DeadLetterFilter(ids=[before[0].msg_id, 999]))
 
-    assert dead_letters(app) == letters
+    assert dead_letters(app) == before
     assert messages(app) == []
 
 
-def test_the_books_know_what_a_person_did(app: App, connection: Connection) -> None:
-    """L8: whatever was buried and left is either revived or dropped."""
-    letters = graves(app)
-    app.dead_letter_queue.retry(DeadLetterFilter(ids=[letters[0].msg_id]))
-    app.dead_letter_queue.drop(DeadLetterFilter(ids=[letters[1].msg_id]))
+def test_the_ledger_records_retried_and_dropped_dead_letters(
+    app: App, connection: Connection
+) -> None:
+    """L8: a dead letter that left the queue is recorded as revived or as dropped."""
+    before = five_dead_letters(app)
+    app.dead_letter_queue.retry(DeadLetterFilter(ids=[before[0].msg_id]))
+    app.dead_letter_queue.drop(DeadLetterFilter(ids=[before[1].msg_id]))
 
     assert endings(connection)[-2:] == [
-        (TYPE, letters[0].key, "revived", "rejected"),
-        ("ORDER_AUTO_REFUND", letters[1].key, "dropped", "rejected"),
+        (TYPE, before[0].key, "revived", "rejected"),
+        ("ORDER_AUTO_REFUND", before[1].key, "dropped", "rejected"),
     ]
 
 
-def test_what_was_dropped_and_is_still_due_is_found_again(app: App, shop: Shop) -> None:
-    """L2: to drop a letter is not to forgive an order."""
+def test_a_dropped_order_that_is_still_due_is_found_again(app: App, shop: Shop) -> None:
+    """L2: dropping a dead letter does not exempt its order from the next scan."""
     shop.order(age=HOUR)
     scan(app)
     with broken(app, "Order"):
@@ -211,8 +215,8 @@ def test_what_was_dropped_and_is_still_due_is_found_again(app: App, shop: Shop) 
     assert scan(app).enqueued == 1
 
 
-def test_a_letter_is_in_one_place_only(app: App, shop: Shop) -> None:
-    """L8: once sent again it waits, and counts as queued; once dead again, as dead."""
+def test_a_retried_dead_letter_counts_once(app: App, shop: Shop) -> None:
+    """L8: after the retry it counts as queued, and as dead once it has failed again."""
     order = shop.order(age=HOUR)
     scan(app)
     with broken(app, "Order"):
@@ -228,5 +232,5 @@ def test_a_letter_is_in_one_place_only(app: App, shop: Shop) -> None:
 
     assert (revived.already_queued, revived.dead) == (1, 0)
     assert (dead_again.already_queued, dead_again.dead) == (0, 1)
-    assert [letter.key for letter in dead_letters(app)] == [order]
+    assert [dead_letter.key for dead_letter in dead_letters(app)] == [order]
     assert len(messages(app, QUEUE)) == 0

@@ -1,4 +1,4 @@
-"""The queues: every method of the door to pgmq, against pgmq itself."""
+"""The queues: every function that calls pgmq, tested against pgmq itself."""
 
 import json
 from collections.abc import Iterator
@@ -55,14 +55,14 @@ def tx(app: App) -> Iterator[Connection]:
 
 @contextmanager
 def opened(url: str) -> Iterator[Database]:
-    """Lend a database without the app around it."""
+    """Open a database without an app."""
     database = Database(url)
     yield database
     database.close()
 
 
-def letter(**values: Any) -> DeadLetter:
-    """Return a dead letter."""
+def make_dead_letter(**values: Any) -> DeadLetter:
+    """Return a dead letter with these values, and defaults for the others."""
     usual: dict[str, Any] = {
         "type": "ORDER_EXPIRE_DP",
         "key": "corder",
@@ -78,16 +78,16 @@ def letter(**values: Any) -> DeadLetter:
 
 
 def job(app: App, name: str = "ORDER_EXPIRE_DP") -> JobType[Any]:
-    """Return one of the job types."""
+    """Return the job type of this name."""
     return app.catalog.job(name)
 
 
-def numbers(found: list[Message]) -> list[int]:
-    """Return what stands in the bodies of messages."""
+def numbers_in(found: list[Message]) -> list[int]:
+    """Return the numbers in the bodies of messages."""
     return [json.loads(message.raw or "null")["n"] for message in found]
 
 
-def test_the_queues_are_known_by_name(queues: Queues) -> None:
+def test_the_queues_have_their_names(queues: Queues) -> None:
     assert tuple(queues) == ALL
     assert queues.live == (HIGH, QUEUE, LOW, OUTBOUND)
     assert queues.database == (HIGH, QUEUE, LOW)
@@ -106,12 +106,14 @@ def test_the_queues_are_known_by_name(queues: Queues) -> None:
         ("NOTIFICATION_SEND_WHATSAPP", Priority.HIGH, OUTBOUND),
     ],
 )
-def test_every_job_has_a_home(app: App, kind: str, priority: Priority | None, home: str) -> None:
-    """Its priority says where, unless the outside world is called."""
+def test_every_job_has_a_home_queue(
+    app: App, kind: str, priority: Priority | None, home: str
+) -> None:
+    """The priority decides, except for outbound jobs."""
     assert app.queues.home(job(app, kind), priority) == home
 
 
-def test_what_is_missing_is_created_and_the_rest_is_left(app: App, tx: Connection) -> None:
+def test_missing_queues_are_created_and_existing_ones_are_kept(app: App, tx: Connection) -> None:
     more = Queues("jastipin_test")
     names = list(more)
     assert missing_queues(tx, more) == names
@@ -122,16 +124,18 @@ def test_what_is_missing_is_created_and_the_rest_is_left(app: App, tx: Connectio
     create_queues(tx, app.queues)
 
     assert missing_queues(tx, more) == []
-    assert numbers(app.queues.read(tx, [QUEUE], lease=LEASE, quantity=9)) == [1]
+    assert numbers_in(app.queues.read(tx, [QUEUE], lease=LEASE, quantity=9)) == [1]
 
 
-def test_messages_are_read_oldest_first_and_counted(queues: Queues, tx: Connection) -> None:
+def test_messages_are_read_oldest_first_and_the_reads_are_counted(
+    queues: Queues, tx: Connection
+) -> None:
     ids = queues.send(tx, QUEUE, [{"n": n} for n in range(5)], timedelta())
 
     first = queues.read(tx, [QUEUE], lease=LEASE, quantity=3)
     rest = queues.read(tx, [QUEUE], lease=LEASE, quantity=3)
 
-    assert (numbers(first), numbers(rest)) == ([0, 1, 2], [3, 4])
+    assert (numbers_in(first), numbers_in(rest)) == ([0, 1, 2], [3, 4])
     assert [message.msg_id for message in first + rest] == ids
     assert {(message.queue, message.read_ct, message.crashes) for message in first} == {
         (QUEUE, 1, 0)
@@ -139,19 +143,19 @@ def test_messages_are_read_oldest_first_and_counted(queues: Queues, tx: Connecti
     assert queues.read(tx, [QUEUE], lease=LEASE, quantity=3) == []
 
 
-def test_the_first_queue_that_has_any_is_read(queues: Queues, tx: Connection) -> None:
-    """L6: and no other one, in one round trip."""
+def test_the_first_queue_with_messages_is_read(queues: Queues, tx: Connection) -> None:
+    """L6: one round trip reads from that queue only."""
     queues.send(tx, LOW, [{"n": 3}], timedelta())
     queues.send(tx, QUEUE, [{"n": 2}], timedelta())
     order = [HIGH, QUEUE, LOW]
 
     reads = [queues.read(tx, order, lease=LEASE, quantity=9) for _ in range(3)]
 
-    assert [numbers(read) for read in reads] == [[2], [3], []]
+    assert [numbers_in(read) for read in reads] == [[2], [3], []]
     assert [message.queue for read in reads for message in read] == [QUEUE, LOW]
 
 
-def test_a_lease_is_rounded_up_to_seconds(app: App) -> None:
+def test_a_lease_is_rounded_up_to_whole_seconds(app: App) -> None:
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
     with app.database.transaction() as tx:
         app.queues.read(tx, [QUEUE], lease=timedelta(milliseconds=1_200), quantity=1)
@@ -160,8 +164,8 @@ def test_a_lease_is_rounded_up_to_seconds(app: App) -> None:
     assert timedelta(seconds=1) < message.delay <= timedelta(seconds=2)
 
 
-def test_a_read_says_when_it_was(queues: Queues, tx: Connection) -> None:
-    """L4: by the database's clock, so that ours can be held against it."""
+def test_a_message_holds_the_time_of_its_read(queues: Queues, tx: Connection) -> None:
+    """L4: the time is the database's, so that this host's clock can be compared with it."""
     queues.send(tx, QUEUE, [{"n": 1}], timedelta())
     before = datetime.now(UTC)
 
@@ -173,7 +177,7 @@ def test_a_read_says_when_it_was(queues: Queues, tx: Connection) -> None:
 
 @pytest.mark.parametrize("raw", [None, "null", "5", '"text"', "[1]", '{"a": "b"}'])
 def test_any_body_can_be_read(app: App, raw: str | None) -> None:
-    """The raw text as it came; SQL NULL is no text at all."""
+    """The raw text is returned unchanged, and SQL NULL as None."""
     send_raw(app, raw)
     with app.database.transaction() as tx:
         (message,) = app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
@@ -181,30 +185,28 @@ def test_any_body_can_be_read(app: App, raw: str | None) -> None:
     assert message.raw == raw
 
 
-def test_ready_names_the_queues_with_visible_messages(app: App) -> None:
+def test_ready_returns_the_queues_with_visible_messages(app: App) -> None:
     with app.database.transaction() as tx:
         assert app.queues.ready(tx) == frozenset()
         app.queues.send(tx, QUEUE, [{"n": 1}], timedelta())
         app.queues.send(tx, OUTBOUND, [{"n": 1}], timedelta())
         app.queues.send(tx, LOW, [{"n": 1}], LEASE)
-        dead_letter.send(tx, app.queues, [letter()])
+        dead_letter.send(tx, app.queues, [make_dead_letter()])
 
     with app.database.transaction() as tx:
         assert app.queues.ready(tx) == {QUEUE, OUTBOUND}
 
 
-def test_ready_asks_no_transaction(app: App) -> None:
-    """The look that is taken most often is one statement."""
+def test_ready_works_without_a_transaction(app: App) -> None:
+    """The most frequent query is a single statement in autocommit."""
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
 
     with app.database.autocommit() as connection:
         assert app.queues.ready(connection) == {QUEUE}
 
 
-def test_settling_deletes_what_is_there_and_says_what_it_was(
-    queues: Queues, tx: Connection
-) -> None:
-    """L1: only what the deletion returns is ours."""
+def test_delete_returns_the_messages_that_it_deleted(queues: Queues, tx: Connection) -> None:
+    """L1: a worker owns only the messages that its deletion returns."""
     first, second, third = queues.send(tx, QUEUE, [{"n": n} for n in range(3)], timedelta())
 
     assert queues.delete(tx, QUEUE, [first, second]) == {first, second}
@@ -212,24 +214,24 @@ def test_settling_deletes_what_is_there_and_says_what_it_was(
     assert queues.delete(tx, QUEUE, []) == frozenset()
 
 
-def test_two_who_settle_at_once_do_not_both_own_it(app: App, connect: Connect) -> None:
-    """L1: the second waits for the first, and then has nothing; or has it all if that failed."""
+def test_two_concurrent_deletions_do_not_both_get_a_message(app: App, connect: Connect) -> None:
+    """L1: the second waits for the first, and gets only what the first did not delete."""
     one, other = (send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}) for _ in range(2))
-    rival = connect()
-    app.queues.delete(rival, QUEUE, [one])
+    other_worker = connect()
+    app.queues.delete(other_worker, QUEUE, [one])
     with (
         pytest.raises(DBAPIError, match="lock timeout"),
         app.database.transaction(lock_timeout=timedelta(milliseconds=10)) as tx,
     ):
         app.queues.delete(tx, QUEUE, [one, other])
 
-    rival.commit()
+    other_worker.commit()
 
     with app.database.transaction() as tx:
         assert app.queues.delete(tx, QUEUE, [one, other]) == {other}
 
 
-def test_what_is_sent_with_a_delay_is_hidden_for_so_long(app: App) -> None:
+def test_a_message_sent_with_a_delay_is_invisible_for_that_time(app: App) -> None:
     with app.database.transaction() as tx:
         app.queues.send(tx, QUEUE, [{"n": 1}, {"n": 2}], timedelta(milliseconds=4_100))
 
@@ -238,7 +240,7 @@ def test_what_is_sent_with_a_delay_is_hidden_for_so_long(app: App) -> None:
     assert len(delays) == 2
 
 
-def test_sending_nothing_is_nothing(queues: Queues, tx: Connection) -> None:
+def test_sending_no_messages_does_nothing(queues: Queues, tx: Connection) -> None:
     assert queues.send(tx, QUEUE, [], timedelta()) == []
     assert dead_letter.send(tx, queues, []) == []
     queues.postpone(tx, [], timedelta())
@@ -251,7 +253,9 @@ def test_sending_nothing_is_nothing(queues: Queues, tx: Connection) -> None:
         {"é": "東京 🛍", "empty": "", "deep": [{"a": [None, True, 1.5, -1]}]},
     ],
 )
-def test_what_is_sent_is_what_is_read(queues: Queues, tx: Connection, body: dict[str, Any]) -> None:
+def test_a_body_is_read_as_it_was_sent(
+    queues: Queues, tx: Connection, body: dict[str, Any]
+) -> None:
     queues.send(tx, QUEUE, [body], timedelta())
 
     (message,) = queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
@@ -259,8 +263,8 @@ def test_what_is_sent_is_what_is_read(queues: Queues, tx: Connection, body: dict
     assert json.loads(message.raw or "") == body
 
 
-def test_rows_become_bodies_in_one_statement(app: App, tx: Connection) -> None:
-    """The labels are the payload's fields; what is none of them stays behind."""
+def test_rows_are_enqueued_in_one_statement(app: App, tx: Connection) -> None:
+    """The labels that are fields of the payload are sent; other columns are not."""
     row = select(literal("c1").label("order_id"), literal("x").label("since"))
     found = union_all(row, row.with_only_columns(literal("c2"), literal("y"))).cte("found")
 
@@ -284,7 +288,9 @@ def test_rows_become_bodies_in_one_statement(app: App, tx: Connection) -> None:
     ]
 
 
-def test_rows_are_sent_to_their_own_queue_with_their_own_retries(app: App, tx: Connection) -> None:
+def test_rows_are_enqueued_with_the_queue_and_retries_of_their_type(
+    app: App, tx: Connection
+) -> None:
     row = select(cast("c1", Text).label("order_id"), literal(value=True).label("should_refund"))
 
     tx.execute(
@@ -299,8 +305,8 @@ def test_rows_are_sent_to_their_own_queue_with_their_own_retries(app: App, tx: C
     assert body["maxRetries"] == 2
 
 
-def test_many_rows_are_sent_in_their_order(app: App, tx: Connection) -> None:
-    """One call holds a few thousand bodies; nothing is lost, or overtaken, between two of them."""
+def test_many_rows_are_enqueued_in_order(app: App, tx: Connection) -> None:
+    """Each call sends a few thousand bodies, and calls neither lose nor reorder any."""
     count = 10_001
     number = func.generate_series(1, count).column_valued("number")
     found = select(cast(number, Text).label("order_id")).cte("found")
@@ -314,8 +320,8 @@ def test_many_rows_are_sent_in_their_order(app: App, tx: Connection) -> None:
     assert list(tx.execute(keys).scalars()) == [str(n) for n in range(1, count + 1)]
 
 
-def test_many_rows_are_sent_in_few_calls(app: App, tx: Connection) -> None:
-    """A call holds thousands of bodies, not one: that is where the speed is."""
+def test_many_rows_are_enqueued_in_few_calls(app: App, tx: Connection) -> None:
+    """A call sends thousands of bodies, which is much faster than one body per call."""
     number = func.generate_series(1, 10_001).column_valued("number")
     found = select(cast(number, Text).label("order_id")).cte("found")
     tx.execute(text("set local track_functions = 'all'"))
@@ -326,8 +332,8 @@ def test_many_rows_are_sent_in_few_calls(app: App, tx: Connection) -> None:
     assert 1 <= tx.execute(calls).scalar_one() <= 10
 
 
-def test_what_waits_is_known_by_its_key(app: App, tx: Connection) -> None:
-    """In every live queue, in both dialects, read or not; of this type only; each key once."""
+def test_the_keys_of_waiting_jobs_are_found(app: App, tx: Connection) -> None:
+    """Each key of this type is found once, in every live queue, in both forms, read or not."""
     kind = "ORDER_EXPIRE_DP"
     app.queues.send(
         tx,
@@ -343,7 +349,7 @@ def test_what_waits_is_known_by_its_key(app: App, tx: Connection) -> None:
     app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
     app.queues.send(tx, LOW, [{"type": kind, "payload": {"orderId": "low"}}], LEASE)
     app.queues.send(tx, OUTBOUND, [{"type": kind, "payload": {"orderId": "astray"}}], timedelta())
-    dead_letter.send(tx, app.queues, [letter(key="dead")])
+    dead_letter.send(tx, app.queues, [make_dead_letter(key="dead")])
 
     keys = tx.execute(inspect.waiting_keys(app.queues, job(app))).scalars().all()
 
@@ -368,8 +374,10 @@ def test_what_waits_is_known_by_its_key(app: App, tx: Connection) -> None:
         '{"type": ["ORDER_EXPIRE_DP"], "payload": {"orderId": "c"}}',
     ],
 )
-def test_what_waits_is_found_beside_any_rubbish(app: App, raw: str | None) -> None:
-    """A stranger's message must not stop the scans."""
+def test_the_keys_of_waiting_jobs_are_found_beside_malformed_messages(
+    app: App, raw: str | None
+) -> None:
+    """A malformed message must not stop the scans."""
     send_raw(app, raw)
     send(app, "ORDER_EXPIRE_DP", {"orderId": "good"})
 
@@ -379,37 +387,37 @@ def test_what_waits_is_found_beside_any_rubbish(app: App, raw: str | None) -> No
     assert {key for key in keys if key} == {"good"}
 
 
-def test_what_is_buried_is_known_by_its_key(app: App, tx: Connection) -> None:
+def test_the_keys_of_dead_letters_are_found(app: App, tx: Connection) -> None:
     dead_letter.send(
         tx,
         app.queues,
         [
-            letter(key="one"),
-            letter(key="one"),
-            letter(key="other", type="ORDER_AUTO_REFUND"),
-            letter(key=None, type=None),
+            make_dead_letter(key="one"),
+            make_dead_letter(key="one"),
+            make_dead_letter(key="other", type="ORDER_AUTO_REFUND"),
+            make_dead_letter(key=None, type=None),
         ],
     )
 
     assert tx.execute(inspect.dead_keys(app.queues, job(app))).scalars().all() == ["one"]
 
 
-def test_what_is_given_back_is_as_though_it_had_not_been_read(app: App) -> None:
-    """L5: neither an attempt nor a crash."""
-    given, kept = (send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}) for _ in range(2))
+def test_a_postponed_message_counts_as_never_read(app: App) -> None:
+    """L5: the message keeps its attempts and counts no crash."""
+    given_back, kept = (send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}) for _ in range(2))
     with app.database.transaction() as tx:
         read = app.queues.read(tx, [QUEUE], lease=LEASE, quantity=2)
-        app.queues.postpone(tx, [one for one in read if one.msg_id == given], 4 * SECOND)
+        app.queues.postpone(tx, [one for one in read if one.msg_id == given_back], 4 * SECOND)
 
-    back, still = messages(app)
-    assert (back.msg_id, back.read_ct) == (given, 0)
+    back, unchanged = messages(app)
+    assert (back.msg_id, back.read_ct) == (given_back, 0)
     assert 3 * SECOND < back.delay <= 4 * SECOND
-    assert (still.msg_id, still.read_ct) == (kept, 1)
-    assert still.delay > 20 * SECOND
+    assert (unchanged.msg_id, unchanged.read_ct) == (kept, 1)
+    assert unchanged.delay > 20 * SECOND
 
 
-def test_what_somebody_else_has_read_meanwhile_is_not_given_back(app: App) -> None:
-    """L1: after a lease ran out, the message is the next reader's."""
+def test_a_message_that_another_worker_has_read_is_not_postponed(app: App) -> None:
+    """L1: after a lease has run out, the message belongs to the next worker that reads it."""
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
     with app.database.transaction() as tx:
         late = app.queues.read(tx, [QUEUE], lease=timedelta(), quantity=1)
@@ -422,7 +430,7 @@ def test_what_somebody_else_has_read_meanwhile_is_not_given_back(app: App) -> No
     assert message.delay > 20 * SECOND
 
 
-def test_a_lease_can_begin_anew(app: App) -> None:
+def test_a_lease_can_be_renewed(app: App) -> None:
     first, second = (send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}) for _ in range(2))
     with app.database.transaction() as tx:
         app.queues.read(tx, [QUEUE], lease=SECOND, quantity=2)
@@ -439,17 +447,21 @@ def test_a_lease_can_begin_anew(app: App) -> None:
     "body",
     [None, "5", '"text"', "[1, 2]", r"""{"type": "X", "payload": {"text": "é '\"%s\\n"}}"""],
 )
-def test_the_dead_are_kept_whole(queues: Queues, tx: Connection, body: str | None) -> None:
-    """L2: with body, error and everything else that a person needs; SQL NULL stays none."""
-    one = letter(body=body, error='it\'s "out" of 100%s range: 東京', sweep_id="s1")
+def test_dead_letters_are_stored_completely(
+    queues: Queues, tx: Connection, body: str | None
+) -> None:
+    """L2: body, error and all other fields are stored, and SQL NULL is read as None."""
+    one = make_dead_letter(body=body, error='it\'s "out" of 100%s range: 東京', sweep_id="s1")
 
     (msg_id,) = dead_letter.send(tx, queues, [one])
 
     assert dead_letter.read(tx, queues) == [replace(one, msg_id=msg_id)]
 
 
-def test_the_dead_come_by_id_the_oldest_first(queues: Queues, tx: Connection) -> None:
-    first, second, third = dead_letter.send(tx, queues, [letter(key=key) for key in "abc"])
+def test_dead_letters_are_read_by_id_oldest_first(queues: Queues, tx: Connection) -> None:
+    first, second, third = dead_letter.send(
+        tx, queues, [make_dead_letter(key=key) for key in "abc"]
+    )
 
     assert [one.key for one in dead_letter.read(tx, queues)] == ["a", "b", "c"]
     assert [one.msg_id for one in dead_letter.read(tx, queues, [third, first, 999])] == [
@@ -460,8 +472,8 @@ def test_the_dead_come_by_id_the_oldest_first(queues: Queues, tx: Connection) ->
     assert second not in {one.msg_id for one in dead_letter.read(tx, queues, [first])}
 
 
-def test_depths_tell_ready_in_flight_and_delayed_apart(app: App) -> None:
-    """DESIGN: in flight is invisible and already read; delayed, invisible and never read."""
+def test_depths_count_ready_in_flight_and_delayed_messages(app: App) -> None:
+    """DESIGN: in flight means invisible and already read; delayed, invisible and never read."""
     with app.database.transaction() as tx:
         app.queues.send(tx, QUEUE, [{"type": "A", "retryCount": 2}, {"type": "B"}], timedelta())
         app.queues.send(tx, QUEUE, [{"type": "C"}], LEASE)
@@ -480,7 +492,9 @@ def test_depths_tell_ready_in_flight_and_delayed_apart(app: App) -> None:
     assert depths.keys() == {HIGH, QUEUE, LOW, OUTBOUND}
 
 
-def test_the_oldest_ready_is_as_old_as_its_sending(app: App, connection: Connection) -> None:
+def test_the_age_of_the_oldest_ready_message_is_counted_from_its_sending(
+    app: App, connection: Connection
+) -> None:
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
     connection.execute(
@@ -495,10 +509,12 @@ def test_the_oldest_ready_is_as_old_as_its_sending(app: App, connection: Connect
     assert 100 <= depth.oldest_ready_seconds < 130
 
 
-def test_the_dead_in_two_numbers(app: App, connection: Connection) -> None:
+def test_the_depth_of_the_dead_letter_queue_is_a_count_and_an_age(
+    app: App, connection: Connection
+) -> None:
     with app.database.transaction() as tx:
         assert inspect.dead_depth(tx, app.queues) == (0, 0)
-        dead_letter.send(tx, app.queues, [letter(), letter()])
+        dead_letter.send(tx, app.queues, [make_dead_letter(), make_dead_letter()])
     connection.execute(
         text(f"update pgmq.q_{DEAD} set enqueued_at = now() - interval '60 s' where msg_id = 1")
     )
@@ -510,7 +526,7 @@ def test_the_dead_in_two_numbers(app: App, connection: Connection) -> None:
     assert 60 <= seconds < 90
 
 
-def test_purging_empties_one_queue_and_says_how_many(app: App) -> None:
+def test_purging_empties_one_queue_and_returns_the_count(app: App) -> None:
     for queue in (QUEUE, QUEUE, LOW):
         send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}, queue=queue)
 
@@ -523,7 +539,7 @@ def test_purging_empties_one_queue_and_says_how_many(app: App) -> None:
     assert dead_letters(app) == []
 
 
-def test_pgmq_says_its_version(tx: Connection) -> None:
+def test_the_version_of_pgmq_is_returned(tx: Connection) -> None:
     version = pgmq_version(tx)
 
     assert version is not None
@@ -542,7 +558,7 @@ def test_pgmq_is_installed_where_it_is_missing(bare_database_url: str) -> None:
         assert len(queues.send(tx, "first", [{"n": 1}], timedelta())) == 1
 
 
-def test_a_foreign_schema_of_that_name_is_no_pgmq(bare_database_url: str) -> None:
+def test_another_schema_named_pgmq_does_not_count_as_pgmq(bare_database_url: str) -> None:
     with opened(bare_database_url) as database, database.transaction() as tx:
         tx.execute(text("create schema pgmq"))
 

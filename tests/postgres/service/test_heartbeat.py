@@ -1,4 +1,4 @@
-"""The heartbeat: one line, one status, and a call to a monitor outside after good work only."""
+"""The heartbeat: a log line, a status for systemd, and a call to an external monitor."""
 
 import socket
 from collections.abc import Iterator
@@ -28,23 +28,23 @@ PATH = "/ping/a-path-that-nobody-else-knows"
 
 @pytest.fixture
 def health() -> Health:
-    """Be ready."""
-    made = Health({}, DAY, {}, DAY)
-    made.read()
-    return made
+    """Return the health of a service that is ready."""
+    ready = Health({}, DAY, {}, DAY)
+    ready.read()
+    return ready
 
 
 @pytest.fixture
 def statuses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Collect what `systemctl status` shows."""
+    """Collect the status texts that `systemctl status` would show."""
     shown: list[str] = []
     monkeypatch.setattr(systemd, "status", shown.append)
     return shown
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have little patience with the monitor, and keep no connection to it."""
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Shorten the timeout for the monitor, and keep no connection to it."""
     monkeypatch.setattr(heartbeat, "_PATIENCE", timedelta(milliseconds=300))
     http_client._client().close()
     http_client._client.cache_clear()
@@ -55,19 +55,19 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextmanager
 def monitor(status: int = 200) -> Iterator[tuple[str, list[str]]]:
-    """Run one; yield its address and the paths that were called."""
+    """Run a monitor; yield its address and the paths that were called."""
     called: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            """Answer."""
+            """Answer with the status."""
             called.append(self.path)
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         thread = Thread(target=server.serve_forever, args=[0.01])
@@ -80,16 +80,18 @@ def monitor(status: int = 200) -> Iterator[tuple[str, list[str]]]:
 
 
 def beat(app: App, health: Health) -> list[EventDict]:
-    """Let it beat once, and return what is logged."""
-    counters = Stats(lambda: 2)
-    counters.add(Tally(done=3, skipped=1, retried=1))
+    """Make one heartbeat, and return the logged lines."""
+    stats = Stats(lambda: 2)
+    stats.add(Tally(done=3, skipped=1, retried=1))
     with capture_logs() as lines:
-        Heartbeat(app, counters, health, Outage()).beat()
+        Heartbeat(app, stats, health, Outage()).beat()
     assert PATH not in str(lines)
     return list(lines)
 
 
-def test_a_heartbeat_says_how_things_are(app: App, health: Health, statuses: list[str]) -> None:
+def test_a_heartbeat_logs_the_state_of_the_service(
+    app: App, health: Health, statuses: list[str]
+) -> None:
     send(app, "ORDER_EXPIRE_DP", {"orderId": "o1"})
 
     (line,) = beat(app, health)
@@ -113,7 +115,9 @@ def test_a_heartbeat_says_how_things_are(app: App, health: Health, statuses: lis
     assert ["UP: 4 processed, 1 failed; 1 queued, 0 dead"] == statuses
 
 
-def test_who_is_not_ready_is_down_and_says_why(app: App, statuses: list[str]) -> None:
+def test_a_service_that_is_not_ready_is_down_with_its_reasons(
+    app: App, statuses: list[str]
+) -> None:
     (line,) = beat(app, Health({}, DAY, {}, DAY))
 
     assert ("DOWN", ["the queues were never read"]) == (line["status"], line["reasons"])
@@ -121,7 +125,7 @@ def test_who_is_not_ready_is_down_and_says_why(app: App, statuses: list[str]) ->
     assert [expected] == statuses
 
 
-def test_without_a_database_there_are_no_numbers(
+def test_a_heartbeat_without_a_database_has_no_numbers(
     open_app: OpenApp, health: Health, statuses: list[str]
 ) -> None:
     app = open_app(url="postgresql://127.0.0.1:1/nowhere", database__connect_timeout="1s")
@@ -133,32 +137,34 @@ def test_without_a_database_there_are_no_numbers(
     assert ["DOWN: 4 processed, 1 failed; the database cannot be read"] == statuses
 
 
-# The monitor outside.
+# The external monitor.
 
 
-def test_the_monitor_is_called_after_good_work(open_app: OpenApp, health: Health) -> None:
+def test_the_monitor_is_called_while_the_service_is_ready(
+    open_app: OpenApp, health: Health
+) -> None:
     with monitor() as (url, called):
         lines = beat(open_app(service__heartbeat_url=url), health)
 
     assert ([PATH], ["service.heartbeat"]) == (called, [line["event"] for line in lines])
 
 
-def test_the_monitor_is_not_called_where_the_work_is_not_done(open_app: OpenApp) -> None:
-    """L9: a dead-man's switch that a wedged service presses is worth nothing."""
+def test_the_monitor_is_not_called_while_the_service_is_not_ready(open_app: OpenApp) -> None:
+    """L9: a monitor that a hanging service still calls would be useless."""
     with monitor() as (url, called):
         beat(open_app(service__heartbeat_url=url), Health({}, DAY, {}, DAY))
 
     assert [] == called
 
 
-def test_a_monitor_that_says_no_is_no_reason_to_stop(open_app: OpenApp, health: Health) -> None:
+def test_an_error_reply_of_the_monitor_is_logged(open_app: OpenApp, health: Health) -> None:
     with monitor(404) as (url, _):
         _, line = beat(open_app(service__heartbeat_url=url), health)
 
     assert ("heartbeat.failed", "answered 404") == (line["event"], line["error"])
 
 
-def test_a_monitor_that_never_answers_is_not_waited_for(open_app: OpenApp, health: Health) -> None:
+def test_a_monitor_that_never_answers_causes_a_timeout(open_app: OpenApp, health: Health) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}{PATH}"
         _, line = beat(open_app(service__heartbeat_url=url), health)
@@ -175,10 +181,10 @@ def test_a_monitor_that_never_answers_is_not_waited_for(open_app: OpenApp, healt
     ],
     ids=["refused", "no scheme", "no URL"],
 )
-def test_an_address_that_leads_nowhere_is_said_without_it(
+def test_the_error_for_an_invalid_address_does_not_contain_it(
     url: str, error: str, open_app: OpenApp, health: Health
 ) -> None:
-    """L11: whoever knows the address can silence the alarm."""
+    """L11: the address is a secret, because it can be used to silence the alarm."""
     _, line = beat(open_app(service__heartbeat_url=url), health)
 
     assert ("heartbeat.failed", error) == (line["event"], line["error"])

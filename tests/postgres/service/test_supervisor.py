@@ -1,4 +1,4 @@
-"""`sweeper run`: signals, outages, and a stop that costs nobody anything."""
+"""`sweeper run`: signals, a database outage, and a stop that costs no job an attempt."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ Start = Callable[..., "Running"]
 
 
 class Running:
-    """A service of its own process, and what it says."""
+    """The service in a process of its own, and its log."""
 
     def __init__(self, log: Path, url: str, **settings: str) -> None:
         self._log = log
@@ -38,15 +38,15 @@ class Running:
                 [sys.executable, "-m", "sweeper", "run"], env=environment, stdout=stdout
             )
 
-    def told(self, event: str) -> list[dict[str, object]]:
-        """Return the lines of one event."""
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """Return the logged lines of one event."""
         lines = log_schema.lines(self._log.read_text())
         return [line for line in lines if line["event"] == event]
 
     def wait_for(self, event: str) -> dict[str, object]:
         """Return the first line of an event, once there is one."""
-        until(lambda: self.told(event))
-        return self.told(event)[0]
+        until(lambda: self.logged(event))
+        return self.logged(event)[0]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""
@@ -55,12 +55,12 @@ class Running:
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Return once something holds."""
+    """Return once *holds* is true."""
     for _ in range(1_000):
         if holds():
             return
         Event().wait(0.02)
-    pytest.fail("it did not happen within twenty seconds")
+    pytest.fail("the condition did not become true within twenty seconds")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
         one.process.wait()
 
 
-def test_it_becomes_ready_sweeps_and_stops_cleanly(start: Start, shop: Shop) -> None:
+def test_the_service_becomes_ready_sweeps_and_stops_cleanly(start: Start, shop: Shop) -> None:
     order = shop.order(age=HOUR)
     service = start()
     service.wait_for("service.ready")
@@ -86,25 +86,25 @@ def test_it_becomes_ready_sweeps_and_stops_cleanly(start: Start, shop: Shop) -> 
 
     assert 0 == service.stop()
     assert True is service.wait_for("service.stopped")["clean"]
-    assert [] == service.told("worker.failed")
+    assert [] == service.logged("worker.failed")
 
 
-def test_a_signal_scans_at_once(start: Start, shop: Shop) -> None:
-    """SIGUSR1: systemctl kill -s USR1 sweeper."""
+def test_sigusr1_causes_a_scan_at_once(start: Start, shop: Shop) -> None:
+    """An operator sends it with `systemctl kill -s USR1 sweeper`."""
     service = start(SWEEPER_RULES__EXPIRE_DP__EVERY="1h", SWEEPER_RULES__AUTO_REFUND__EVERY="1h")
     service.wait_for("service.ready")
     order = shop.order(age=HOUR)
     service.process.send_signal(signal.SIGUSR1)
     until(lambda: shop.status(order) == "cancelled")
 
-    assert "signal" in {line["trigger"] for line in service.told("scan.finished")}
+    assert "signal" in {line["trigger"] for line in service.logged("scan.finished")}
     assert 0 == service.stop(signal.SIGINT)
 
 
-def test_work_in_flight_ends_within_the_grace(
+def test_a_job_in_flight_is_finished_within_the_grace_period(
     start: Start, shop: Shop, connect: Connect, connection: Connection
 ) -> None:
-    """SIGTERM: what runs is finished, nothing is counted against any job."""
+    """After a SIGTERM, running jobs are finished, and no job loses an attempt."""
     order = shop.order(age=HOUR, items=[(shop.product(), 1)])
     buyer = connect()
     buyer.execute(text('select from "Product" for update'))
@@ -122,7 +122,7 @@ def test_work_in_flight_ends_within_the_grace(
 def test_a_second_signal_stops_at_once_and_loses_nothing(
     start: Start, shop: Shop, app: App, connect: Connect, connection: Connection
 ) -> None:
-    """L2: what was in flight comes back when its lease ends."""
+    """L2: a message in flight becomes visible again when its lease ends."""
     order = shop.order(age=HOUR, items=[(shop.product(), 1)])
     buyer = connect()
     buyer.execute(text('select from "Product" for update'))
@@ -136,10 +136,10 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(
     assert ("pending_dp", 1) == (shop.status(order), len(messages(app)))
 
 
-def test_a_lost_database_is_told_once_and_recovered_from(
+def test_the_service_survives_a_database_outage(
     start: Start, shop: Shop, app: App, connection: Connection, admin: psycopg.Connection
 ) -> None:
-    """L5, L9: it stays up, and no attempt is spent."""
+    """L5, L9: the service keeps running, and no job loses an attempt."""
     service = start()
     service.wait_for("service.ready")
     shop.order(age=HOUR)

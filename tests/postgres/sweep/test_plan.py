@@ -1,4 +1,4 @@
-"""A dry run as a plan: only its orders are touched, if they are still due; else nothing is."""
+"""Plans: a dry run can be kept as a file, and run later on the orders that are still due."""
 
 import json
 from collections.abc import Callable
@@ -19,118 +19,122 @@ MINUTE_AGO = "2026-01-31T11:58:00.000Z"
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Return where the plan is kept."""
+def plan_file(tmp_path: Path) -> Path:
+    """Return the path of the plan's file."""
     return tmp_path / "plan.json"
 
 
-def planned(run: Run, file: Path, *options: str, **variables: str) -> dict[str, Any]:
-    """Make a dry run, keep it as a plan, and return it."""
+def make_plan(run: Run, plan_file: Path, *options: str, **variables: str) -> dict[str, Any]:
+    """Make a dry run, write it to the file as a plan, and return it."""
     code, out, _ = run("sweep", "--dry-run", "--json", *options, **variables)
     assert code == 0
-    file.write_text(out)
+    plan_file.write_text(out)
     document: dict[str, Any] = json.loads(out)
     return document
 
 
 def states(shop: Shop, *orders: str) -> list[str]:
-    """Return what became of these orders."""
+    """Return the status of each of these orders."""
     return [shop.status(order) for order in orders]
 
 
-def test_a_plan_touches_its_own_orders_only(run: Run, file: Path, app: App, shop: Shop) -> None:
-    """Neither what fell due since, nor what waits in the queue; the service does those."""
+def test_a_plan_changes_only_its_own_orders(
+    run: Run, plan_file: Path, app: App, shop: Shop
+) -> None:
+    """Orders that became due later and queued messages are left to the service."""
     looked_at = shop.order(age=2 * HOUR)
-    planned(run, file)
+    make_plan(run, plan_file)
     since, queued = shop.order(age=HOUR), shop.order(age=HOUR)
     send(app, "ORDER_EXPIRE_DP", {"orderId": queued})
 
-    code, out, _ = run("sweep", "--plan", str(file), "--json")
+    code, out, _ = run("sweep", "--plan", str(plan_file), "--json")
 
-    told = json.loads(out)["rules"]["expire_dp"]
-    assert (code, told["planned"], told["no_longer_due"], told["enqueued"]) == (0, 1, 0, 1)
+    counts = json.loads(out)["rules"]["expire_dp"]
+    assert (code, counts["planned"], counts["no_longer_due"], counts["enqueued"]) == (0, 1, 0, 1)
     assert states(shop, looked_at, since, queued) == ["cancelled", "pending_dp", "pending_dp"]
     assert [message.read_ct for message in messages(app)] == [0]
 
 
-def test_what_is_no_longer_due_is_left_alone(
-    run: Run, file: Path, shop: Shop, connection: Connection
+def test_a_planned_order_that_is_no_longer_due_is_skipped(
+    run: Run, plan_file: Path, shop: Shop, connection: Connection
 ) -> None:
-    """L3: a plan is no order to cancel what was paid meanwhile."""
+    """L3: a plan does not cancel an order that was paid in the meantime."""
     paid, unpaid = shop.order(age=HOUR), shop.order(age=HOUR)
-    planned(run, file)
+    make_plan(run, plan_file)
     accept = text("update \"Order\" set status = 'awaiting_validation' where id = :id")
     connection.execute(accept, {"id": paid})
 
-    code, out, _ = run("sweep", "--plan", str(file))
+    code, out, _ = run("sweep", "--plan", str(plan_file))
 
     assert (code, states(shop, paid, unpaid)) == (0, ["awaiting_validation", "cancelled"])
     assert "2 orders were planned; 1 are no longer due, and are left alone" in out
 
 
-def test_a_plan_stands_in_the_books(
-    run: Run, file: Path, shop: Shop, connection: Connection
+def test_a_plan_is_recorded_in_the_ledger(
+    run: Run, plan_file: Path, shop: Shop, connection: Connection
 ) -> None:
     shop.order(age=HOUR)
-    plan = planned(run, file)
+    plan = make_plan(run, plan_file)
 
-    run("sweep", "--plan", str(file))
-    run("sweep", "--plan", str(file), "--reason", "the owner asked")
+    run("sweep", "--plan", str(plan_file))
+    run("sweep", "--plan", str(plan_file), "--reason", "the owner asked")
 
     reasons = {row["reason"] for row in rows(connection, "sweeper.sweep")}
     assert reasons == {f"plan {plan['sweep_id']}", "the owner asked"}
 
 
-def test_a_plan_carries_the_answer_to_the_brake(run: Run, file: Path, shop: Shop) -> None:
-    """L7: a person has seen every order in it."""
+def test_a_plan_keeps_the_limit_that_released_the_brake(
+    run: Run, plan_file: Path, shop: Shop
+) -> None:
+    """L7: a person has seen every order in the plan, so its limit applies."""
     limited = {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"}
     orders = [shop.order(age=HOUR) for _ in range(2)]
     assert run("sweep", "--dry-run", **limited)[0] == 4
-    planned(run, file, "--max", "2", **limited)
+    make_plan(run, plan_file, "--max", "2", **limited)
 
-    code, *_ = run("sweep", "--plan", str(file), **limited)
+    code, *_ = run("sweep", "--plan", str(plan_file), **limited)
 
     assert (code, states(shop, *orders)) == (0, ["cancelled", "cancelled"])
 
 
-def test_a_plan_may_be_rehearsed_again(run: Run, file: Path, shop: Shop) -> None:
+def test_a_plan_can_be_used_for_a_dry_run(run: Run, plan_file: Path, shop: Shop) -> None:
     first = shop.order(age=HOUR)
-    planned(run, file)
+    make_plan(run, plan_file)
     shop.order(age=HOUR)
 
-    code, out, _ = run("sweep", "--plan", str(file), "--dry-run", "--json")
+    code, out, _ = run("sweep", "--plan", str(plan_file), "--dry-run", "--json")
 
     assert (code, json.loads(out)["rules"]["expire_dp"]["orders"]) == (0, [first])
 
 
-def test_the_layout_of_a_plan_means_nothing(run: Run, file: Path, shop: Shop) -> None:
+def test_the_layout_of_a_plan_does_not_matter(run: Run, plan_file: Path, shop: Shop) -> None:
     order = shop.order(age=HOUR)
-    plan = planned(run, file)
-    file.write_text(json.dumps(dict(sorted(plan.items(), reverse=True))))
+    plan = make_plan(run, plan_file)
+    plan_file.write_text(json.dumps(dict(sorted(plan.items(), reverse=True))))
 
-    assert run("sweep", "--plan", str(file))[0] == 0
+    assert run("sweep", "--plan", str(plan_file))[0] == 0
     assert shop.status(order) == "cancelled"
 
 
-def test_one_rule_s_plan_is_of_that_rule(run: Run, file: Path, shop: Shop) -> None:
+def test_a_plan_of_one_rule_runs_only_that_rule(run: Run, plan_file: Path, shop: Shop) -> None:
     rejected = shop.order(status="awaiting_validation", age=2 * DAY, paid_ago=25 * HOUR)
     shop.order(age=HOUR)
-    planned(run, file, "auto_refund")
+    make_plan(run, plan_file, "auto_refund")
 
-    _, out, _ = run("sweep", "--plan", str(file), "--json")
+    _, out, _ = run("sweep", "--plan", str(plan_file), "--json")
 
     assert list(json.loads(out)["rules"]) == ["auto_refund"]
     assert shop.status(rejected) == "rejected"
 
 
-def resealed(plan: dict[str, Any], **changes: Any) -> str:
-    """Return *plan* with these changes, and whole again."""
+def sealed_again(plan: dict[str, Any], **changes: Any) -> str:
+    """Return *plan* as JSON with these changes and a valid checksum."""
     unsealed = {name: value for name, value in plan.items() if name != "checksum"}
     return json.dumps(sealed(unsealed | changes))
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "word"),
+    ("damage", "word"),
     [
         (lambda plan: json.dumps(plan)[:-100], "cut off"),
         (lambda plan: json.dumps(plan | {"limit": 7}), "was changed"),
@@ -138,40 +142,40 @@ def resealed(plan: dict[str, Any], **changes: Any) -> str:
         (lambda _plan: "[]", "no plan"),
         (lambda plan: json.dumps(plan["rules"]), "no plan"),
         (lambda _plan: json.dumps(sealed({"hello": "world"})), "sweep_id"),
-        (lambda plan: resealed(plan, dry_run=False), "dry_run"),
-        (lambda plan: resealed(plan, rules={"expire": {"orders": []}}), "no rule 'expire'"),
-        (lambda plan: resealed(plan, database="7/5"), "another database"),
-        (lambda plan: resealed(plan, at=MINUTE_AGO), "safety.max_plan_age"),
-        (lambda plan: resealed(plan, at=iso(datetime.now(UTC) + DAY)), "safety.max_plan_age"),
+        (lambda plan: sealed_again(plan, dry_run=False), "dry_run"),
+        (lambda plan: sealed_again(plan, rules={"expire": {"orders": []}}), "no rule 'expire'"),
+        (lambda plan: sealed_again(plan, database="7/5"), "another database"),
+        (lambda plan: sealed_again(plan, at=MINUTE_AGO), "safety.max_plan_age"),
+        (lambda plan: sealed_again(plan, at=iso(datetime.now(UTC) + DAY)), "safety.max_plan_age"),
     ],
 )
-def test_a_plan_that_is_damaged_foreign_or_old_is_refused(
-    run: Run, file: Path, shop: Shop, spoilt: Callable[[dict[str, Any]], str], word: str
+def test_a_damaged_foreign_or_old_plan_is_refused(
+    run: Run, plan_file: Path, shop: Shop, damage: Callable[[dict[str, Any]], str], word: str
 ) -> None:
-    """Nothing is touched: a sweep would have left an order and a row in the books."""
+    """A refused plan changes nothing; a sweep would have cancelled the order."""
     order = shop.order(age=HOUR)
-    file.write_text(spoilt(planned(run, file)))
+    plan_file.write_text(damage(make_plan(run, plan_file)))
 
-    code, out, err = run("sweep", "--plan", str(file))
+    code, out, err = run("sweep", "--plan", str(plan_file))
 
     assert (code, out, shop.status(order)) == (2, "", "pending_dp")
     assert word in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_plan_that_cannot_be_read_is_refused(run: Run, file: Path, shop: Shop) -> None:
+def test_a_plan_that_cannot_be_read_is_refused(run: Run, plan_file: Path, shop: Shop) -> None:
     order = shop.order(age=HOUR)
-    assert run("sweep", "--plan", str(file))[0] == 2
-    file.write_bytes(b"\xff\xfe\x00")
-    assert run("sweep", "--plan", str(file))[0] == 2
+    assert run("sweep", "--plan", str(plan_file))[0] == 2
+    plan_file.write_bytes(b"\xff\xfe\x00")
+    assert run("sweep", "--plan", str(plan_file))[0] == 2
     assert shop.status(order) == "pending_dp"
 
 
-def test_a_plan_and_a_rule_are_one_too_many(run: Run, file: Path, shop: Shop) -> None:
+def test_a_plan_cannot_be_combined_with_a_rule(run: Run, plan_file: Path, shop: Shop) -> None:
     order = shop.order(age=HOUR)
-    planned(run, file)
+    make_plan(run, plan_file)
 
-    code, _, err = run("sweep", "auto_refund", "--plan", str(file))
+    code, _, err = run("sweep", "auto_refund", "--plan", str(plan_file))
 
     assert (code, shop.status(order)) == (2, "pending_dp")
     assert "leave out RULE" in err

@@ -1,4 +1,4 @@
-"""The scan: a rule and the time become messages, and the counts add up."""
+"""The scan: due rows become messages, and the counts add up."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -54,12 +54,12 @@ frozen_clock = pytest.mark.usefixtures("frozen")
 
 
 def keys(app: App, queue: str = QUEUE) -> list[str]:
-    """Return whose jobs lie in a queue, the oldest message first."""
+    """Return the order ids of the messages in a queue, oldest first."""
     return [message.body["payload"]["orderId"] for message in messages(app, queue)]
 
 
-def bury(app: App, order: str) -> None:
-    """Let a job for an order die."""
+def dead_letter_job(app: App, order: str) -> None:
+    """Add a dead letter for an order."""
 
     def refuse(_batch: Batch[Any]) -> None:
         raise RejectedError
@@ -78,13 +78,13 @@ def test_a_sweep_of_an_empty_shop_finds_nothing(app: App) -> None:
 
 
 @frozen_clock
-def test_every_row_that_is_found_is_accounted_for(app: App, shop: Shop) -> None:
+def test_every_row_that_is_found_is_counted_once(app: App, shop: Shop) -> None:
     """L8: found = enqueued + already queued + dead + braked."""
     queued, dead, listed = (shop.order(age=HOUR) for _ in range(3))
     fresh = [shop.order(age=HOUR) for _ in range(4)]
     shop.order(age=HOUR, paid_ago=MINUTE)
     shop.order(age=MINUTE)
-    bury(app, dead)
+    dead_letter_job(app, dead)
     send(app, TYPE, {"orderId": queued})
     send(app, TYPE, {"orderIds": [listed, "somebody else's"]})
 
@@ -99,8 +99,8 @@ def test_every_row_that_is_found_is_accounted_for(app: App, shop: Shop) -> None:
 
 
 @frozen_clock
-def test_a_second_scan_queues_nothing_again(app: App, shop: Shop) -> None:
-    """L8: what waits, waits once."""
+def test_a_second_scan_does_not_enqueue_a_waiting_job_again(app: App, shop: Shop) -> None:
+    """L8: an order has at most one waiting job from the scans."""
     shop.order(age=HOUR)
     scan(app)
 
@@ -117,10 +117,10 @@ def test_a_second_scan_queues_nothing_again(app: App, shop: Shop) -> None:
     [lambda order: {"orderId": order}, lambda order: {"orderIds": ["x", order]}],
     ids=["one", "list"],
 )
-def test_what_waits_anywhere_is_already_queued(
+def test_an_order_with_a_message_in_any_live_queue_is_already_queued(
     app: App, shop: Shop, queue: str, payload: Callable[[str], Any]
 ) -> None:
-    """In any live queue, in either dialect: the platform sends messages of its own."""
+    """This holds in both forms of the payload, because the platform sends its own messages."""
     order = shop.order(age=HOUR)
     send(app, TYPE, payload(order), queue=queue)
 
@@ -130,8 +130,8 @@ def test_what_waits_anywhere_is_already_queued(
 
 
 @frozen_clock
-def test_what_is_in_flight_or_delayed_is_already_queued(app: App, shop: Shop) -> None:
-    """Somebody works at it, or it waits for its retry."""
+def test_an_order_whose_job_is_in_flight_or_delayed_is_already_queued(app: App, shop: Shop) -> None:
+    """A worker has read it, or it waits for its retry."""
     failing, in_flight = shop.order(age=2 * HOUR), shop.order(age=HOUR)
     send(app, TYPE, {"orderId": failing})
     with broken(app, "Order"):
@@ -155,23 +155,23 @@ def test_a_message_of_another_type_does_not_count(app: App, shop: Shop) -> None:
 
 
 @frozen_clock
-def test_what_is_dead_is_not_queued_again(app: App, shop: Shop) -> None:
-    """L8: a job that died waits for a person, and not for the next minute."""
+def test_an_order_with_a_dead_letter_is_not_enqueued_again(app: App, shop: Shop) -> None:
+    """L8: a dead letter waits for a person, and not for the next scan."""
     order = shop.order(age=HOUR)
-    bury(app, order)
+    dead_letter_job(app, order)
 
     assert scan(app) == ScanResult(
         found=1, enqueued=0, already_queued=0, dead=1, braked=0, anomalies=0
     )
     assert messages(app) == []
-    assert [letter.key for letter in dead_letters(app)] == [order]
+    assert [dead_letter.key for dead_letter in dead_letters(app)] == [order]
 
 
 @frozen_clock
-def test_what_is_dead_and_waits_again_counts_once(app: App, shop: Shop) -> None:
-    """L8: as already queued; the sum must not count it twice."""
+def test_an_order_with_a_dead_letter_and_a_message_counts_once(app: App, shop: Shop) -> None:
+    """L8: it counts as already queued, so that the sum does not count it twice."""
     order = shop.order(age=HOUR)
-    bury(app, order)
+    dead_letter_job(app, order)
     send(app, TYPE, {"orderId": order})
 
     assert scan(app) == ScanResult(
@@ -180,10 +180,10 @@ def test_what_is_dead_and_waits_again_counts_once(app: App, shop: Shop) -> None:
 
 
 @frozen_clock
-def test_the_dead_of_one_type_do_not_hold_up_the_other(app: App, shop: Shop) -> None:
-    """An order whose expiry died may have been paid since, and be due for a refund."""
+def test_a_dead_letter_of_one_type_does_not_block_another_type(app: App, shop: Shop) -> None:
+    """An order whose expiry was dead-lettered may be paid later and become due for a refund."""
     order = shop.order(status="awaiting_validation", age=3 * DAY, paid_ago=2 * DAY)
-    bury(app, order)
+    dead_letter_job(app, order)
 
     found = scan(app, "auto_refund")
 
@@ -191,8 +191,8 @@ def test_the_dead_of_one_type_do_not_hold_up_the_other(app: App, shop: Shop) -> 
 
 
 @frozen_clock
-def test_the_order_that_waited_longest_comes_first(app: App, shop: Shop) -> None:
-    """By time, and by id where the times are one."""
+def test_orders_are_enqueued_oldest_first(app: App, shop: Shop) -> None:
+    """Orders with equal times are sorted by id."""
     young, old = shop.order(age=HOUR), shop.order(age=3 * HOUR)
     twins = sorted(shop.order(age=2 * HOUR) for _ in range(3))
 
@@ -202,7 +202,7 @@ def test_the_order_that_waited_longest_comes_first(app: App, shop: Shop) -> None
 
 
 @frozen_clock
-def test_many_orders_keep_their_order(app: App, shop: Shop) -> None:
+def test_many_orders_are_enqueued_oldest_first(app: App, shop: Shop) -> None:
     prefix = shop.many(250, age=HOUR)
 
     scan(app)
@@ -215,7 +215,7 @@ def test_many_orders_keep_their_order(app: App, shop: Shop) -> None:
 def test_the_brake_holds_above_the_limit_and_not_at_it(
     *, app: App, shop: Shop, connection: Connection, limit: int, enqueued: int, braked: int
 ) -> None:
-    """L7: more than the limit, and none is enqueued; exactly the limit is no reason."""
+    """L7: above the limit no order is enqueued; at exactly the limit, all are."""
     for _ in range(3):
         shop.order(age=HOUR)
 
@@ -226,15 +226,15 @@ def test_the_brake_holds_above_the_limit_and_not_at_it(
         found=3, enqueued=enqueued, already_queued=0, dead=0, braked=braked, anomalies=0
     )
     assert len(messages(app)) == enqueued
-    loud = [line["log_level"] for line in lines if line["event"] == "scan.braked"]
-    assert loud == (["error"] if braked else [])
+    levels = [line["log_level"] for line in lines if line["event"] == "scan.braked"]
+    assert levels == (["error"] if braked else [])
     (row,) = rows(connection, "sweeper.sweep")
     assert (row["braked"], row["ok"]) == (braked, not braked)
 
 
 @frozen_clock
-def test_the_brake_counts_what_is_due_and_not_what_is_new(app: App, shop: Shop) -> None:
-    """L7: two of three wait already; three are due, and that is more than two."""
+def test_the_brake_counts_all_due_orders_and_not_only_new_ones(app: App, shop: Shop) -> None:
+    """L7: three orders are due, above the limit of two, although two of them are queued."""
     first, second, _ = (shop.order(age=HOUR) for _ in range(3))
     send(app, TYPE, {"orderIds": [first, second]})
 
@@ -244,8 +244,8 @@ def test_the_brake_counts_what_is_due_and_not_what_is_new(app: App, shop: Shop) 
 
 
 @frozen_clock
-def test_the_brake_of_one_rule_does_not_hold_the_other(app: App, shop: Shop) -> None:
-    """L7: each rule has its own reasons."""
+def test_the_brake_of_one_rule_does_not_affect_another_rule(app: App, shop: Shop) -> None:
+    """L7: the limit applies to each rule separately."""
     unpaid = [shop.order(age=HOUR) for _ in range(3)]
     waiting = shop.order(status="awaiting_validation", age=3 * DAY, paid_ago=2 * DAY)
 
@@ -258,7 +258,7 @@ def test_the_brake_of_one_rule_does_not_hold_the_other(app: App, shop: Shop) -> 
 
 @frozen_clock
 def test_the_limit_is_a_setting(open_app: OpenApp, shop: Shop) -> None:
-    """L7: `safety.max_per_sweep`."""
+    """L7: the setting is `safety.max_per_sweep`."""
     app = open_app(safety__max_per_sweep=1)
     shop.order(age=HOUR)
     assert not sweep(app, scan_only=True).braked
@@ -269,7 +269,7 @@ def test_the_limit_is_a_setting(open_app: OpenApp, shop: Shop) -> None:
 
 @frozen_clock
 def test_a_dry_run_changes_nothing(app: App, shop: Shop, connection: Connection) -> None:
-    """It says which orders it would have been, the oldest first."""
+    """The report names the orders that a sweep would have enqueued, oldest first."""
     orders = [shop.order(age=age) for age in (3 * HOUR, 2 * HOUR, HOUR)]
     send(app, TYPE, {"orderId": orders[1]})
     before = [shop.row("Order", order) for order in orders]
@@ -294,8 +294,8 @@ def test_a_dry_run_changes_nothing(app: App, shop: Shop, connection: Connection)
 
 
 @frozen_clock
-def test_a_dry_run_tells_of_the_brake(app: App, shop: Shop) -> None:
-    """L7: and names nobody, because nobody would have been enqueued."""
+def test_a_dry_run_reports_the_brake(app: App, shop: Shop) -> None:
+    """L7: the report names no orders, because none would have been enqueued."""
     for _ in range(2):
         shop.order(age=HOUR)
 
@@ -305,16 +305,18 @@ def test_a_dry_run_tells_of_the_brake(app: App, shop: Shop) -> None:
 
 
 @frozen_clock
-def test_the_books_know_of_every_scan(app: App, shop: Shop, connection: Connection) -> None:
-    """L8: who asked, why, for which time, with what result; and it commits with the messages."""
+def test_every_scan_is_recorded_in_the_ledger(app: App, shop: Shop, connection: Connection) -> None:
+    """L8: actor, reason, cutoff and counts are recorded in the transaction of the messages."""
     order = shop.order(age=HOUR)
     shop.order(age=2 * HOUR, paid_ago=HOUR)
 
     report = sweep(app, "expire_dp", actor="ops", reason="a drill", scan_only=True)
 
     (row,) = rows(connection, "sweeper.sweep")
-    told = {name: row[name] for name in ("rule", "job_type", "trigger", "actor", "reason", "keys")}
-    assert told == {
+    recorded = {
+        name: row[name] for name in ("rule", "job_type", "trigger", "actor", "reason", "keys")
+    }
+    assert recorded == {
         "rule": "expire_dp",
         "job_type": TYPE,
         "trigger": "manual",
@@ -331,19 +333,19 @@ def test_the_books_know_of_every_scan(app: App, shop: Shop, connection: Connecti
 
 
 @frozen_clock
-def test_both_rules_of_one_sweep_share_its_id(app: App, connection: Connection) -> None:
+def test_the_rules_of_one_sweep_share_its_id(app: App, connection: Connection) -> None:
     sweep(app)
 
-    books = rows(connection, "sweeper.sweep")
-    assert {row["rule"] for row in books} == {"expire_dp", "auto_refund"}
-    assert len({row["id"] for row in books}) == 1
+    sweeps = rows(connection, "sweeper.sweep")
+    assert {row["rule"] for row in sweeps} == {"expire_dp", "auto_refund"}
+    assert len({row["id"] for row in sweeps}) == 1
 
 
 @frozen_clock
-def test_a_scan_that_fails_leaves_neither_messages_nor_books(
+def test_a_failed_scan_leaves_neither_messages_nor_a_record(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L2: both commit, or neither; the next scan finds the order again."""
+    """L2: messages and record commit together, and the next scan finds the order again."""
     shop.order(age=HOUR)
     connection.execute(text("alter table sweeper.sweep add constraint refuse check (false)"))
 
@@ -356,22 +358,22 @@ def test_a_scan_that_fails_leaves_neither_messages_nor_books(
 
 
 @frozen_clock
-def test_an_anomaly_is_told_once_and_counted_always(app: App, shop: Shop) -> None:
+def test_an_anomaly_is_logged_once_and_counted_in_every_scan(app: App, shop: Shop) -> None:
     order = shop.order(age=2 * HOUR, paid_ago=HOUR)
 
     with capture_logs() as lines:
         counted = [scan(app).anomalies for _ in range(2)]
 
-    told = [line for line in lines if line["event"] == "order.anomaly"]
+    logged = [line for line in lines if line["event"] == "order.anomaly"]
     assert counted == [1, 1]
-    assert [(line["rule"], line["key"]) for line in told] == [("expire_dp", order)]
+    assert [(line["rule"], line["key"]) for line in logged] == [("expire_dp", order)]
 
 
 @frozen_clock
-def test_a_scan_waits_for_another_and_sees_what_it_sent(
+def test_a_scan_waits_for_another_one_and_sees_its_messages(
     app: App, shop: Shop, connect: Connect, connection: Connection
 ) -> None:
-    """L8: two scans of one job type are one after the other, so that nothing is queued twice."""
+    """L8: scans of one job type run one after another, so that no order is enqueued twice."""
     order = shop.order(age=HOUR)
     other = connect()
     other.execute(
@@ -394,14 +396,14 @@ def test_a_scan_waits_for_another_and_sees_what_it_sent(
     assert [(one.enqueued, one.already_queued) for one in found] == [(0, 1)]
 
 
-@pytest.mark.parametrize("ahead", [HOUR, -HOUR, 6 * SECOND, -6 * SECOND])
-def test_no_order_is_touched_while_the_clocks_disagree(
-    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory, ahead: timedelta
+@pytest.mark.parametrize("offset", [HOUR, -HOUR, 6 * SECOND, -6 * SECOND])
+def test_no_order_is_changed_while_the_clocks_differ_too_much(
+    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory, offset: timedelta
 ) -> None:
-    """L4: this host ahead of the database, or behind it, by more than is allowed."""
+    """L4: this host's clock may be neither ahead of the database's nor behind it by too much."""
     app = open_app(safety__max_clock_skew="5s")
     order = shop.order(age=HOUR)
-    frozen.move_to(_databases_time(app) + ahead)
+    frozen.move_to(_database_time(app) + offset)
 
     with capture_logs() as lines, pytest.raises(ClockSkewedError):
         scan(app)
@@ -411,12 +413,12 @@ def test_no_order_is_touched_while_the_clocks_disagree(
     assert messages(app) == []
 
 
-def test_a_message_is_not_worked_while_the_clocks_disagree(
+def test_no_message_is_worked_while_the_clocks_differ_too_much(
     open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory
 ) -> None:
-    """L4: a clock that runs ahead must not make a fresh order look old to the handler."""
+    """L4: a clock that is ahead must not make a new order look due to the handler."""
     app = open_app(safety__max_clock_skew="5s")
-    frozen.move_to(_databases_time(app))
+    frozen.move_to(_database_time(app))
     fresh = shop.order(created_at=now() - MINUTE)
     send(app, TYPE, {"orderId": fresh})
     frozen.tick(2 * HOUR)
@@ -428,13 +430,13 @@ def test_a_message_is_not_worked_while_the_clocks_disagree(
     assert [message.read_ct for message in messages(app)] == [0]
 
 
-@pytest.mark.parametrize("ahead", [timedelta(0), 2 * SECOND, -2 * SECOND])
-def test_a_small_difference_of_the_clocks_is_allowed(
-    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory, ahead: timedelta
+@pytest.mark.parametrize("offset", [timedelta(0), 2 * SECOND, -2 * SECOND])
+def test_a_small_clock_skew_is_allowed(
+    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory, offset: timedelta
 ) -> None:
-    """L4: within `safety.max_clock_skew`, work goes on."""
+    """L4: the work continues within `safety.max_clock_skew`."""
     app = open_app(safety__max_clock_skew="5s")
-    frozen.move_to(_databases_time(app) + ahead)
+    frozen.move_to(_database_time(app) + offset)
     order = shop.order(created_at=now() - HOUR)
 
     sweep(app)
@@ -443,14 +445,14 @@ def test_a_small_difference_of_the_clocks_is_allowed(
 
 
 @frozen_clock
-def test_rows_that_a_policy_hides_are_an_error_and_not_nothing(
+def test_rows_hidden_by_row_level_security_are_an_error(
     open_app: OpenApp, shop: Shop, connection: Connection, database_url: str
 ) -> None:
-    """DOMAIN 2: a login that row-level security blinds must not report that all is well."""
+    """DOMAIN 2: a login that cannot see the rows must not report that no order is due."""
     order = shop.order(age=HOUR)
     connection.execute(text('alter table "Order" enable row level security'))
-    with _login(database_url) as blind:
-        app = open_app(url=blind)
+    with _login(database_url) as blind_url:
+        app = open_app(url=blind_url)
         with pytest.raises((DBAPIError, DatabaseUnusableError), match="row-level security"):
             sweep(app)
         app.database.close()
@@ -463,22 +465,22 @@ def test_rows_that_a_policy_hides_are_an_error_and_not_nothing(
 @pytest.mark.parametrize(
     "raw", [None, "5", '"text"', "[]", '{"type": "ORDER_EXPIRE_DP", "payload": 5}']
 )
-def test_rubbish_in_the_queue_does_not_stop_a_scan(app: App, shop: Shop, raw: str | None) -> None:
-    """L2: a stranger's message must not hide the orders that are due."""
+def test_a_malformed_message_does_not_stop_a_scan(app: App, shop: Shop, raw: str | None) -> None:
+    """L2: a malformed message must not hide the orders that are due."""
     shop.order(age=HOUR)
     send_raw(app, raw)
 
     assert scan(app).enqueued == 1
 
 
-def _databases_time(app: App) -> Any:
+def _database_time(app: App) -> Any:
     with app.database.transaction() as tx:
         return tx.execute(text("select clock_timestamp()")).scalar_one()
 
 
 @contextmanager
 def _login(url: str) -> Iterator[str]:
-    """Make a login that owns nothing and may do everything, and return the URL for it."""
+    """Create a login with every grant and no ownership, and yield its URL."""
     name, password = f"{make_url(url).database}_login", token_hex()
     with psycopg.connect(url, autocommit=True) as admin:
         role = Identifier(name)

@@ -1,4 +1,4 @@
-"""HTTP from outside: true numbers, closed doors, and what may be done with the token."""
+"""The page and its HTTP endpoints: the numbers, the access control and the write requests."""
 
 import os
 import re
@@ -36,46 +36,46 @@ from tests.support.verbs import (
 )
 from tests.support.web_client import TOKEN, Site, served
 
-READING = (
+READ_PATHS = (
     "/",
     "/metrics",
     "/api/monitoring/queue/stats",
     "/api/monitoring/queue/health",
     "/api/monitoring/queue/info",
 )
-ACTING = ("/api/sweep", "/api/test-queue", "/preview", "/sweep", "/dead", "/sign-out")
+WRITE_PATHS = ("/api/sweep", "/api/test-queue", "/preview", "/sweep", "/dead", "/sign-out")
 PHONE = "0812-3456-7890"
 NOWHERE = "postgresql://sari@127.0.0.1:1/jastip"
 
 
 @pytest.fixture
 def app(open_app: OpenApp) -> App:
-    """Return an app whose page may be acted on."""
+    """Return an app whose page accepts write requests with the token."""
     return open_app(web__token=TOKEN, web__port=0)
 
 
 @pytest.fixture
 def site(app: App) -> Iterator[Site]:
-    """Serve its page, as part of a healthy service."""
+    """Serve the app's page, as part of a healthy service."""
     with served(app) as site:
         yield site
 
 
 @pytest.fixture
-def cut_off(open_app: OpenApp) -> Iterator[Site]:
-    """Serve a page whose database is away."""
+def site_without_database(open_app: OpenApp) -> Iterator[Site]:
+    """Serve a page whose database cannot be reached."""
     with served(open_app(url=NOWHERE, web__token=TOKEN, web__port=0)) as site:
         yield site
 
 
 def work(app: App, site: Site, shop: Shop) -> None:
-    """Have two orders done and one dead, and leave three messages, one of them in flight."""
+    """Complete two orders, dead-letter one, and leave three messages, one of them in flight."""
     shop.order(age=HOUR)
     shop.order(age=HOUR)
-    doomed = shop.order(age=HOUR)
+    failing = shop.order(age=HOUR)
     app.completer.observe = site.counters.observe
-    with broken(app, "Order", f"new.id = '{doomed}'"):
-        send(app, "ORDER_EXPIRE_DP", {"orderId": doomed}, maxRetries=0)
+    with broken(app, "Order", f"new.id = '{failing}'"):
+        send(app, "ORDER_EXPIRE_DP", {"orderId": failing}, maxRetries=0)
         site.counters.add(sweep(app).jobs)
     for _ in range(3):
         send(app, "ORDER_EXPIRE_DP", {"orderId": "c1"}, retryCount=2)
@@ -84,7 +84,7 @@ def work(app: App, site: Site, shop: Shop) -> None:
 
 
 def metrics(site: Site) -> dict[tuple[str, ...], float]:
-    """Return every sample by its name and the values of its labels, in their names' order."""
+    """Return every sample by its name and label values, in the order of the label names."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(site.get("/metrics").text)
@@ -92,31 +92,31 @@ def metrics(site: Site) -> dict[tuple[str, ...], float]:
     }
 
 
-def cookie(site: Site) -> dict[str, str]:
-    """Sign in, and return what the browser sends along from there on."""
+def sign_in(site: Site) -> dict[str, str]:
+    """Sign in, and return the headers that a browser sends from then on."""
     answer = site.submit("/sign-in", {"token": TOKEN})
     assert answer.status == 303
     return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
 def csrf_token(site: Site, session: dict[str, str]) -> str:
-    """Return what the forms of a session carry."""
+    """Return the CSRF token in the forms of a session."""
     found = re.search(r'name="seal" value="(\w+)"', site.get("/", **session).text)
     assert found
     return found[1]
 
 
-# What the platform's dashboards read.
+# The endpoints for the platform's dashboards.
 
 
-def test_the_stats_are_true(app: App, site: Site, shop: Shop) -> None:
+def test_the_stats_endpoint_reports_the_queue(app: App, site: Site, shop: Shop) -> None:
     work(app, site, shop)
 
-    told = site.get("/api/monitoring/queue/stats").document
+    answer = site.get("/api/monitoring/queue/stats").document
 
     (oldest, *_) = messages(app)
-    queue = told["data"]["queue"]
-    assert (True, {"queue", "timestamp"}) == (told["success"], told["data"].keys())
+    queue = answer["data"]["queue"]
+    assert (True, {"queue", "timestamp"}) == (answer["success"], answer["data"].keys())
     assert (2, 1, 1) == (queue["totalQueued"], queue["totalProcessing"], queue["totalFailed"])
     assert 4 == queue["totalCompleted"]
     assert 0 < queue["avgProcessingTime"] < 10_000
@@ -133,7 +133,7 @@ def test_an_empty_queue_has_no_oldest_job(site: Site) -> None:
     assert health["queue"]["oldestJobAge"] is None
 
 
-def test_the_health_is_true(app: App, site: Site, shop: Shop) -> None:
+def test_the_health_endpoint_reports_a_healthy_service(app: App, site: Site, shop: Shop) -> None:
     work(app, site, shop)
 
     answer = site.get("/api/monitoring/queue/health")
@@ -153,7 +153,9 @@ def test_the_health_is_true(app: App, site: Site, shop: Shop) -> None:
     assert (2, 1) == (data["queue"]["totalQueued"], data["queue"]["totalProcessing"])
 
 
-def test_the_info_is_true(app: App, site: Site, shop: Shop) -> None:
+def test_the_info_endpoint_reports_the_queue_and_the_worker(
+    app: App, site: Site, shop: Shop
+) -> None:
     work(app, site, shop)
 
     data = site.get("/api/monitoring/queue/info").document["data"]
@@ -169,8 +171,8 @@ def test_the_info_is_true(app: App, site: Site, shop: Shop) -> None:
     assert {"id", "retries", "ageSeconds"} == data["oldestJob"].keys()
 
 
-def test_a_service_that_does_not_work_is_unhealthy(app: App) -> None:
-    """L9: and says why."""
+def test_a_service_that_is_not_ready_is_unhealthy(app: App) -> None:
+    """L9: the response is a 503 and contains the reasons."""
     with served(app, healthy=False) as site:
         ready, health = site.get("/readyz"), site.get("/api/monitoring/queue/health")
 
@@ -181,7 +183,7 @@ def test_a_service_that_does_not_work_is_unhealthy(app: App) -> None:
         assert 200 == site.get("/livez").status
 
 
-def test_a_loop_that_hangs_is_not_alive(app: App) -> None:
+def test_a_service_with_a_hanging_loop_is_not_alive(app: App) -> None:
     nothing = timedelta()
     health = Health({}, HOUR, {"watch": nothing}, nothing)
     web = Web(app, Stats(), health, lambda: None)
@@ -196,90 +198,96 @@ def test_a_loop_that_hangs_is_not_alive(app: App) -> None:
         web.close()
 
 
-def test_without_a_database_every_face_says_so(cut_off: Site) -> None:
-    health = cut_off.get("/api/monitoring/queue/health")
+def test_every_page_and_endpoint_reports_an_unreachable_database(
+    site_without_database: Site,
+) -> None:
+    health = site_without_database.get("/api/monitoring/queue/health")
 
     assert (503, "down") == (health.status, health.document["data"]["database"]["status"])
-    for face in ("stats", "info"):
-        answer = cut_off.get(f"/api/monitoring/queue/{face}")
+    for name in ("stats", "info"):
+        answer = site_without_database.get(f"/api/monitoring/queue/{name}")
         assert (503, {"success", "error"}) == (answer.status, answer.document.keys())
-    assert "The database does not answer" in cut_off.get("/").text
-    assert 200 == cut_off.get("/livez").status
+    assert "The database does not answer" in site_without_database.get("/").text
+    assert 200 == site_without_database.get("/livez").status
 
 
-# What Prometheus reads.
+# The metrics for Prometheus.
 
 
-def test_the_metrics_are_true(app: App, site: Site, shop: Shop) -> None:
+def test_the_metrics_report_the_queue_and_the_jobs(app: App, site: Site, shop: Shop) -> None:
     work(app, site, shop)
     site.counters.scanned("expire_dp", "ok")
 
-    told = metrics(site)
+    samples = metrics(site)
 
     assert (2, 1) == tuple(
-        told["sweeper_queue_messages", QUEUE, state] for state in ("ready", "in_flight")
+        samples["sweeper_queue_messages", QUEUE, state] for state in ("ready", "in_flight")
     )
-    assert (1, 1) == (told["sweeper_dead_letters",], told["sweeper_overdue", "expire_dp"])
-    assert 1800 <= told["sweeper_oldest_overdue_seconds", "expire_dp"] < 1900
-    assert (4, 1) == (told["sweeper_jobs_total", "done"], told["sweeper_jobs_total", "dead"])
-    assert 1 == told["sweeper_scans_total", "ok", "expire_dp"]
-    assert (1, 1) == (told["sweeper_ready",], told["sweeper_database_up",])
-    assert 0 <= told["sweeper_last_scan_age_seconds", "expire_dp"] < 60
-    assert 0 == told["sweeper_refunds_owed",]
+    assert (1, 1) == (samples["sweeper_dead_letters",], samples["sweeper_overdue", "expire_dp"])
+    assert 1800 <= samples["sweeper_oldest_overdue_seconds", "expire_dp"] < 1900
+    assert (4, 1) == (samples["sweeper_jobs_total", "done"], samples["sweeper_jobs_total", "dead"])
+    assert 1 == samples["sweeper_scans_total", "ok", "expire_dp"]
+    assert (1, 1) == (samples["sweeper_ready",], samples["sweeper_database_up",])
+    assert 0 <= samples["sweeper_last_scan_age_seconds", "expire_dp"] < 60
+    assert 0 == samples["sweeper_refunds_owed",]
     for name in ("handling", "waiting"):
-        assert 2 == told[f"sweeper_job_{name}_seconds_count", "ORDER_EXPIRE_DP"]
-        assert 0 < told[f"sweeper_job_{name}_seconds_sum", "ORDER_EXPIRE_DP"]
-        assert 2 == told[f"sweeper_job_{name}_seconds_bucket", "+Inf", "ORDER_EXPIRE_DP"]
+        assert 2 == samples[f"sweeper_job_{name}_seconds_count", "ORDER_EXPIRE_DP"]
+        assert 0 < samples[f"sweeper_job_{name}_seconds_sum", "ORDER_EXPIRE_DP"]
+        assert 2 == samples[f"sweeper_job_{name}_seconds_bucket", "+Inf", "ORDER_EXPIRE_DP"]
 
 
-def test_the_metrics_are_named_as_prometheus_names_them(app: App, site: Site, shop: Shop) -> None:
+def test_the_metrics_follow_the_naming_rules_of_prometheus(
+    app: App, site: Site, shop: Shop
+) -> None:
     """https://prometheus.io/docs/practices/naming/."""
     work(app, site, shop)
 
     families = list(text_string_to_metric_families(site.get("/metrics").text))
 
-    ours = [family for family in families if not family.name.startswith("process_")]
-    assert [] == [f.name for f in ours if not re.fullmatch(r"sweeper(_[a-z]+)+", f.name)]
-    assert [] == [f.name for f in ours if not f.documentation.endswith(".")]
-    assert [] == [f.name for f in ours if "_ms" in f.name or f.name.endswith("_count")]
-    assert len(ours) == len({family.name for family in ours})
+    sweeper_families = [family for family in families if not family.name.startswith("process_")]
+    assert [] == [
+        f.name for f in sweeper_families if not re.fullmatch(r"sweeper(_[a-z]+)+", f.name)
+    ]
+    assert [] == [f.name for f in sweeper_families if not f.documentation.endswith(".")]
+    assert [] == [f.name for f in sweeper_families if "_ms" in f.name or f.name.endswith("_count")]
+    assert len(sweeper_families) == len({family.name for family in sweeper_families})
 
 
-def test_without_a_database_the_metrics_say_what_the_process_knows(cut_off: Site) -> None:
-    told = metrics(cut_off)
+def test_without_a_database_the_metrics_of_the_process_remain(site_without_database: Site) -> None:
+    samples = metrics(site_without_database)
 
-    assert 0 == told["sweeper_database_up",]
-    assert 0 == told["sweeper_jobs_total", "done"]
-    assert ("sweeper_dead_letters",) not in told
-
-
-# Who may read.
+    assert 0 == samples["sweeper_database_up",]
+    assert 0 == samples["sweeper_jobs_total", "done"]
+    assert ("sweeper_dead_letters",) not in samples
 
 
-@pytest.mark.parametrize("path", READING)
+# Access control for reading.
+
+
+@pytest.mark.parametrize("path", READ_PATHS)
 @pytest.mark.parametrize(
-    "stranger",
+    "elsewhere",
     [{"host": "sweeper.example"}, {"x-forwarded-for": "203.0.113.7"}, {"host": "[broken"}],
     ids=str,
 )
-def test_only_this_host_reads_without_the_token(
-    site: Site, path: str, stranger: dict[str, str]
+def test_requests_from_elsewhere_need_the_token_to_read(
+    site: Site, path: str, elsewhere: dict[str, str]
 ) -> None:
-    """Neither a proxy's client, nor a page whose name was made to lead here."""
+    """A client behind a proxy and a page of another host name are both refused."""
     bearer = {"authorization": f"Bearer {TOKEN}"}
 
     assert (200, 401, 200) == tuple(
-        site.get(path, **headers).status for headers in ({}, stranger, stranger | bearer)
+        site.get(path, **headers).status for headers in ({}, elsewhere, elsewhere | bearer)
     )
 
 
-def test_whoever_is_to_read_may_be_said(open_app: OpenApp) -> None:
+def test_the_page_can_be_made_public(open_app: OpenApp) -> None:
     with served(open_app(web__public=True, web__port=0)) as site:
         assert 200 == site.get("/", host="sweeper.example").status
 
 
-def test_every_answer_tells_browsers_to_be_strict(site: Site) -> None:
-    for path in (*READING, "/page/page.css", "/nothing", "/readyz"):
+def test_every_response_has_strict_security_headers(site: Site) -> None:
+    for path in (*READ_PATHS, "/page/page.css", "/nothing", "/readyz"):
         headers = site.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "nosniff" == headers["x-content-type-options"]
@@ -288,19 +296,19 @@ def test_every_answer_tells_browsers_to_be_strict(site: Site) -> None:
         assert "server" not in headers
 
 
-def test_nobody_asks_too_often(site: Site) -> None:
+def test_requests_above_the_rate_limit_are_refused(site: Site) -> None:
     answers = (site.get("/livez") for _ in range(5_000))
     refused = next(answer for answer in answers if answer.status != 200)
 
     assert (429, "1") == (refused.status, refused.headers["retry-after"])
 
 
-# Who may act.
+# Access control for writing.
 
 
-@pytest.mark.parametrize("path", ACTING)
-def test_a_wrong_token_is_refused_and_written_down(site: Site, path: str) -> None:
-    """L11: the peer learns nothing, the log learns the peer's address and not the token."""
+@pytest.mark.parametrize("path", WRITE_PATHS)
+def test_a_wrong_token_is_refused_and_logged(site: Site, path: str) -> None:
+    """L11: the response reveals nothing; the log has the peer's address and not the token."""
     with capture_logs() as lines:
         answer = site.post(path, {}, token="tebakan")  # noqa: S106 -- a guess
 
@@ -316,12 +324,12 @@ def test_a_wrong_token_is_refused_and_written_down(site: Site, path: str) -> Non
     ] == lines
 
 
-@pytest.mark.parametrize("path", ACTING)
-def test_without_any_token_nothing_is_done(site: Site, path: str) -> None:
+@pytest.mark.parametrize("path", WRITE_PATHS)
+def test_a_write_without_a_token_is_refused(site: Site, path: str) -> None:
     assert 401 == site.post(path, {}, token=None).status
 
 
-def test_where_no_token_is_set_nobody_acts(open_app: OpenApp) -> None:
+def test_no_write_is_allowed_where_no_token_is_configured(open_app: OpenApp) -> None:
     with served(open_app(web__port=0)) as site:
         assert [403, 403] == [
             site.post("/api/sweep", {}, token=token).status for token in (TOKEN, None)
@@ -329,59 +337,61 @@ def test_where_no_token_is_set_nobody_acts(open_app: OpenApp) -> None:
         assert "SWEEPER_WEB__TOKEN is not set" in site.get("/").text
 
 
-def test_guessing_is_slow(site: Site) -> None:
+def test_attempts_to_guess_the_token_are_rate_limited(site: Site) -> None:
     guesses = [site.post("/api/sweep", {}, token=f"tebakan {n}").status for n in range(12)]
 
     assert [401] * 10 + [429] * 2 == guesses
 
 
-def test_a_session_is_for_this_site_only(site: Site) -> None:
+def test_the_session_cookie_is_restricted_to_this_site(site: Site) -> None:
     answer = site.submit("/sign-in", {"token": TOKEN})
 
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {*answer.headers["set-cookie"].split("; ")}
     assert TOKEN not in answer.headers["set-cookie"]
 
 
-def test_a_form_of_another_site_is_refused(site: Site, shop: Shop, app: App) -> None:
-    """CSRF: neither without the seal of this session, nor from another origin."""
+def test_a_form_from_another_site_is_refused(site: Site, shop: Shop, app: App) -> None:
+    """CSRF: a form is refused without this session's token, or from another origin."""
     shop.order(age=HOUR)
-    session = cookie(site)
+    session = sign_in(site)
     form = {"rules": "expire_dp", "seal": csrf_token(site, session)}
 
     with capture_logs() as lines:
-        unsealed = site.submit("/sweep", {"rules": "expire_dp"}, **session)
+        without_token = site.submit("/sweep", {"rules": "expire_dp"}, **session)
         foreign = site.submit("/sweep", form, origin="https://evil.example", **session)
-        stolen = site.submit("/sweep", form)
-        sign_in = site.submit("/sign-in", {"token": TOKEN}, origin="https://evil.example")
+        without_session = site.submit("/sweep", form)
+        foreign_sign_in = site.submit("/sign-in", {"token": TOKEN}, origin="https://evil.example")
 
-    assert [403, 403, 401, 403] == [a.status for a in (unsealed, foreign, stolen, sign_in)]
+    assert [403, 403, 401, 403] == [
+        a.status for a in (without_token, foreign, without_session, foreign_sign_in)
+    ]
     assert ["foreign form"] * 3 == [line["reason"] for line in lines]
     assert [] == messages(app)
 
 
-def test_whoever_signs_out_acts_no_more(site: Site) -> None:
-    session = cookie(site)
+def test_signing_out_deletes_the_session_cookie(site: Site) -> None:
+    session = sign_in(site)
     answer = site.submit("/sign-out", {"seal": csrf_token(site, session)}, **session)
 
     assert 303 == answer.status
     assert 'sweeper=""' in answer.headers["set-cookie"]
 
 
-# What is done with the token.
+# Writing with the token.
 
 
 def test_a_preview_changes_nothing(app: App, site: Site, shop: Shop) -> None:
     order = shop.order(age=HOUR)
-    told = site.post("/api/sweep", {"dry_run": True, "rules": ["expire_dp"]}).document
+    answer = site.post("/api/sweep", {"dry_run": True, "rules": ["expire_dp"]}).document
 
-    assert (True, [order]) == (told["success"], told["data"]["rules"]["expire_dp"]["orders"])
+    assert (True, [order]) == (answer["success"], answer["data"]["rules"]["expire_dp"]["orders"])
     assert [] == messages(app)
 
 
-def test_a_sweep_that_was_previewed_is_that_sweep(
+def test_a_previewed_sweep_enqueues_only_the_previewed_orders(
     app: App, site: Site, shop: Shop, connection: Connection
 ) -> None:
-    """What has fallen due since is another sweep's; what is no longer due is left alone."""
+    """Orders that became due later wait for another sweep; orders no longer due are skipped."""
     seen = shop.order(age=HOUR)
     preview = site.post("/api/sweep", {"dry_run": True, "reason": "a customer called"}).document
     shop.order(age=HOUR)
@@ -394,7 +404,7 @@ def test_a_sweep_that_was_previewed_is_that_sweep(
     assert {"a customer called"} == {row["reason"] for row in rows(connection, "sweeper.sweep")}
 
 
-def test_a_preview_is_held_for_so_long_and_no_longer(open_app: OpenApp, shop: Shop) -> None:
+def test_a_preview_expires(open_app: OpenApp, shop: Shop) -> None:
     app = open_app(web__token=TOKEN, web__port=0, safety__max_plan_age="1ms")
     shop.order(age=HOUR)
     with served(app) as site:
@@ -405,7 +415,7 @@ def test_a_preview_is_held_for_so_long_and_no_longer(open_app: OpenApp, shop: Sh
     assert [] == messages(app)
 
 
-def test_the_last_previews_are_held(site: Site, shop: Shop) -> None:
+def test_only_the_latest_previews_are_kept(site: Site, shop: Shop) -> None:
     shop.order(age=HOUR)
     plans = [
         site.post("/api/sweep", {"dry_run": True}).document["data"]["sweep_id"] for _ in range(17)
@@ -414,72 +424,79 @@ def test_the_last_previews_are_held(site: Site, shop: Shop) -> None:
     assert [400, 200] == [site.post("/api/sweep", {"plan": plan}).status for plan in plans[:2]]
 
 
-def test_the_page_shows_a_preview_and_runs_just_that(app: App, site: Site, shop: Shop) -> None:
-    """Stock before and after, notices, refunds; phones masked."""
+def test_the_page_shows_a_preview_and_runs_exactly_that(app: App, site: Site, shop: Shop) -> None:
+    """The preview shows stock before and after, notices and anomalies, with phones masked."""
     tin = shop.product(stock=3, title="Matcha & <b>teh</b>")
     shop.order(age=HOUR, items=[(tin, 2)], participant=shop.participant(phone="0812-3456-7890"))
-    odd = shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg")
-    session = cookie(site)
-    sealed = {"seal": csrf_token(site, session)}
+    anomaly = shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg")
+    session = sign_in(site)
+    token_field = {"seal": csrf_token(site, session)}
 
-    shown = site.submit("/preview", sealed | {"rules": "expire_dp"}, **session).text
+    shown = site.submit("/preview", token_field | {"rules": "expire_dp"}, **session).text
     (plan,) = re.findall('name="plan" value="([^"]+)"', shown)
     later = shop.order(age=HOUR)
-    answer = site.submit("/sweep", sealed | {"plan": plan}, **session)
+    answer = site.submit("/sweep", token_field | {"plan": plan}, **session)
 
-    for words in ('before">3</td>', 'after">5</td>', "&lt;b&gt;teh", "ORDER_CANCELLED", odd, "1 h"):
+    for words in (
+        'before">3</td>',
+        'after">5</td>',
+        "&lt;b&gt;teh",
+        "ORDER_CANCELLED",
+        anomaly,
+        "1 h",
+    ):
         assert words in shown
     assert "3456" not in shown
     assert (303, "/?swept=1") == (answer.status, answer.headers["location"])
     assert later not in [message.body["payload"]["orderId"] for message in messages(app)]
 
 
-def test_a_sweep_on_the_page_needs_its_preview(app: App, site: Site, shop: Shop) -> None:
+def test_a_sweep_from_the_page_needs_a_preview(app: App, site: Site, shop: Shop) -> None:
     shop.order(age=HOUR)
-    session = cookie(site)
+    session = sign_in(site)
     form = {"seal": csrf_token(site, session), "rules": "expire_dp"}
 
     assert 400 == site.submit("/sweep", form, **session).status
     assert [] == messages(app)
 
 
-def test_a_sweep_is_left_to_the_workers_and_stands_in_the_books(
+def test_a_sweep_over_http_only_enqueues_and_is_recorded_in_the_ledger(
     app: App, site: Site, shop: Shop, connection: Connection
 ) -> None:
     shop.order(age=HOUR)
     with capture_logs() as lines:
-        told = site.post("/api/sweep", {"reason": "a customer called"}).document
+        answer = site.post("/api/sweep", {"reason": "a customer called"}).document
 
-    assert 1 == told["data"]["rules"]["expire_dp"]["enqueued"]
+    assert 1 == answer["data"]["rules"]["expire_dp"]["enqueued"]
     assert 1 == len(messages(app))
     assert site.woken.is_set()
-    booked = {(row["actor"], row["reason"]) for row in rows(connection, "sweeper.sweep")}
-    assert {("web 127.0.0.1", "a customer called")} == booked
+    recorded = {(row["actor"], row["reason"]) for row in rows(connection, "sweeper.sweep")}
+    assert {("web 127.0.0.1", "a customer called")} == recorded
     assert ["sweep"] == [line["action"] for line in lines if line["event"] == "web.acted"]
 
 
-def test_the_brake_is_answered_over_http(site: Site, shop: Shop) -> None:
-    """L7: the answer says so, and max allows more."""
+def test_the_brake_can_be_released_over_http(site: Site, shop: Shop) -> None:
+    """L7: the response reports the brake, and the field `max` allows more."""
     shop.many(1_001, age=HOUR)
-    held = site.post("/api/sweep")
+    braked = site.post("/api/sweep")
     allowed = site.post("/api/sweep", {"max": 2_000})
 
-    assert (409, 1_001) == (held.status, held.document["data"]["rules"]["expire_dp"]["braked"])
+    assert (409, 1_001) == (braked.status, braked.document["data"]["rules"]["expire_dp"]["braked"])
     assert (200, 1_001) == (
         allowed.status,
         allowed.document["data"]["rules"]["expire_dp"]["enqueued"],
     )
 
 
-def test_a_job_is_tried_by_hand(app: App, site: Site) -> None:
-    told = site.post("/api/test-queue", {"type": "ORDER_EXPIRE_DP", "orderId": "c1"}).document
+def test_a_job_can_be_enqueued_over_http(app: App, site: Site) -> None:
+    answer = site.post("/api/test-queue", {"type": "ORDER_EXPIRE_DP", "orderId": "c1"}).document
 
     (message,) = messages(app)
-    assert {"msg_id": message.msg_id, "queue": QUEUE} == told["data"]
+    assert {"msg_id": message.msg_id, "queue": QUEUE} == answer["data"]
     assert {"orderId": "c1"} == message.body["payload"]
 
 
-def test_the_platform_s_dialects_are_accepted(app: App, site: Site) -> None:
+def test_the_platform_s_forms_of_a_payload_are_accepted(app: App, site: Site) -> None:
     site.post("/api/test-queue", {"type": "ORDER_AUTO_REFUND", "orderIds": ["c1", "c2"]})
 
     assert [{"orderIds": ["c1", "c2"]}] == [message.body["payload"] for message in messages(app)]
@@ -500,7 +517,7 @@ def test_the_platform_s_dialects_are_accepted(app: App, site: Site) -> None:
         ("/api/sweep", {"plan": "c0ffee", "max": 7}, "leave out rules and max"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_an_invalid_request_is_refused(
     app: App, site: Site, path: str, body: object, word: str
 ) -> None:
     answer = site.post(path, body)
@@ -510,15 +527,19 @@ def test_what_makes_no_sense_is_refused(
     assert [] == messages(app)
 
 
-def test_a_body_is_bounded(site: Site) -> None:
+def test_a_request_body_that_is_too_large_is_refused(site: Site) -> None:
     assert 413 == site.post("/api/test-queue", {"type": "x" * 20_000}).status
 
 
-def test_dead_letters_of_one_cause_are_sent_again(app: App, site: Site, shop: Shop) -> None:
+def test_dead_letters_of_one_cause_are_retried(app: App, site: Site, shop: Shop) -> None:
     work(app, site, shop)
-    session = cookie(site)
-    (letter,) = dead_letters(app)
-    form = {"seal": csrf_token(site, session), "fingerprint": letter.fingerprint, "do": "retry"}
+    session = sign_in(site)
+    (dead_letter,) = dead_letters(app)
+    form = {
+        "seal": csrf_token(site, session),
+        "fingerprint": dead_letter.fingerprint,
+        "do": "retry",
+    }
 
     answer = site.submit("/dead", form, **session)
 
@@ -532,9 +553,9 @@ def test_dead_letters_of_one_cause_are_dropped_and_no_others(
     work(app, site, shop)
     send_raw(app, "7")
     sweep(app)
-    session = cookie(site)
-    kept, letter = dead_letters(app)
-    form = {"seal": csrf_token(site, session), "fingerprint": letter.fingerprint, "do": "drop"}
+    session = sign_in(site)
+    kept, dead_letter = dead_letters(app)
+    form = {"seal": csrf_token(site, session), "fingerprint": dead_letter.fingerprint, "do": "drop"}
 
     answer = site.submit("/dead", form, **session)
 
@@ -542,36 +563,38 @@ def test_dead_letters_of_one_cause_are_dropped_and_no_others(
     assert [kept.msg_id] == [each.msg_id for each in dead_letters(app)]
 
 
-def test_one_thing_is_done_at_a_time(app: App, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks while something else is done is told to come back."""
-    again: list[int] = []
+def test_only_one_write_runs_at_a_time(
+    app: App, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write request during another one gets a 409."""
+    statuses: list[int] = []
 
     def slow(*_: object) -> tuple[int, str]:
-        again.append(site.post("/api/test-queue", {"type": "x"}).status)
+        statuses.append(site.post("/api/test-queue", {"type": "x"}).status)
         return 1, QUEUE
 
     monkeypatch.setattr(app, "enqueue", slow)
     first = site.post("/api/test-queue", {"type": "x"})
 
-    assert ([409], 200) == (again, first.status)
+    assert ([409], 200) == (statuses, first.status)
 
 
-# What must never be seen.
+# What must never be shown.
 
 
-def test_no_phone_and_no_secret_is_on_any_face(app: App, site: Site) -> None:
-    """L11: whatever strangers put into messages, sweepers into reasons."""
+def test_no_phone_and_no_secret_is_on_any_page_or_endpoint(app: App, site: Site) -> None:
+    """L11: this holds for whatever messages from outside and the reasons of sweeps contain."""
     redact.set_secrets(app.settings.secrets)
     send(app, PHONE, {})
     send(app, "NOTIFICATION_SEND_WHATSAPP", {"recipientPhone": PHONE})
     sweep(app, reason=f"call {PHONE}, token {TOKEN}")
 
-    for path in READING:
-        text = site.get(path, **cookie(site)).text
+    for path in READ_PATHS:
+        text = site.get(path, **sign_in(site)).text
         assert (PHONE in text, TOKEN in text) == (False, False)
 
 
-def test_what_goes_wrong_is_told_to_the_log_only(
+def test_an_unexpected_error_is_logged_and_not_shown(
     app: App, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -588,8 +611,8 @@ def test_what_goes_wrong_is_told_to_the_log_only(
 # The port.
 
 
-def test_a_port_that_is_taken_is_a_fault_of_the_settings(open_app: OpenApp) -> None:
-    """Exit code 78, and what to do."""
+def test_a_port_in_use_is_a_settings_error(open_app: OpenApp) -> None:
+    """The error has exit code 78 and names the setting that makes the page optional."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         web = Web(open_app(web__port=port), Stats(), Health({}, HOUR, {}, HOUR), lambda: None)
@@ -600,7 +623,7 @@ def test_a_port_that_is_taken_is_a_fault_of_the_settings(open_app: OpenApp) -> N
     assert "web.required = false" in str(fault.value)
 
 
-def test_the_sweep_goes_on_without_a_page_where_that_is_allowed(open_app: OpenApp) -> None:
+def test_the_service_runs_without_a_page_where_the_settings_allow_it(open_app: OpenApp) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, capture_logs() as lines:
         port = other.getsockname()[1]
         app = open_app(web__port=port, web__required=False)
@@ -614,10 +637,10 @@ def test_the_sweep_goes_on_without_a_page_where_that_is_allowed(open_app: OpenAp
 # The whole service.
 
 
-def test_the_service_serves_its_page_within_its_memory(
+def test_the_service_with_its_page_stays_within_its_memory_limit(
     database_url: str, tmp_path: Path, shop: Shop
 ) -> None:
-    """Figure: 120 MB resident at idle with the page on; and the numbers are the service's own."""
+    """At most 120 MB are resident at idle, and the metrics are those of the running service."""
     shop.order(age=HOUR)
     log = tmp_path / "log.jsonl"
     environment = {
@@ -639,25 +662,25 @@ def test_the_service_serves_its_page_within_its_memory(
             assert found
             site = Site(found[1], Stats(), Health({}, HOUR, {}, HOUR), Event())
             until(lambda: metrics(site)["sweeper_jobs_total", "done"] == 2)
-            told = metrics(site)
-            for path in READING:
+            samples = metrics(site)
+            for path in READ_PATHS:
                 site.get(path)
             status = Path(f"/proc/{service.pid}/status").read_text()
         finally:
             service.terminate()
 
-    assert 1 <= told["sweeper_scans_total", "ok", "expire_dp"]
-    assert 1 == told["sweeper_job_handling_seconds_count", "ORDER_EXPIRE_DP"]
-    assert 1 == told["sweeper_ready",]
+    assert 1 <= samples["sweeper_scans_total", "ok", "expire_dp"]
+    assert 1 == samples["sweeper_job_handling_seconds_count", "ORDER_EXPIRE_DP"]
+    assert 1 == samples["sweeper_ready",]
     resident = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert resident
     assert int(resident[1]) / 1024 < 120
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Return once something holds."""
+    """Return once *holds* is true."""
     for _ in range(600):
         if holds():
             return
         Event().wait(0.05)
-    pytest.fail("it did not happen within thirty seconds")
+    pytest.fail("the condition did not become true within thirty seconds")

@@ -1,4 +1,4 @@
-"""The drain: messages become effects, exactly once, and no message blocks another."""
+"""The drain: each message has its effect exactly once, and no message blocks another."""
 
 import json
 import time
@@ -64,7 +64,7 @@ def queued(app: App, shop: Shop, count: int = 1, **body: Any) -> list[str]:
 
 
 def read_before(connection: Connection, times: int, msg_id: int | None = None) -> None:
-    """Have messages look as though workers had read them so often, and died."""
+    """Make messages look as if so many workers had read them and crashed."""
     connection.execute(
         text(f"update pgmq.q_{QUEUE} set read_ct = :times where msg_id = coalesce(:id, msg_id)"),
         {"times": times, "id": msg_id},
@@ -72,7 +72,7 @@ def read_before(connection: Connection, times: int, msg_id: int | None = None) -
 
 
 def raising(*errors: Exception | None) -> Callable[[Batch[Any]], None]:
-    """Return a handler that raises one error after the other, and at None does its work."""
+    """Return a handler that raises the errors one after another, and succeeds at None."""
     waiting = iter(errors)
 
     def handler(_batch: Batch[Any]) -> None:
@@ -82,14 +82,14 @@ def raising(*errors: Exception | None) -> Callable[[Batch[Any]], None]:
     return handler
 
 
-# Settling.
+# Completing.
 
 
 @frozen_clock
-def test_message_effect_follow_up_and_books_come_together(
+def test_completion_effects_follow_ups_and_ledger_commit_together(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L1: one transaction."""
+    """L1: all of them are one transaction."""
     (order,) = queued(app, shop)
 
     assert app.drain().step() == Tally(done=1)
@@ -104,10 +104,10 @@ def test_message_effect_follow_up_and_books_come_together(
 @pytest.mark.parametrize(
     "table", ["sweeper.job_log", f"pgmq.q_{OUTBOUND}", "sweeper.stock_release"]
 )
-def test_what_fails_at_the_end_has_happened_not_at_all(
+def test_a_failure_at_the_end_rolls_back_the_whole_job(
     app: App, shop: Shop, connection: Connection, table: str
 ) -> None:
-    """L1: whichever part fails, the message is there again, and nothing else has changed."""
+    """L1: whichever part fails, the message is in the queue again and nothing else has changed."""
     product = shop.product(stock=1)
     order = shop.order(age=HOUR, items=[(product, 2)])
     before = shop.row("Order", order)
@@ -124,20 +124,20 @@ def test_what_fails_at_the_end_has_happened_not_at_all(
 
 
 @frozen_clock
-def test_a_message_that_was_settled_by_somebody_else_is_theirs(
+def test_a_worker_skips_a_job_whose_message_another_worker_completed(
     app: App, shop: Shop, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """L1: the lease ran out, another worker was quicker; settling first proves whose job it is."""
+    """L1: after the lease ran out, the worker that deletes the message first owns the job."""
     product = shop.product(stock=1)
     order = shop.order(age=HOUR, items=[(product, 2)])
     send(app, TYPE, {"orderId": order})
     sort = Fetcher.sort
 
-    def overtaken(desk: Fetcher, found: Sequence[Message], *args: Any) -> Fetched:
+    def overtaken(fetcher: Fetcher, found: Sequence[Message], *args: Any) -> Fetched:
         monkeypatch.undo()
         make_visible(app)
         assert app.drain().step() == Tally(done=1)
-        return sort(desk, found, *args)
+        return sort(fetcher, found, *args)
 
     monkeypatch.setattr(Fetcher, "sort", overtaken)
     with capture_logs() as lines:
@@ -149,17 +149,17 @@ def test_a_message_that_was_settled_by_somebody_else_is_theirs(
 
 
 @frozen_clock
-def test_what_is_left_of_a_batch_is_still_worked(
+def test_the_rest_of_a_batch_is_worked_when_others_completed_a_part(
     app: App, shop: Shop, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """L1: half of the batch is somebody else's by now; the other half is done, once."""
+    """L1: another worker has deleted half of the batch; the other half is done once."""
     orders = queued(app, shop, 4)
     sort = Fetcher.sort
 
-    def overtaken(desk: Fetcher, found: Sequence[Message], *args: Any) -> Fetched:
+    def overtaken(fetcher: Fetcher, found: Sequence[Message], *args: Any) -> Fetched:
         with app.database.transaction() as tx:
             app.queues.delete(tx, QUEUE, [found[0].msg_id, found[2].msg_id])
-        return sort(desk, found, *args)
+        return sort(fetcher, found, *args)
 
     monkeypatch.setattr(Fetcher, "sort", overtaken)
 
@@ -174,18 +174,18 @@ def test_what_is_left_of_a_batch_is_still_worked(
 
 
 @frozen_clock
-def test_a_worker_that_is_killed_loses_nothing(
+def test_the_job_of_a_killed_worker_is_done_by_the_next_one(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L2: the read is counted as a crash; the next worker does the job."""
+    """L2: the read counts as a crash, and the next worker does the job."""
     (order,) = queued(app, shop)
 
-    def killed(batch: Batch[Any]) -> None:
+    def interrupted(batch: Batch[Any]) -> None:
         batch.tx.execute(text("""update "Order" set status = 'cancelled'"""))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        drain(worked_by(app, TYPE, killed))
+        drain(worked_by(app, TYPE, interrupted))
 
     assert shop.status(order) == "pending_dp"
     assert [message.read_ct for message in messages(app)] == [1]
@@ -200,38 +200,38 @@ def test_a_worker_that_is_killed_loses_nothing(
 
 @frozen_clock
 @pytest.mark.parametrize("place", [0, 3, 6])
-def test_one_bad_order_fails_alone(
+def test_one_failing_order_does_not_affect_the_rest_of_the_batch(
     app: App, shop: Shop, connection: Connection, place: int
 ) -> None:
-    """L5: the batch is halved down to the culprit; its neighbours spend no attempt."""
+    """L5: the batch is halved until the failing job is alone; the others lose no attempt."""
     orders = queued(app, shop, 7)
-    culprit = orders[place]
+    failing = orders[place]
 
-    with broken(app, "Order", when=f"old.id = '{culprit}'"):
+    with broken(app, "Order", when=f"old.id = '{failing}'"):
         assert app.drain().step() == Tally(done=6, retried=1)
 
-    left = set(orders) - {culprit}
-    assert {shop.status(order) for order in left} == {"cancelled"}
-    assert shop.status(culprit) == "pending_dp"
+    others = set(orders) - {failing}
+    assert {shop.status(order) for order in others} == {"cancelled"}
+    assert shop.status(failing) == "pending_dp"
     (message,) = messages(app)
-    assert (message.body["payload"], message.body["retryCount"]) == ({"orderId": culprit}, 1)
+    assert (message.body["payload"], message.body["retryCount"]) == ({"orderId": failing}, 1)
     assert {row["attempt"] for row in rows(connection, "sweeper.job_log")} == {1}
 
 
 @frozen_clock
-def test_several_bad_orders_fail_each_alone(app: App, shop: Shop) -> None:
+def test_several_failing_orders_do_not_affect_the_rest_of_the_batch(app: App, shop: Shop) -> None:
     orders = queued(app, shop, 8)
-    culprits = {orders[1], orders[2], orders[7]}
+    failing = {orders[1], orders[2], orders[7]}
 
-    with broken(app, "Order", when=f"old.id in {tuple(culprits)}"):
+    with broken(app, "Order", when=f"old.id in {tuple(failing)}"):
         assert app.drain().step() == Tally(done=5, retried=3)
 
-    assert {message.body["payload"]["orderId"] for message in messages(app)} == culprits
+    assert {message.body["payload"]["orderId"] for message in messages(app)} == failing
 
 
 @frozen_clock
-def test_only_what_failed_of_a_list_is_retried(app: App, shop: Shop) -> None:
-    """DOMAIN 5: of several orders in one message."""
+def test_only_the_failed_order_of_a_list_is_retried(app: App, shop: Shop) -> None:
+    """DOMAIN 5: the other orders of the same message are done."""
     orders = due(shop, 4)
     send(app, TYPE, {"orderIds": orders})
 
@@ -245,29 +245,31 @@ def test_only_what_failed_of_a_list_is_retried(app: App, shop: Shop) -> None:
 
 
 @frozen_clock
-def test_a_failing_job_climbs_the_ladder_and_dies(app: App, shop: Shop) -> None:
-    """L5: after 5 s, 30 s and 5 min; four executions; then it is dead with all that is known."""
+def test_a_failing_job_is_retried_with_growing_delays_and_then_dead_lettered(
+    app: App, shop: Shop
+) -> None:
+    """L5: after four executions, at 5 s, 30 s and 5 min delay, the whole body is dead-lettered."""
     created_at = "2025-12-24T18:00:00.123Z"
     (order,) = queued(app, shop, createdAt=created_at, traceId="t-1")
 
-    ladder = []
+    retries = []
     with broken(app, "Order"):
         for _ in range(3):
             assert drain(app) == Tally(retried=1)
             (message,) = messages(app)
-            ladder.append((message.body["retryCount"], message.read_ct, _rounded(message.delay)))
+            retries.append((message.body["retryCount"], message.read_ct, _rounded(message.delay)))
             assert message.body["createdAt"] == created_at
             assert "out of order" in message.body["lastError"]
             make_visible(app)
         assert drain(app) == Tally(dead=1)
 
-    assert ladder == [(1, 0, 5), (2, 0, 30), (3, 0, 300)]
+    assert retries == [(1, 0, 5), (2, 0, 30), (3, 0, 300)]
     assert messages(app) == []
-    (letter,) = dead_letters(app)
-    assert (letter.type, letter.key, letter.reason) == (TYPE, order, "exhausted")
-    assert (letter.attempts, letter.queue, letter.died_at) == (4, QUEUE, NOW)
-    assert "out of order" in letter.error
-    body = json.loads(letter.body or "")
+    (dead_letter,) = dead_letters(app)
+    assert (dead_letter.type, dead_letter.key, dead_letter.reason) == (TYPE, order, "exhausted")
+    assert (dead_letter.attempts, dead_letter.queue, dead_letter.died_at) == (4, QUEUE, NOW)
+    assert "out of order" in dead_letter.error
+    body = json.loads(dead_letter.body or "")
     assert "out of order" in body.pop("lastError")
     assert body == {
         "type": TYPE,
@@ -280,8 +282,10 @@ def test_a_failing_job_climbs_the_ladder_and_dies(app: App, shop: Shop) -> None:
 
 
 @frozen_clock
-def test_the_last_delay_holds(open_app: OpenApp, shop: Shop) -> None:
-    """DESIGN: past the last delay the last one holds; a message's own maxRetries wins."""
+def test_retries_beyond_the_list_of_delays_use_the_last_delay(
+    open_app: OpenApp, shop: Shop
+) -> None:
+    """DESIGN: the last delay is used again, and a message's own maxRetries takes precedence."""
     app = open_app(retry__delays="1s, 2s", retry__max_retries=1)
     queued(app, shop, maxRetries=4)
 
@@ -318,10 +322,10 @@ def test_the_last_delay_holds(open_app: OpenApp, shop: Shop) -> None:
     ],
     ids=str,
 )
-def test_a_job_is_executed_as_often_as_its_message_says(
+def test_the_number_of_executions_follows_the_counts_in_the_message(
     open_app: OpenApp, shop: Shop, body: dict[str, Any], executions: int
 ) -> None:
-    """DOMAIN 5: missing or strange numbers count as the defaults, which are 0 and here 2."""
+    """DOMAIN 5: missing or invalid numbers count as the defaults, which are 0 and here 2."""
     app = open_app(retry__max_retries=2)
     queued(app, shop, **body)
 
@@ -336,32 +340,32 @@ def test_a_job_is_executed_as_often_as_its_message_says(
 
 
 @frozen_clock
-def test_a_job_that_no_retry_can_help_is_dead_at_once(
-    app: App, shop: Shop, connection: Connection
-) -> None:
-    """A handler raises RejectedError; its neighbours are done."""
-    first, culprit, last = queued(app, shop, 3)
+def test_a_rejected_job_is_dead_at_once(app: App, shop: Shop, connection: Connection) -> None:
+    """A handler raises RejectedError for one job; the other jobs of the batch are done."""
+    first, rejected, last = queued(app, shop, 3)
 
     def handler(batch: Batch[Any]) -> None:
-        if culprit in batch.keys:
+        if rejected in batch.keys:
             message = "the order is cursed"
             raise RejectedError(message)
 
     assert worked_by(app, TYPE, handler).drain().step() == Tally(done=2, dead=1)
 
-    (letter,) = dead_letters(app)
-    assert (letter.key, letter.reason, letter.attempts) == (culprit, "rejected", 1)
-    assert "cursed" in letter.error
+    (dead_letter,) = dead_letters(app)
+    assert (dead_letter.key, dead_letter.reason, dead_letter.attempts) == (rejected, "rejected", 1)
+    assert "cursed" in dead_letter.error
     assert {(key, outcome) for _, key, outcome, _ in endings(connection)} == {
         (first, "done"),
-        (culprit, "dead"),
+        (rejected, "dead"),
         (last, "done"),
     }
 
 
 @frozen_clock
-def test_a_handler_judges_each_job(app: App, shop: Shop, connection: Connection) -> None:
-    """In one batch: done, skipped, postponed and rejected, each settled in its own way."""
+def test_a_handler_decides_about_each_job_separately(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """One batch can have jobs that are done, skipped, postponed and rejected."""
     orders = queued(app, shop, 4)
 
     def handler(batch: Batch[Any]) -> None:
@@ -381,30 +385,30 @@ def test_a_handler_judges_each_job(app: App, shop: Shop, connection: Connection)
     (message,) = messages(app)
     assert (message.body["payload"], message.body["retryCount"]) == ({"orderId": orders[2]}, 0)
     assert timedelta(0) < message.delay <= SECOND
-    assert [(letter.key, letter.reason) for letter in dead_letters(app)] == [
+    assert [(dead_letter.key, dead_letter.reason) for dead_letter in dead_letters(app)] == [
         (orders[3], "rejected")
     ]
 
 
 @frozen_clock
-def test_any_error_of_a_handler_is_a_failure(app: App, shop: Shop) -> None:
-    """L5: whatever it was, in one line, and then the job is done."""
+def test_any_error_of_a_handler_causes_a_retry(app: App, shop: Shop) -> None:
+    """L5: the error is stored on one line, and a later execution can succeed."""
     queued(app, shop)
     flaky = worked_by(app, TYPE, raising(KeyError("a\nb"), ZeroDivisionError("by zero"), None))
 
-    told = []
+    errors = []
     for _ in range(2):
         assert flaky.drain().step() == Tally(retried=1)
         (message,) = messages(app)
-        told.append(message.body["lastError"])
+        errors.append(message.body["lastError"])
         make_visible(app)
 
     assert flaky.drain().step() == Tally(done=1)
-    assert told[1] == "ZeroDivisionError: by zero"
-    assert "\n" not in "".join(told)
+    assert errors[1] == "ZeroDivisionError: by zero"
+    assert "\n" not in "".join(errors)
 
 
-# What cannot be understood.
+# Malformed messages.
 
 
 @frozen_clock
@@ -439,10 +443,10 @@ def test_any_error_of_a_handler_is_a_failure(app: App, shop: Shop) -> None:
         ('{"type": "", "payload": {}}', "unknown_type"),
     ],
 )
-def test_what_cannot_be_understood_is_buried_and_blocks_nobody(
+def test_a_malformed_message_is_dead_lettered_and_blocks_no_other(
     *, app: App, shop: Shop, connection: Connection, raw: str | None, reason: str
 ) -> None:
-    """DESIGN: at once, with its raw body, never retried; what stands behind it is worked."""
+    """DESIGN: it is dead-lettered at once with its raw body; messages behind it are worked."""
     msg_id = send_raw(app, raw)
     (order,) = queued(app, shop)
 
@@ -450,44 +454,46 @@ def test_what_cannot_be_understood_is_buried_and_blocks_nobody(
 
     assert shop.status(order) == "cancelled"
     assert messages(app) == []
-    (letter,) = dead_letters(app)
-    assert (letter.reason, letter.attempts, letter.queue) == (reason, 0, QUEUE)
-    assert letter.error
-    assert json.loads(letter.body or "null") == json.loads(raw or "null")
-    buried = [row for row in rows(connection, "sweeper.job_log") if row["outcome"] == "dead"]
-    assert [row["msg_id"] for row in buried] == [msg_id]
+    (dead_letter,) = dead_letters(app)
+    assert (dead_letter.reason, dead_letter.attempts, dead_letter.queue) == (reason, 0, QUEUE)
+    assert dead_letter.error
+    assert json.loads(dead_letter.body or "null") == json.loads(raw or "null")
+    dead = [row for row in rows(connection, "sweeper.job_log") if row["outcome"] == "dead"]
+    assert [row["msg_id"] for row in dead] == [msg_id]
 
 
 @frozen_clock
-def test_a_heap_of_rubbish_is_buried_in_one_step(app: App, shop: Shop) -> None:
-    """L2: all of it, each with its own body."""
+def test_many_malformed_messages_are_dead_lettered_in_one_step(app: App, shop: Shop) -> None:
+    """L2: each message is kept with its own body."""
     for number in range(50):
         send_raw(app, str(number))
     (order,) = queued(app, shop)
 
     assert app.drain().step() == Tally(done=1, dead=50)
     assert shop.status(order) == "cancelled"
-    assert [letter.body for letter in dead_letters(app)] == [str(number) for number in range(50)]
+    assert [dead_letter.body for dead_letter in dead_letters(app)] == [
+        str(number) for number in range(50)
+    ]
 
 
 @frozen_clock
-def test_rubbish_in_the_outbound_lane_is_buried_too(app: App) -> None:
+def test_malformed_messages_in_the_outbound_lane_are_dead_lettered(app: App) -> None:
     send_raw(app, "5", queue=OUTBOUND)
     send(app, "MAKE_COFFEE", {}, queue=OUTBOUND)
 
     assert drain(app) == Tally(dead=2)
-    assert [(letter.reason, letter.queue) for letter in dead_letters(app)] == [
+    assert [(dead_letter.reason, dead_letter.queue) for dead_letter in dead_letters(app)] == [
         ("invalid", OUTBOUND),
         ("unknown_type", OUTBOUND),
     ]
 
 
-# Crowds and strays.
+# Messages for several orders, and messages in the wrong lane.
 
 
 @frozen_clock
-def test_a_message_for_several_orders_becomes_one_for_each(app: App, shop: Shop) -> None:
-    """DESIGN: one order id per message; what else stood in the body stays with each."""
+def test_a_message_for_several_orders_is_split_into_one_for_each(app: App, shop: Shop) -> None:
+    """DESIGN: each new message has one order id and the other fields of the original body."""
     orders = due(shop, 3)
     send(app, TYPE, {"orderIds": orders, "why": "x"}, maxRetries=1, retryCount=1, traceId="t-1")
 
@@ -509,8 +515,8 @@ def test_a_message_for_several_orders_becomes_one_for_each(app: App, shop: Shop)
 
 
 @frozen_clock
-def test_what_belongs_to_the_other_lane_is_moved_there(app: App) -> None:
-    """DESIGN: the platform sends everything to one queue; a move is no attempt."""
+def test_an_outbound_job_in_the_database_lane_is_moved(app: App) -> None:
+    """DESIGN: the platform sends all jobs to one queue, and a move costs no attempt."""
     payload = {"recipientPhone": "08123456789", "message": "Halo"}
     send(app, NOTICE, payload, retryCount=1)
 
@@ -529,7 +535,7 @@ def test_what_belongs_to_the_other_lane_is_moved_there(app: App) -> None:
 
 
 @frozen_clock
-def test_a_database_job_in_the_outbound_lane_is_moved_home(app: App, shop: Shop) -> None:
+def test_a_database_job_in_the_outbound_lane_is_moved(app: App, shop: Shop) -> None:
     order, product = shop.order(age=HOUR), shop.product(stock=0)
     send(app, TYPE, {"orderId": order}, queue=OUTBOUND)
     send(app, "STOCK_RELEASE", {"productId": product, "quantity": 1}, queue=OUTBOUND)
@@ -545,26 +551,26 @@ def test_a_database_job_in_the_outbound_lane_is_moved_home(app: App, shop: Shop)
 
 
 @frozen_clock
-def test_a_message_that_kills_its_workers_is_dead_after_five_of_them(
+def test_a_message_that_crashed_five_workers_is_dead_lettered(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L5: five reads without a verdict; what the handler raised before is counted apart."""
+    """L5: five reads ended without a decision; failed executions are counted separately."""
     (order,) = queued(app, shop, retryCount=1)
     read_before(connection, 5)
 
     assert app.drain().step() == Tally(dead=1)
 
     assert shop.status(order) == "pending_dp"
-    (letter,) = dead_letters(app)
-    assert (letter.key, letter.reason, letter.attempts) == (order, "crashed", 6)
+    (dead_letter,) = dead_letters(app)
+    assert (dead_letter.key, dead_letter.reason, dead_letter.attempts) == (order, "crashed", 6)
     assert endings(connection) == [(TYPE, order, "dead", "crashed")]
 
 
 @frozen_clock
-def test_a_message_that_killed_four_is_tried_once_more(
+def test_a_message_that_crashed_four_workers_is_worked_again(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L5: and its crashes are forgotten with its end."""
+    """L5: the fifth worker works it, because the crash limit is five."""
     (order,) = queued(app, shop)
     read_before(connection, 4)
 
@@ -573,8 +579,10 @@ def test_a_message_that_killed_four_is_tried_once_more(
 
 
 @frozen_clock
-def test_a_failure_is_no_crash(app: App, shop: Shop, connection: Connection) -> None:
-    """L5: a verdict makes a new message, whose reads count from 0."""
+def test_a_failed_execution_does_not_count_as_a_crash(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L5: a retry sends a new message, whose reads are counted from 0."""
     queued(app, shop)
     read_before(connection, 3)
 
@@ -597,38 +605,40 @@ def test_the_crash_limit_is_a_setting(
 
 
 @frozen_clock
-def test_a_suspect_takes_no_neighbours_along(app: App, shop: Shop, connection: Connection) -> None:
-    """L5: if it kills this worker too, nobody else is charged for it."""
-    first, suspect, last = queued(app, shop, 3)
+def test_a_suspected_poison_message_is_worked_alone(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L5: if it crashes this worker too, no other message counts a crash."""
+    first, poison, last = queued(app, shop, 3)
     read_before(connection, 4, msg_id=2)
-    begun: list[str] = []
+    started: list[str] = []
 
     def handler(batch: Batch[Any]) -> None:
-        begun.extend(batch.keys)
+        started.extend(batch.keys)
 
     worked_by(app, TYPE, handler).drain().step()
 
-    assert begun == [suspect]
+    assert started == [poison]
     assert [(m.body["payload"]["orderId"], m.read_ct) for m in messages(app)] == [
         (first, 0),
         (last, 0),
     ]
-    assert drain(app).done == 4  # both neighbours, and their notices
+    assert drain(app).done == 4  # both other orders, and their notices
 
 
 @frozen_clock
-def test_a_suspect_in_the_outbound_lane_takes_no_neighbours_along(
+def test_a_suspected_poison_message_in_the_outbound_lane_is_worked_alone(
     app: App, connection: Connection
 ) -> None:
-    """L5: a call that kills its worker must not let the notices beside it die as crashed."""
+    """L5: a call that crashes its worker must not count as a crash of other notices."""
     for phone in ("081234567890", "081234567891", "081234567892"):
         send(app, NOTICE, {"recipientPhone": phone, "message": "Halo"}, queue=OUTBOUND)
     connection.execute(text(f"update pgmq.q_{OUTBOUND} set read_ct = 4 where msg_id = 2"))
     called: list[str] = []
 
-    def answer(parcel: Any, call: Callable[[Any], Any]) -> Any:
-        called.append(parcel.phone)
-        return call(parcel)
+    def answer(delivery: Any, call: Callable[[Any], Any]) -> Any:
+        called.append(delivery.phone)
+        return call(delivery)
 
     answered_by(app, NOTICE, answer).outbound().step()
 
@@ -640,8 +650,8 @@ def test_a_suspect_in_the_outbound_lane_takes_no_neighbours_along(
 
 
 @frozen_clock
-def test_high_comes_before_normal_before_low(app: App, connection: Connection) -> None:
-    """L6: as long as nobody starves."""
+def test_messages_are_worked_in_order_of_priority(app: App, connection: Connection) -> None:
+    """L6: high comes before normal, and normal before low."""
     for queue in (LOW, QUEUE, HIGH):
         send(app, TYPE, {"orderId": queue}, queue=queue)
     worker = app.drain()
@@ -656,7 +666,7 @@ def test_high_comes_before_normal_before_low(app: App, connection: Connection) -
 @pytest.mark.parametrize(
     "waiting", [(HIGH, QUEUE, LOW), (HIGH, QUEUE), (HIGH, LOW), (QUEUE, LOW)], ids=" ".join
 )
-def test_the_lowest_is_never_starved(
+def test_the_lowest_priority_is_never_starved(
     open_app: OpenApp, connection: Connection, waiting: tuple[str, ...]
 ) -> None:
     """L6: of FAIR reads in a row, at least one goes to the lowest queue that has work waiting."""
@@ -669,20 +679,20 @@ def test_the_lowest_is_never_starved(
     for _ in range(reads):
         worker.step()
 
-    order = [str(key) for _, key, _, _ in endings(connection)]
+    processed = [str(key) for _, key, _, _ in endings(connection)]
 
-    turns = [n for n, queue in enumerate(order) if queue == waiting[-1]]
+    turns = [n for n, queue in enumerate(processed) if queue == waiting[-1]]
     gaps = [later - earlier for earlier, later in pairwise([-1, *turns, reads])]
-    assert len(order) == reads
+    assert len(processed) == reads
     assert max(gaps) <= FAIR
-    assert Counter(order)[waiting[0]] > reads / 2
+    assert Counter(processed)[waiting[0]] > reads / 2
 
 
 @frozen_clock
-def test_a_new_worker_does_not_begin_with_the_lowest(
+def test_a_new_worker_does_not_begin_with_the_lowest_priority(
     open_app: OpenApp, connection: Connection
 ) -> None:
-    """L6: `sweeper sweep` makes one for each pass; the urgent must still come first."""
+    """L6: `sweeper sweep` creates a worker for each pass, which must begin with high priority."""
     app = open_app(queue__batch=1)
     for queue in (LOW, QUEUE, HIGH):
         send(app, TYPE, {"orderId": queue}, queue=queue)
@@ -692,13 +702,13 @@ def test_a_new_worker_does_not_begin_with_the_lowest(
     assert [key for _, key, _, _ in endings(connection)] == [HIGH]
 
 
-# The database's trouble.
+# Locks, transient errors and lost connections.
 
 
 def test_a_locked_order_is_postponed_at_once(
     open_app: OpenApp, shop: Shop, connect: Connect, connection: Connection
 ) -> None:
-    """L5: a row that somebody holds costs a short delay, no attempt, and its neighbours nothing."""
+    """L5: a locked row costs its job a short delay and no attempt, and other jobs nothing."""
     app = open_app(database__lock_timeout="30s")
     first, locked, last = queued(app, shop, 3)
     holder = connect()
@@ -707,7 +717,7 @@ def test_a_locked_order_is_postponed_at_once(
 
     tally = app.drain().step()
 
-    assert time.monotonic() - began < 5  # nobody has waited for the lock
+    assert time.monotonic() - began < 5  # no statement has waited for the lock
     assert tally == Tally(done=2, postponed=1)
     assert (shop.status(first), shop.status(last)) == ("cancelled", "cancelled")
     (message,) = messages(app)
@@ -720,10 +730,10 @@ def test_a_locked_order_is_postponed_at_once(
     assert (TYPE, locked, "done", None) in endings(connection)
 
 
-def test_a_locked_product_postpones_only_whoever_needs_it(
+def test_a_locked_product_postpones_only_the_order_that_needs_it(
     app: App, shop: Shop, connect: Connect
 ) -> None:
-    """L5: within a few of the short waits that one lock may cost."""
+    """L5: the batch is worked within a few of the short waits that one lock may cost."""
     free, held = shop.product(stock=0), shop.product(stock=0)
     orders = [shop.order(age=HOUR, items=[(free, 1)]) for _ in range(7)]
     blocked = shop.order(age=2 * HOUR, items=[(held, 1)])
@@ -749,10 +759,10 @@ def test_a_locked_product_postpones_only_whoever_needs_it(
     ["40001", "40P01", "55P03", "57P03", "53300", "25006"],
     ids=["serialization", "deadlock", "lock", "recovery", "too many connections", "read only"],
 )
-def test_the_databases_trouble_costs_no_attempt(
+def test_a_transient_database_error_costs_no_attempt(
     app: App, shop: Shop, connection: Connection, sqlstate: str
 ) -> None:
-    """L5: a short delay, and neither a failure nor a crash."""
+    """L5: the job gets a short delay, and neither a failure nor a crash is counted."""
     orders = queued(app, shop, 2)
 
     with broken(app, "Order", when=f"old.id = '{orders[0]}'", error=sqlstate):
@@ -769,8 +779,8 @@ def test_the_databases_trouble_costs_no_attempt(
 
 @frozen_clock
 @pytest.mark.parametrize("sqlstate", ["22003", "23505", "42883", "P0001", "XX000"])
-def test_an_error_of_the_job_costs_one(app: App, shop: Shop, sqlstate: str) -> None:
-    """L5: what will not pass by itself."""
+def test_a_permanent_database_error_costs_an_attempt(app: App, shop: Shop, sqlstate: str) -> None:
+    """L5: an error that does not pass by itself counts as a failure of the job."""
     queued(app, shop)
 
     with broken(app, "Order", error=sqlstate):
@@ -778,15 +788,15 @@ def test_an_error_of_the_job_costs_one(app: App, shop: Shop, sqlstate: str) -> N
 
 
 @frozen_clock
-def test_a_lost_connection_burns_nothing(app: App, shop: Shop, connection: Connection) -> None:
-    """L5: the batch is given back whole, and the next step works it."""
+def test_a_lost_connection_costs_no_attempt(app: App, shop: Shop, connection: Connection) -> None:
+    """L5: the whole batch is given back, and the next step works it."""
     orders = queued(app, shop, 3)
 
-    def cut(batch: Batch[Any]) -> None:
+    def disconnect(batch: Batch[Any]) -> None:
         batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(OperationalError):
-        worked_by(app, TYPE, cut).drain().step()
+        worked_by(app, TYPE, disconnect).drain().step()
 
     assert [(m.read_ct, m.body["retryCount"]) for m in messages(app)] == [(0, 0)] * 3
     assert drain(app) == Tally(done=6)
@@ -795,10 +805,10 @@ def test_a_lost_connection_burns_nothing(app: App, shop: Shop, connection: Conne
 
 
 @frozen_clock
-def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(
+def test_a_stopping_worker_gives_back_the_jobs_that_it_has_not_started(
     open_app: OpenApp, shop: Shop
 ) -> None:
-    """L5: a deploy costs neither a failure nor a crash."""
+    """L5: a deploy counts neither a failure nor a crash."""
     app = open_app()
     orders = queued(app, shop, 3)
     worker = app.drain()
@@ -812,34 +822,34 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(
 
 
 @frozen_clock
-@pytest.mark.parametrize("enough", [0, 1])
-def test_an_outbound_worker_that_is_told_to_stop_gives_back_what_it_has_not_called(
-    app: App, connection: Connection, enough: int
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_stopping_outbound_worker_gives_back_the_jobs_that_it_has_not_called(
+    app: App, connection: Connection, calls: int
 ) -> None:
-    """L5: the calls that were made are written down; the others are nobody's yet."""
+    """L5: the calls that were made are recorded, and the other jobs are given back."""
     phones = [f"0812345678{number:02}" for number in range(30)]
     for phone in phones:
         send(app, NOTICE, {"recipientPhone": phone, "message": "Halo"}, queue=OUTBOUND)
     called: list[str] = []
 
-    def answer(parcel: Any, call: Callable[[Any], Any]) -> Any:
-        called.append(parcel.phone)
-        return call(parcel)
+    def answer(delivery: Any, call: Callable[[Any], Any]) -> Any:
+        called.append(delivery.phone)
+        return call(delivery)
 
     worker = answered_by(app, NOTICE, answer).outbound()
-    worker.stopping = lambda: len(called) >= enough
+    worker.stopping = lambda: len(called) >= calls
 
     worker.step()
 
     left = messages(app, OUTBOUND)
-    assert enough <= len(called) < len(phones)
+    assert calls <= len(called) < len(phones)
     assert len(endings(connection)) == len(called)
     assert sorted([*called, *(m.body["payload"]["recipientPhone"] for m in left)]) == phones
     assert {message.read_ct for message in left} == {0}
 
 
 @frozen_clock
-def test_a_step_reads_no_more_than_a_batch(open_app: OpenApp, shop: Shop) -> None:
+def test_a_step_reads_at_most_one_batch(open_app: OpenApp, shop: Shop) -> None:
     app = open_app(queue__batch=2)
     queued(app, shop, 5)
 
@@ -869,23 +879,23 @@ def test_jobs_of_several_types_are_worked_in_one_read(app: App, shop: Shop) -> N
 
 @frozen_clock
 @pytest.mark.parametrize("size", [1, 60])
-def test_a_batch_of_any_size_is_a_handful_of_statements(app: App, shop: Shop, size: int) -> None:
+def test_a_batch_of_any_size_takes_only_a_few_statements(app: App, shop: Shop, size: int) -> None:
     """DESIGN 5: at most eight, because a round trip may take a quarter of a second."""
     product = shop.product(stock=0)
     for _ in range(size):
         send(app, TYPE, {"orderId": shop.order(age=HOUR, items=[(product, 1)])})
     statements: list[str] = []
 
-    def heard(*told: Any) -> None:
-        statements.append(told[2])
+    def record(*arguments: Any) -> None:
+        statements.append(arguments[2])
 
     worker = app.drain()
-    event.listen(app.database._engine, "before_cursor_execute", heard)
+    event.listen(app.database._engine, "before_cursor_execute", record)
 
     assert worker.step() == Tally(done=size)
     assert 3 < len(statements) <= 8
 
 
 def _rounded(delay: timedelta) -> int:
-    """Return a delay in seconds as it was when the message was sent, a moment ago."""
+    """Return a delay in seconds, rounded up to its value when the message was sent."""
     return -(-delay // SECOND)

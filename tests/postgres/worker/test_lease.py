@@ -1,4 +1,4 @@
-"""L1, L5: a lease lost is told, a lease waiting is renewed, and what is not begun is given back."""
+"""L1, L5: leases are renewed, a lost lease is logged, and unstarted messages are given back."""
 
 from datetime import timedelta
 from threading import Event, Thread
@@ -32,29 +32,29 @@ from tests.support.verbs import (
 )
 
 
-def test_two_holders_of_one_message_have_one_effect(app: App, shop: Shop) -> None:
-    """L1: visibility runs out between read and work, and another process reads it too."""
+def test_two_workers_with_the_same_message_have_one_effect(app: App, shop: Shop) -> None:
+    """L1: the visibility timeout ends between read and work, and another worker reads it too."""
     product = shop.product(stock=1)
     order = shop.order(age=HOUR, items=[(product, 1)])
     scan(app)
     slow, quick = app.fetcher, app.fetcher
-    held = slow.read(app.queues.database, lease=SECOND, quantity=10)
+    messages_read = slow.read(app.queues.database, lease=SECOND, quantity=10)
     make_visible(app)
     worked = app.drain().step()
-    (job,) = quick.sort(held, Lane.DATABASE, shop.now).jobs
+    (job,) = quick.sort(messages_read, Lane.DATABASE, shop.now).jobs
 
-    with capture_logs() as told:
+    with capture_logs() as lines:
         late = app.drain()._attempt([job], shop.now, SECOND)
 
     assert (Tally(done=1), Tally()) == (worked, late)
-    assert [[order]] == [line["keys"] for line in told if line["event"] == "lease.lost"]
+    assert [[order]] == [line["keys"] for line in lines if line["event"] == "lease.lost"]
     assert 2 == shop.stock(product)
 
 
-def test_visibility_that_runs_out_in_the_middle_of_the_work_changes_nothing(
+def test_a_lease_that_runs_out_during_the_work_has_no_second_effect(
     open_app: OpenApp, shop: Shop, connect: Connect, connection: Connection
 ) -> None:
-    """L1: the first holder's settlement is uncommitted; the second waits for it, and finds none."""
+    """L1: the second worker waits for the first one's uncommitted deletion and finds none."""
     product = shop.product(stock=1)
     shop.order(age=HOUR, items=[(product, 1)])
     app = open_app(database__lock_timeout="20s")
@@ -63,7 +63,7 @@ def test_visibility_that_runs_out_in_the_middle_of_the_work_changes_nothing(
     buyer.execute(text('select from "Product" for update'))
     first = Thread(target=drain, args=[app])
     first.start()
-    wait_for_a_blocked_session(connection)  # settled, and waits for the product
+    wait_for_a_blocked_session(connection)  # it has deleted the message, and waits for the product
     assert 1 == len(messages(app))  # its deletion is not committed
     buyer.commit()
     first.join()
@@ -72,7 +72,9 @@ def test_visibility_that_runs_out_in_the_middle_of_the_work_changes_nothing(
     assert 2 == shop.stock(product)
 
 
-def test_what_waits_is_renewed_and_what_is_being_settled_is_not(app: App, shop: Shop) -> None:
+def test_waiting_messages_are_renewed_and_messages_being_completed_are_not(
+    app: App, shop: Shop
+) -> None:
     for _ in range(2):
         shop.order(age=HOUR)
     scan(app)
@@ -93,29 +95,29 @@ def test_what_waits_is_renewed_and_what_is_being_settled_is_not(app: App, shop: 
     assert [waiting] == lease.left
 
 
-def test_a_renewal_that_fails_is_told_and_the_work_goes_on(app: App, shop: Shop) -> None:
+def test_a_failed_renewal_is_logged_and_the_work_continues(app: App, shop: Shop) -> None:
     shop.order(age=HOUR)
     scan(app)
     held = app.fetcher.read(app.queues.database, lease=SECOND, quantity=1)
     app.queues.renew = broken_renewal  # type: ignore[method-assign]
 
-    with capture_logs() as told, Lease(app.database, app.queues, SECOND / 20, held):
+    with capture_logs() as lines, Lease(app.database, app.queues, SECOND / 20, held):
         for _ in range(100):
-            if told:
+            if lines:
                 break
             Event().wait(0.01)
 
-    assert "lease.not_renewed" == told[0]["event"]
+    assert "lease.not_renewed" == lines[0]["event"]
 
 
 def broken_renewal(*_: Any, **__: Any) -> None:
-    """Fail."""
+    """Raise an error."""
     message = "out of order"
     raise RuntimeError(message)
 
 
-def test_a_stop_gives_back_what_was_not_begun(app: App, shop: Shop) -> None:
-    """L5: a deploy costs neither an attempt nor a crash, and the rest is visible at once."""
+def test_a_stop_gives_back_jobs_that_were_not_started(app: App, shop: Shop) -> None:
+    """L5: a deploy costs no attempt and no crash, and the other jobs are visible at once."""
     order = shop.order(age=HOUR)
     scan(app, "expire_dp")
     send(app, "STOCK_RELEASE", {"orderId": order, "shouldRefund": True})
@@ -130,12 +132,12 @@ def test_a_stop_gives_back_what_was_not_begun(app: App, shop: Shop) -> None:
     assert left.delay <= timedelta()
 
 
-def test_a_lost_connection_gives_everything_back_uncounted(
+def test_a_lost_connection_gives_back_the_batch_without_counting_it(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     """L5: a lost connection costs a short delay, no attempt and no crash."""
 
-    def cut(batch: Batch[Any]) -> None:
+    def disconnect(batch: Batch[Any]) -> None:
         pid = batch.tx.execute(text("select pg_backend_pid()")).scalar_one()
         connection.execute(text("select pg_terminate_backend(:pid)"), {"pid": pid})
         batch.tx.execute(text("select 1"))
@@ -143,44 +145,47 @@ def test_a_lost_connection_gives_everything_back_uncounted(
     shop.order(age=HOUR)
     scan(app)
     with pytest.raises(Exception, match=r"terminat|closed|lost"):
-        worked_by(app, "ORDER_EXPIRE_DP", cut).drain().step()
+        worked_by(app, "ORDER_EXPIRE_DP", disconnect).drain().step()
 
     (left,) = messages(app)
     assert (0, 0) == (left.read_ct, left.body["retryCount"])
     assert Tally(done=1) == app.drain().step()
 
 
-def test_what_is_owed_while_the_database_is_away_is_given_back_before_the_next_read(
+def test_messages_not_given_back_in_an_outage_are_given_back_before_the_next_read(
     app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.order(age=HOUR)
     scan(app)
     held = app.fetcher.read(app.queues.database, lease=HOUR, quantity=1)
-    with monkeypatch.context() as away:
-        away.setattr(app.queues, "postpone", broken_renewal)
+    with monkeypatch.context() as outage:
+        outage.setattr(app.queues, "postpone", broken_renewal)
         with pytest.raises(RuntimeError):
             app.give_back.give_back(held)
 
     assert Tally(done=1) == app.drain().step()
 
 
-def test_one_scan_a_slot_is_enough_for_all_machines(
+def test_all_machines_together_scan_once_per_slot(
     open_app: OpenApp, shop: Shop, connection: Connection
 ) -> None:
-    """A second machine's scan of the same slot finds that it was done; the next slot is anew."""
+    """A second machine does not scan a slot that was scanned already, but scans the next one."""
     shop.order(age=HOUR)
-    here, there = open_app(), open_app()
-    rule = here.catalog.rule("expire_dp")
+    first_machine, second_machine = open_app(), open_app()
+    rule = first_machine.catalog.rule("expire_dp")
     slot = ScanOptions(
         "9f8f7a5e-0000-4000-8000-000000000001", Trigger.SCHEDULE, 10, every=24 * HOUR
     )
-    again = ScanOptions(
+    repeated = ScanOptions(
         "9f8f7a5e-0000-4000-8000-000000000002", Trigger.SCHEDULE, 10, every=24 * HOUR
     )
 
-    first, second = here.scanner.scan(rule, slot), there.scanner.scan(rule, again)
+    first, second = (
+        first_machine.scanner.scan(rule, slot),
+        second_machine.scanner.scan(rule, repeated),
+    )
     connection.execute(text("update sweeper.sweep set at = at - interval '24 hours'"))
-    third = there.scanner.scan(rule, again)
+    third = second_machine.scanner.scan(rule, repeated)
 
     assert (1, None, 0) == (first and first.enqueued, second, third and third.enqueued)
 
@@ -194,34 +199,34 @@ def test_a_person_may_scan_a_slot_again(app: App, shop: Shop) -> None:
 
 
 class Killed(BaseException):
-    """What ends a worker with no chance to tidy up."""
+    """Ends a worker without a chance to clean up."""
 
 
-def test_a_message_that_kills_workers_does_not_take_its_neighbours_along(
+def test_a_poison_message_does_not_affect_the_messages_beside_it(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L5: after five crashes it is dead as `crashed`; the others, read beside it, are done."""
+    """L5: after five crashes it is dead-lettered as `crashed`; the other orders are done."""
     orders = [shop.order(age=HOUR) for _ in range(40)]
-    culprit = orders[17]
+    poison = orders[17]
     handler = app.catalog.jobs["ORDER_EXPIRE_DP"].handler
 
-    def deadly(batch: Batch[Any]) -> None:
-        if culprit in batch.keys:
+    def crash_on_poison(batch: Batch[Any]) -> None:
+        if poison in batch.keys:
             raise Killed
         handler(batch)  # type: ignore[operator]
 
     scan(app)
-    worker = worked_by(app, "ORDER_EXPIRE_DP", deadly).drain()
-    kills = 0
+    worker = worked_by(app, "ORDER_EXPIRE_DP", crash_on_poison).drain()
+    crashes = 0
     for _ in range(100):
         try:
             if worker.step() is None:
                 break
         except Killed:
-            kills += 1
+            crashes += 1
             make_visible(app)
 
     ends = [end for end in endings(connection) if end[2] == "dead"]
-    assert [("ORDER_EXPIRE_DP", culprit, "dead", "crashed")] == ends
-    assert 5 == kills
+    assert [("ORDER_EXPIRE_DP", poison, "dead", "crashed")] == ends
+    assert 5 == crashes
     assert 39 == [shop.status(order) for order in orders].count("cancelled")

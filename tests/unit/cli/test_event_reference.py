@@ -1,4 +1,4 @@
-"""The generated page and schema say what the catalogue says; the schema refuses what it must."""
+"""The event reference: the generated page and schema agree with the catalogue of events."""
 
 import subprocess
 import sys
@@ -30,32 +30,32 @@ each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in EVE
 
 
 @pytest.mark.parametrize(
-    ("face", "file"),
+    ("form", "file"),
     [("page", "docs/events.md"), ("schema", "config/monitoring/events.schema.json")],
 )
-def test_what_is_generated_is_up_to_date(face: str, file: str) -> None:
-    """Contract: `make docs` writes it anew."""
-    command = [sys.executable, "-m", "sweeper.cli.event_reference", face]
+def test_the_generated_files_are_up_to_date(form: str, file: str) -> None:
+    """Contract: `make docs` generates the file again."""
+    command = [sys.executable, "-m", "sweeper.cli.event_reference", form]
 
-    told = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    printed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
-    assert told == (ROOT / file).read_text("utf-8")
+    assert printed == (ROOT / file).read_text("utf-8")
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_a_valid_json_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
 @each
 def test_every_field_has_a_kind_and_a_meaning(event: Event) -> None:
-    read = [event_reference.parse_field(words) for words in event.fields.values()]
+    parsed = [event_reference.parse_field(words) for words in event.fields.values()]
 
-    assert [] == [kind for kind, _, _ in read if kind not in event_reference.KINDS]
-    assert all(meaning for _, _, meaning in read)
+    assert [] == [kind for kind, _, _ in parsed if kind not in event_reference.KINDS]
+    assert all(meaning for _, _, meaning in parsed)
 
 
-def test_a_field_is_of_one_kind_in_every_event() -> None:
-    """Else a log store that indexes by name drops the lines that come second."""
+def test_a_field_has_the_same_type_in_every_event() -> None:
+    """Otherwise a log store that indexes fields by name drops the lines with the other type."""
     kinds = defaultdict(set)
     for event in EVENTS:
         for name, words in event.fields.items():
@@ -65,7 +65,7 @@ def test_a_field_is_of_one_kind_in_every_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "read"),
+    ("written", "parsed"),
     [
         ("one line", ("text", False, "one line")),
         ("count: rows that are due", ("count", False, "rows that are due")),
@@ -73,17 +73,17 @@ def test_a_field_is_of_one_kind_in_every_event() -> None:
         ("one of: UP or DOWN", ("one of", False, "UP or DOWN")),
     ],
 )
-def test_a_field_is_read_as_it_is_written(words: str, read: tuple[str, bool, str]) -> None:
-    assert read == event_reference.parse_field(words)
+def test_the_description_of_a_field_is_parsed(written: str, parsed: tuple[str, bool, str]) -> None:
+    assert parsed == event_reference.parse_field(written)
 
 
-def test_a_line_as_promised_is_accepted() -> None:
+def test_a_line_that_follows_the_catalogue_is_valid() -> None:
     assert [] == faults(LINE)
     assert Draft202012Validator(SCHEMA).is_valid(LINE)
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "change",
     [
         {"level": "info"},
         {"event": "job.buried"},
@@ -99,11 +99,11 @@ def test_a_line_as_promised_is_accepted() -> None:
     ],
     ids=str,
 )
-def test_a_line_otherwise_is_refused(odd: dict[str, Any]) -> None:
-    assert [] != faults(LINE | odd)
+def test_a_line_that_breaks_the_catalogue_is_not_valid(change: dict[str, Any]) -> None:
+    assert [] != faults(LINE | change)
 
 
-def test_what_may_be_null_may() -> None:
+def test_a_nullable_field_may_be_null() -> None:
     assert [] == faults(LINE | {"type": None, "key": None})
 
 

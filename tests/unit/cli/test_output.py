@@ -1,4 +1,4 @@
-"""What `status --watch` shows: the status again and again, and what keeps it from being read."""
+"""`status --watch`: it shows the status repeatedly, and the error while it cannot be read."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from sweeper.queue.inspect import Depth
 
 
 def readings() -> Iterator[Status | str]:
-    """Return two readings, and an outage between them; after them, somebody presses Ctrl-C."""
+    """Yield two statuses with an outage between them; the end of them ends the watch."""
     for ready in (7, None, 8):
         yield status(ready) if ready else "database at db:5432: it is away"
 
 
 def status(ready: int) -> Status:
-    """Return a status that differs in this."""
+    """Return a status with so many ready messages."""
     return Status(
         at="2026-01-31T12:00:00.000Z",
         queues={"jobs": Depth(ready, 0, 0, 1.0, None)},
@@ -28,13 +28,13 @@ def status(ready: int) -> Status:
     )
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_the_watch_goes_on_through_an_outage(
-    terminal: bool,  # noqa: FBT001 -- one of the two ways
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_watching_the_status_continues_through_an_outage(
+    is_terminal: bool,  # noqa: FBT001 -- a parameter of the test
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(output, "out", Console(highlight=False, force_terminal=terminal))
+    monkeypatch.setattr(output, "out", Console(highlight=False, force_terminal=is_terminal))
 
     with pytest.raises(StopIteration):
         output.watch(readings().__next__, every=0.0)
@@ -42,5 +42,5 @@ def test_the_watch_goes_on_through_an_outage(
     shown = capsys.readouterr().out
     assert "expire_dp" in shown
     assert "refunds owed: 4" in shown
-    if not terminal:  # a terminal shows the latest only
+    if not is_terminal:  # a terminal shows the latest only
         assert "it is away" in shown

@@ -1,4 +1,4 @@
-"""A phone number has many spellings and one meaning (DOMAIN 3)."""
+"""Phone numbers: every spelling normalizes to one number, and logs show it masked (DOMAIN 3)."""
 
 import re
 
@@ -31,7 +31,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("phone", SPELLINGS)
-def test_every_indonesian_spelling_means_one_number(phone: str) -> None:
+def test_every_indonesian_spelling_normalizes_to_one_number(phone: str) -> None:
     assert ONE_NUMBER == normalize(phone)
 
 
@@ -46,8 +46,8 @@ def test_every_indonesian_spelling_means_one_number(phone: str) -> None:
         ("62+1 415 555 0142", "14155550142"),
     ],
 )
-def test_a_foreign_number_stays_what_it_is(phone: str, number: str) -> None:
-    """It is never turned into 62, not even when the checkout put 62 before it."""
+def test_a_foreign_number_keeps_its_country_code(phone: str, number: str) -> None:
+    """It never becomes an Indonesian number, even when the checkout put 62 before it."""
     assert number == normalize(phone)
 
 
@@ -70,13 +70,13 @@ def test_a_foreign_number_stays_what_it_is(phone: str, number: str) -> None:
         "sari@example.com",
     ],
 )
-def test_what_is_no_phone_number_is_none(phone: str) -> None:
+def test_a_text_that_is_not_a_phone_number_normalizes_to_none(phone: str) -> None:
     assert normalize(phone) is None
 
 
 @pytest.mark.parametrize("phone", ["+081234567890", "+0812345678"])
-def test_no_number_begins_with_a_nought(phone: str) -> None:
-    """No country code does, so a plus sign before a nought means no foreign number."""
+def test_a_normalized_number_never_begins_with_a_zero(phone: str) -> None:
+    """No country code begins with a zero, so a plus sign before a zero marks no foreign number."""
     assert not (normalize(phone) or "").startswith("0")
 
 
@@ -92,7 +92,7 @@ def test_no_number_begins_with_a_nought(phone: str) -> None:
         ("", "****"),
     ],
 )
-def test_a_masked_number_can_be_recognized_and_not_dialled(phone: str, shown: str) -> None:
+def test_a_masked_number_can_be_recognized_but_not_dialled(phone: str, shown: str) -> None:
     assert shown == mask(phone)
 
 

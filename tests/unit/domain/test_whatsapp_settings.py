@@ -1,4 +1,4 @@
-"""[whatsapp]: what a provider needs, templates one by one, and an operator's own texts."""
+"""The [whatsapp] settings: the providers' credentials, the templates and the operator's texts."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from sweeper.errors import SettingsError
 from tests.support.paths import ROOT
 
 CATALOG = catalog.load("jobs")
-OWN = """
+OWN_TEXTS = """
 [ORDER_CANCELLED]
 id = "Hai {name}, pesanan {order_code} batal."
 """
@@ -33,32 +33,32 @@ def faults(path: Path) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def written(folder: Path, text: str) -> Path:
+def write(folder: Path, text: str) -> Path:
     path = folder / "messages.toml"
     path.write_text(text, "utf-8")
     return path
 
 
 @pytest.mark.parametrize(
-    ("provider", "lacking"),
+    ("provider", "missing"),
     [("log", []), ("cloud", ["token", "phone_number_id"]), ("fonnte", ["token"])],
 )
-def test_a_provider_says_what_it_lacks(provider: str, lacking: list[str]) -> None:
-    """It is no settings error: the notices wait, and none is lost."""
-    told = list(section(provider=provider).faults())
+def test_a_provider_reports_the_settings_that_it_lacks(provider: str, missing: list[str]) -> None:
+    """A missing setting does not stop the service: the notices wait, and none is lost."""
+    faults_found = list(section(provider=provider).faults())
 
-    assert [f"whatsapp.{key}" for key in lacking] == [fault.split()[0] for fault in told]
+    assert [f"whatsapp.{key}" for key in missing] == [fault.split()[0] for fault in faults_found]
 
 
-def test_nothing_is_lacking_where_all_is_set() -> None:
+def test_a_complete_provider_reports_no_faults() -> None:
     assert [] == list(section(provider="cloud", token="t", phone_number_id="106").faults())  # noqa: S106
 
 
 def test_the_token_is_masked() -> None:
-    """L11: `sweeper config` shows that it is set, and no more."""
-    told = settings.load(CATALOG, flags={"whatsapp.token": "rahasia"}).table()
+    """L11: `sweeper config` shows that the token is set, and not its value."""
+    table = settings.load(CATALOG, flags={"whatsapp.token": "rahasia"}).table()
 
-    assert "**********" == next(value for name, value, _ in told if name == "whatsapp.token")
+    assert "**********" == next(value for name, value, _ in table if name == "whatsapp.token")
     assert "rahasia" not in repr(section(token="rahasia"))  # noqa: S106
 
 
@@ -80,12 +80,12 @@ def test_the_token_is_masked() -> None:
         ("templates.ORDER_CANCELLED.colour", "red"),
     ],
 )
-def test_nonsense_is_refused_by_name(key: str, value: Any) -> None:
+def test_an_invalid_value_is_refused_by_name(key: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=rf"whatsapp\.{key.split('.', maxsplit=1)[0]}"):
         section(**{key: value})
 
 
-def test_the_other_templates_stay_where_one_is_named() -> None:
+def test_changing_one_template_keeps_the_others() -> None:
     own = section(**{"templates.ORDER_MISSED.name": "missed_v2"}).templates
 
     assert own.keys() == TEMPLATES.keys()
@@ -95,22 +95,22 @@ def test_the_other_templates_stay_where_one_is_named() -> None:
     )
 
 
-def test_our_own_log_needs_no_pace() -> None:
-    quick, usual = section().pace, section(provider="fonnte").pace
+def test_the_log_provider_has_no_rate_limit() -> None:
+    log, fonnte = section().pace, section(provider="fonnte").pace
 
     assert (float("inf"), 10.0, 8, timedelta(seconds=10)) == (
-        quick.rate,
-        usual.rate,
-        usual.concurrency,
-        usual.timeout,
+        log.rate,
+        fonnte.rate,
+        fonnte.concurrency,
+        fonnte.timeout,
     )
 
 
 # An operator's own texts.
 
 
-def test_what_an_operator_does_not_say_stays_as_it_is(tmp_path: Path) -> None:
-    own = section(messages=str(written(tmp_path, OWN))).messages
+def test_texts_that_the_operator_does_not_replace_keep_their_default(tmp_path: Path) -> None:
+    own = section(messages=str(write(tmp_path, OWN_TEXTS))).messages
     facts = {"name": "Sari", "orderCode": "JST-1"}
 
     assert "Hai Sari, pesanan JST-1 batal." == render_text("ORDER_CANCELLED", facts, "id", own)
@@ -130,17 +130,17 @@ def test_what_an_operator_does_not_say_stays_as_it_is(tmp_path: Path) -> None:
         ("{order_code} }", "is no template"),
     ],
 )
-def test_a_text_that_cannot_be_filled_in_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
-    """Issue: exit 78 naming file, key and field."""
-    path = written(tmp_path, f"[ORDER_MISSED]\nen = {text!r}\n")
+def test_a_text_that_cannot_be_rendered_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
+    """The fault names the file, the key and the field."""
+    path = write(tmp_path, f"[ORDER_MISSED]\nen = {text!r}\n")
 
-    (told, *_) = faults(path)
+    (reported, *_) = faults(path)
 
-    assert told.startswith(f"whatsapp.messages: {path}: ORDER_MISSED.en {fault}")
+    assert reported.startswith(f"whatsapp.messages: {path}: ORDER_MISSED.en {fault}")
 
 
-def test_a_text_of_money_must_name_it(tmp_path: Path) -> None:
-    path = written(tmp_path, "[ORDER_REJECTED]\nid_refund = '{order_code}'\n")
+def test_a_refund_text_must_contain_the_amount(tmp_path: Path) -> None:
+    path = write(tmp_path, "[ORDER_REJECTED]\nid_refund = '{order_code}'\n")
 
     assert [f"{path}: ORDER_REJECTED.id_refund lacks {{dp_amount}}"] == [
         fault.removeprefix("whatsapp.messages: ").removesuffix(" (command line)")
@@ -148,8 +148,8 @@ def test_a_text_of_money_must_name_it(tmp_path: Path) -> None:
     ]
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    path = written(
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    path = write(
         tmp_path,
         "[ORDER_LOST]\nid = 'x'\n[ORDER_MISSED]\nfr = 'x'\nid = 5\nen = '{nama}'\n",
     )
@@ -160,7 +160,9 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"), [(None, "cannot be read"), ("[", "is no TOML"), (b"\xff", "is no TOML")]
 )
-def test_a_file_that_is_none_is_a_fault(tmp_path: Path, text: str | bytes | None, why: str) -> None:
+def test_a_file_that_cannot_be_parsed_is_a_fault(
+    tmp_path: Path, text: str | bytes | None, why: str
+) -> None:
     path = tmp_path / "messages.toml"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -168,8 +170,8 @@ def test_a_file_that_is_none_is_a_fault(tmp_path: Path, text: str | bytes | None
     assert why in faults(path)[0]
 
 
-def test_the_shipped_texts_are_the_ones_an_operator_edits() -> None:
-    """One source: what `config/messages.toml` says is what the package reads."""
+def test_the_packaged_texts_equal_the_ones_that_an_operator_edits() -> None:
+    """The package reads the same texts as `config/messages.toml` contains."""
     config = ROOT / "config" / "messages.toml"
 
     assert texts() == texts(config)

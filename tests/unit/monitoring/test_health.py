@@ -1,4 +1,4 @@
-"""Health: ready by completed scans and reads, alive by loops that turn, and each said once."""
+"""Health: scans and reads make the service ready, turning loops make it alive."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,9 +19,9 @@ MOMENT = timedelta(milliseconds=1)
 
 @pytest.fixture
 def time() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time() as hand:
-        assert isinstance(hand, FrozenDateTimeFactory)
-        yield hand
+    with freeze_time() as clock:
+        assert isinstance(clock, FrozenDateTimeFactory)
+        yield clock
 
 
 @pytest.fixture
@@ -31,43 +31,43 @@ def health(time: FrozenDateTimeFactory) -> Health:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """Hear what the service manager hears."""
-    heard: list[dict[str, str]] = []
+def notifications(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """Collect the notifications that systemd would receive."""
+    sent: list[dict[str, str]] = []
 
     def tell(**fields: str) -> bool:
-        heard.append(fields)
+        sent.append(fields)
         return True
 
     monkeypatch.setattr(systemd, "tell", tell)
-    return heard
+    return sent
 
 
-def work(health: Health) -> None:
-    """Do everything that is expected of the service."""
+def work_normally(health: Health) -> None:
+    """Record a scan, a read and a turn of the loop, as a working service does."""
     health.scanned("expire_dp")
     health.read()
     health.turned("drain")
 
 
-def said(health: Health) -> list[EventDict]:
+def reported(health: Health) -> list[EventDict]:
     with capture_logs() as lines:
         health.report()
     return list(lines)
 
 
-# Ready.
+# Readiness.
 
 
-def test_nobody_is_ready_who_has_done_nothing(health: Health) -> None:
-    """L9: a start is no work."""
+def test_a_service_that_has_not_worked_yet_is_not_ready(health: Health) -> None:
+    """L9: starting the service does not count as work."""
     health.turned("drain")
 
     assert ["expire_dp was never scanned", "the queues were never read"] == health.ready()
 
 
-def test_work_makes_ready(health: Health) -> None:
-    work(health)
+def test_a_service_that_has_scanned_and_read_is_ready(health: Health) -> None:
+    work_normally(health)
 
     assert [] == health.ready()
 
@@ -93,15 +93,15 @@ def test_work_makes_ready(health: Health) -> None:
     ],
     ids=["scans", "reads", "turns"],
 )
-def test_what_is_not_done_in_time_makes_not_ready(
+def test_a_late_scan_read_or_loop_makes_the_service_not_ready(
     allowed: timedelta,
     others: Callable[[Health], object],
     reason: str,
     health: Health,
     time: FrozenDateTimeFactory,
 ) -> None:
-    """L9: readiness is fed by nothing but the work itself."""
-    work(health)
+    """L9: only completed work keeps the service ready."""
+    work_normally(health)
     time.tick(allowed)
     others(health)
     assert [] == health.ready()
@@ -111,11 +111,11 @@ def test_what_is_not_done_in_time_makes_not_ready(
     assert [reason] == health.ready()
 
 
-def test_a_loop_that_turns_without_result_is_not_ready(
+def test_loops_that_turn_without_results_are_alive_and_not_ready(
     health: Health, time: FrozenDateTimeFactory
 ) -> None:
-    """L9: a database that is away makes the service not ready, and never restarted."""
-    work(health)
+    """L9: a database outage makes the service not ready, and never causes a restart."""
+    work_normally(health)
     for _ in range(60):
         time.tick(timedelta(seconds=10))
         health.turned("drain")
@@ -124,10 +124,10 @@ def test_a_loop_that_turns_without_result_is_not_ready(
     assert (reasons, []) == (health.ready(), health.alive())
 
 
-# Alive.
+# Liveness.
 
 
-def test_a_loop_hangs_when_no_timeout_can_excuse_it(
+def test_a_loop_hangs_once_its_pause_and_every_timeout_have_passed(
     health: Health, time: FrozenDateTimeFactory
 ) -> None:
     time.tick(REST + PATIENCE)
@@ -138,8 +138,8 @@ def test_a_loop_hangs_when_no_timeout_can_excuse_it(
     assert ["drain"] == health.alive()
 
 
-def test_what_hangs_is_never_ready(time: FrozenDateTimeFactory) -> None:
-    """L9: also where the timeouts are shorter than what is called slow."""
+def test_a_service_with_a_hanging_loop_is_not_ready(time: FrozenDateTimeFactory) -> None:
+    """L9: this also holds where the timeouts are shorter than the allowance for slow work."""
     health = Health({}, EVERY, {"drain": REST}, SLOW / 2)
     health.read()
 
@@ -148,9 +148,11 @@ def test_what_hangs_is_never_ready(time: FrozenDateTimeFactory) -> None:
     assert (["drain"], ["drain has not come back"]) == (health.alive(), health.ready())
 
 
-def test_ages_are_for_the_metrics(health: Health, time: FrozenDateTimeFactory) -> None:
+def test_the_ages_of_scans_and_reads_are_reported(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
     assert ({}, None) == (health.scan_ages(), health.read_age())
-    work(health)
+    work_normally(health)
 
     time.tick(timedelta(seconds=3))
 
@@ -158,28 +160,28 @@ def test_ages_are_for_the_metrics(health: Health, time: FrozenDateTimeFactory) -
     assert 3.0 == health.read_age()
 
 
-# Told.
+# Reports to the log and to systemd.
 
 
-def test_until_it_is_ready_the_start_is_given_more_time(
-    health: Health, told: list[dict[str, str]]
+def test_systemd_is_asked_for_more_time_until_the_service_is_ready(
+    health: Health, notifications: list[dict[str, str]]
 ) -> None:
-    """L9: systemd's watchdog sleeps until READY=1, so that the start's timeout watches instead."""
-    assert [] == said(health)
+    """L9: systemd's watchdog begins with READY=1; until then, the start timeout takes its place."""
+    assert [] == reported(health)
 
-    assert [{"EXTEND_TIMEOUT_USEC": "30000000"}] == told
+    assert [{"EXTEND_TIMEOUT_USEC": "30000000"}] == notifications
 
 
-def test_ready_is_said_once(
-    health: Health, told: list[dict[str, str]], time: FrozenDateTimeFactory
+def test_readiness_is_reported_once(
+    health: Health, notifications: list[dict[str, str]], time: FrozenDateTimeFactory
 ) -> None:
     time.tick(timedelta(seconds=1))
-    work(health)
+    work_normally(health)
 
-    assert [{"event": "service.ready", "log_level": "info", "seconds": 1.0}] == said(health)
-    assert [] == said(health)
+    assert [{"event": "service.ready", "log_level": "info", "seconds": 1.0}] == reported(health)
+    assert [] == reported(health)
 
-    assert told == [
+    assert notifications == [
         {"EXTEND_TIMEOUT_USEC": "30000000"},
         {"READY": "1"},
         {"STATUS": "UP"},
@@ -187,71 +189,71 @@ def test_ready_is_said_once(
     ]
 
 
-def test_not_ready_is_said_once_and_the_watchdog_is_fed_on(
-    health: Health, told: list[dict[str, str]], time: FrozenDateTimeFactory
+def test_lost_readiness_is_reported_once_and_the_watchdog_is_still_fed(
+    health: Health, notifications: list[dict[str, str]], time: FrozenDateTimeFactory
 ) -> None:
-    """L9: never restarted for what a restart cannot mend."""
-    work(health)
+    """L9: the service is never restarted for a fault that a restart cannot repair."""
+    work_normally(health)
     health.report()
-    told.clear()
+    notifications.clear()
     time.tick(timedelta(minutes=1))
     health.scanned("expire_dp")
     health.turned("drain")
 
-    (lost,) = said(health)
-    assert [] == said(health)
+    (lost,) = reported(health)
+    assert [] == reported(health)
 
     reason = "the queues were last read 60 s ago"
     assert ("readiness.lost", [reason]) == (lost["event"], lost["reasons"])
-    assert [{"WATCHDOG": "1"}, {"STATUS": f"DOWN: {reason}"}, {"WATCHDOG": "1"}] == told
+    assert [{"WATCHDOG": "1"}, {"STATUS": f"DOWN: {reason}"}, {"WATCHDOG": "1"}] == notifications
 
 
-def test_ready_again_is_said_with_how_long_it_was_not(
-    health: Health, told: list[dict[str, str]], time: FrozenDateTimeFactory
+def test_regained_readiness_is_reported_with_the_length_of_the_gap(
+    health: Health, notifications: list[dict[str, str]], time: FrozenDateTimeFactory
 ) -> None:
-    work(health)
+    work_normally(health)
     health.report()
     time.tick(timedelta(minutes=1))
     health.report()
     time.tick(timedelta(seconds=20))
-    work(health)
+    work_normally(health)
 
-    (regained,) = said(health)
+    (regained,) = reported(health)
 
     assert ("readiness.regained", 20.0) == (regained["event"], regained["seconds"])
-    assert {"STATUS": "UP"} == told[-1]
+    assert {"STATUS": "UP"} == notifications[-1]
 
 
-def test_a_hanging_loop_is_said_once_and_the_watchdog_starves(
-    health: Health, told: list[dict[str, str]], time: FrozenDateTimeFactory
+def test_a_hanging_loop_is_reported_once_and_the_watchdog_is_not_fed(
+    health: Health, notifications: list[dict[str, str]], time: FrozenDateTimeFactory
 ) -> None:
-    """L9: a loop that hangs feeds neither readiness nor the watchdog."""
-    work(health)
+    """L9: a loop that hangs keeps the service from being ready and from feeding the watchdog."""
+    work_normally(health)
     health.report()
     time.tick(REST + PATIENCE + MOMENT)
-    told.clear()
+    notifications.clear()
 
-    stalled, lost = said(health)
-    assert [] == said(health)
+    stalled, lost = reported(health)
+    assert [] == reported(health)
 
     assert ("loop.stalled", ["drain"]) == (stalled["event"], stalled["loops"])
     assert "drain has not come back" in lost["reasons"]
     assert any(stack.startswith("MainThread: ") for stack in stalled["stacks"])
-    assert "WATCHDOG" not in {name for each in told for name in each}
+    assert "WATCHDOG" not in {name for each in notifications for name in each}
 
 
 @pytest.mark.parametrize(("watchdog", "rest"), [(None, 5.0), ("3000000", 1.0), ("60000000", 5.0)])
-def test_the_watchdog_is_fed_three_times_as_often_as_it_must(
+def test_the_watchdog_is_fed_three_times_per_interval(
     watchdog: str | None,
     rest: float,
     health: Health,
-    told: list[dict[str, str]],
+    notifications: list[dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if watchdog:
         monkeypatch.setenv("WATCHDOG_USEC", watchdog)
     assert health.report() < 1
-    work(health)
+    work_normally(health)
 
     assert rest == health.report()
-    assert told
+    assert notifications

@@ -1,4 +1,4 @@
-"""What the service manager hears, over a real datagram socket."""
+"""Notifications to systemd, over a real datagram socket."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ def manager() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def in_a_file(
+def bound_to_a_file(
     manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> socket.socket:
     address = tmp_path / "notify"
@@ -30,7 +30,7 @@ def in_a_file(
 
 
 @pytest.mark.parametrize(
-    ("say", "heard"),
+    ("notify", "datagram"),
     [
         (systemd.ready, "READY=1"),
         (systemd.alive, "WATCHDOG=1"),
@@ -41,15 +41,15 @@ def in_a_file(
     ],
     ids=["ready", "alive", "stopping", "starting", "status", "two at once"],
 )
-def test_each_word_is_one_datagram(
-    in_a_file: socket.socket, say: Callable[[], bool], heard: str
+def test_each_notification_is_one_datagram(
+    bound_to_a_file: socket.socket, notify: Callable[[], bool], datagram: str
 ) -> None:
-    assert say()
+    assert notify()
 
-    assert heard == in_a_file.recv(4096).decode()
+    assert datagram == bound_to_a_file.recv(4096).decode()
 
 
-def test_an_abstract_socket_begins_with_an_at_sign(
+def test_an_address_that_begins_with_an_at_sign_is_an_abstract_socket(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"sweeper-{uuid4()}"
@@ -61,7 +61,7 @@ def test_an_abstract_socket_begins_with_an_at_sign(
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_without_a_manager_nothing_is_said(
+def test_without_systemd_nothing_is_sent(
     value: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if value is None:
@@ -72,17 +72,17 @@ def test_without_a_manager_nothing_is_said(
     assert not systemd.ready()
 
 
-def test_a_manager_that_went_away_is_no_reason_to_fail(
+def test_a_notification_that_cannot_be_sent_raises_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A courtesy must not break the stop that it announces."""
+    """A failed notification must not interrupt the shutdown that it announces."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
 
     assert not systemd.stopping()
 
 
-@pytest.mark.parametrize("pid", [None, str(os.getpid())], ids=["for all", "for us"])
-def test_the_watchdog_says_how_often_it_must_be_fed(
+@pytest.mark.parametrize("pid", [None, str(os.getpid())], ids=["every process", "this process"])
+def test_the_watchdog_interval_is_read_from_the_environment(
     pid: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "30000000")
@@ -95,9 +95,11 @@ def test_the_watchdog_says_how_often_it_must_be_fed(
 @pytest.mark.parametrize(
     "environment",
     [{}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}],
-    ids=["nobody", "nonsense", "another process"],
+    ids=["not set", "not a number", "another process"],
 )
-def test_nobody_watches_us(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watchdog_for_this_process_there_is_no_interval(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 

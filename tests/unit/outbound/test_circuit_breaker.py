@@ -1,4 +1,4 @@
-"""An outage opens the breaker, growing pauses follow, and one call closes it."""
+"""The circuit breaker: failures open it, the pauses grow, and one success closes it."""
 
 from sweeper.outbound.circuit_breaker import (
     FAILURES_TO_OPEN,
@@ -14,47 +14,47 @@ def broken(breaker: CircuitBreaker, now: float, times: int = FAILURES_TO_OPEN) -
     return breaker
 
 
-def test_a_failure_or_two_are_no_outage() -> None:
+def test_one_or_two_failures_do_not_open_the_breaker() -> None:
     breaker = broken(CircuitBreaker(), 0.0, FAILURES_TO_OPEN - 1)
 
     assert (0.0, None) == (breaker.left(0.0), breaker.since)
 
 
-def test_an_outage_is_noticed_before_a_job_has_used_up_its_executions() -> None:
-    """Else a notice that is alone in the queue would die of it."""
+def test_the_breaker_opens_before_a_job_has_used_up_its_executions() -> None:
+    """Otherwise a notice that is alone in the queue would be dead-lettered in an outage."""
     assert FAILURES_TO_OPEN <= 3
 
 
-def test_failures_in_a_row_open_it() -> None:
+def test_consecutive_failures_open_the_breaker() -> None:
     breaker = broken(CircuitBreaker(), 7.0)
 
     assert (FIRST_PAUSE, 7.0) == (breaker.left(7.0), breaker.since)
     assert 0.0 == breaker.left(7.0 + FIRST_PAUSE)
 
 
-def test_a_success_between_them_begins_the_count_anew() -> None:
+def test_a_success_resets_the_count_of_failures() -> None:
     breaker = broken(CircuitBreaker(), 0.0, FAILURES_TO_OPEN - 1)
     breaker.succeeded(0.0)
 
     assert 0.0 == broken(breaker, 0.0, FAILURES_TO_OPEN - 1).left(0.0)
 
 
-def test_what_is_fatal_opens_it_at_once() -> None:
+def test_a_fatal_failure_opens_the_breaker_at_once() -> None:
     breaker = CircuitBreaker()
     breaker.failed(0.0, fatal=True)
 
     assert FIRST_PAUSE == breaker.left(0.0)
 
 
-def test_calls_that_were_under_way_change_nothing() -> None:
-    """Eight calls fail together: that is one outage and not eight; and a late success no end."""
+def test_results_of_calls_made_before_the_outage_change_nothing() -> None:
+    """Eight calls that fail together are one outage, and a late success does not end it."""
     breaker = broken(CircuitBreaker(), 0.0, FAILURES_TO_OPEN + 8)
     breaker.succeeded(0.1)
 
     assert FIRST_PAUSE - 1 == breaker.left(1.0)
 
 
-def test_the_pauses_grow() -> None:
+def test_the_pauses_grow_up_to_the_longest_one() -> None:
     breaker, now, pauses = broken(CircuitBreaker(), 0.0), 0.0, []
     for _ in range(9):
         pauses.append(breaker.left(now))
@@ -65,7 +65,7 @@ def test_the_pauses_grow() -> None:
     assert LONGEST_PAUSE == breaker.left(now)
 
 
-def test_one_success_after_the_pause_closes_it() -> None:
+def test_one_success_after_the_pause_closes_the_breaker() -> None:
     breaker = broken(CircuitBreaker(), 0.0)
     breaker.failed(FIRST_PAUSE)
     breaker.succeeded(100.0)
@@ -74,7 +74,7 @@ def test_one_success_after_the_pause_closes_it() -> None:
     assert FIRST_PAUSE == broken(breaker, 100.0).left(100.0)
 
 
-def test_it_holds_as_long_as_it_is_asked_to() -> None:
+def test_the_breaker_holds_calls_for_the_longest_wait_asked_for() -> None:
     breaker = CircuitBreaker()
     breaker.hold(0.0, 60.0)
     breaker.hold(1.0, 10.0)
@@ -82,7 +82,7 @@ def test_it_holds_as_long_as_it_is_asked_to() -> None:
     assert (60.0, 0.0) == (breaker.left(0.0), breaker.since)
 
 
-def test_being_asked_to_wait_does_not_make_the_next_pause_longer() -> None:
+def test_holding_calls_does_not_lengthen_the_next_pause() -> None:
     breaker = CircuitBreaker()
     breaker.hold(0.0, 60.0)
     breaker.failed(60.0)

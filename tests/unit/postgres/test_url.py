@@ -1,4 +1,4 @@
-"""The database's URL is read as the platform has it, Prisma's parameters and all."""
+"""The database URL is read in the platform's form, including Prisma's parameters."""
 
 import traceback
 from typing import Any
@@ -11,8 +11,8 @@ from sweeper.postgres.database import Database
 from sweeper.postgres.errors import unusable
 from sweeper.postgres.url import parse_url
 
-# Every character that some password generator likes, and every one that means something in a URL.
-ODD_PASSWORDS = [
+# The special characters of password generators, and those with a meaning in a URL.
+UNUSUAL_PASSWORDS = [
     "p@ss",
     "p:ss",
     "p/ss",
@@ -31,24 +31,24 @@ ODD_PASSWORDS = [
 ]
 
 
-def connecting(url: str) -> dict[str, Any]:
-    """Return what the driver is told."""
+def connect_arguments(url: str) -> dict[str, Any]:
+    """Return the arguments that the driver gets for *url*."""
     made, _, _ = parse_url(url)
-    _, told = made.get_dialect()().create_connect_args(made)
-    return dict(told)
+    _, arguments = made.get_dialect()().create_connect_args(made)
+    return dict(arguments)
 
 
 @pytest.mark.parametrize(
     "scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+asyncpg"]
 )
-def test_every_spelling_of_the_scheme_means_this_driver(scheme: str) -> None:
+def test_every_postgres_scheme_selects_the_psycopg_driver(scheme: str) -> None:
     url, _, _ = parse_url(f"{scheme}://sari:rahasia@db.example.com:5432/jastip")
 
     assert "postgresql+psycopg" == url.drivername
 
 
-def test_a_plain_url_names_five_things() -> None:
-    actual = connecting("postgresql://sari:rahasia@db.example.com:5432/jastip")
+def test_a_url_gives_host_port_user_password_and_database() -> None:
+    actual = connect_arguments("postgresql://sari:rahasia@db.example.com:5432/jastip")
 
     expected = {
         "host": "db.example.com",
@@ -60,31 +60,33 @@ def test_a_plain_url_names_five_things() -> None:
     assert expected == actual
 
 
-def test_white_space_around_it_is_not_part_of_it() -> None:
-    expected = connecting("postgresql://sari@db/jastip")
+def test_white_space_around_the_url_is_ignored() -> None:
+    expected = connect_arguments("postgresql://sari@db/jastip")
 
-    assert expected == connecting(" postgresql://sari@db/jastip\n")
+    assert expected == connect_arguments(" postgresql://sari@db/jastip\n")
 
 
-@pytest.mark.parametrize("password", ODD_PASSWORDS)
-def test_a_password_may_stand_there_as_it_is(password: str) -> None:
-    told = connecting(f"postgresql://sari:{password}@db.example.com:5432/jastip?sslmode=require")
+@pytest.mark.parametrize("password", UNUSUAL_PASSWORDS)
+def test_a_password_may_be_written_without_encoding(password: str) -> None:
+    arguments = connect_arguments(
+        f"postgresql://sari:{password}@db.example.com:5432/jastip?sslmode=require"
+    )
 
     expected = (password, "db.example.com", "jastip")
-    assert expected == (told["password"], told["host"], told["dbname"])
+    assert expected == (arguments["password"], arguments["host"], arguments["dbname"])
 
 
-@pytest.mark.parametrize("password", [*ODD_PASSWORDS, "p%40ss"])
+@pytest.mark.parametrize("password", [*UNUSUAL_PASSWORDS, "p%40ss"])
 def test_a_password_may_be_percent_encoded(password: str) -> None:
     encoded = "".join(f"%{byte:02X}" for byte in password.encode())
 
-    assert password == connecting(f"postgresql://sari:{encoded}@db/jastip")["password"]
+    assert password == connect_arguments(f"postgresql://sari:{encoded}@db/jastip")["password"]
 
 
-def test_a_user_may_be_percent_encoded_and_hold_a_pooler_s_tenant() -> None:
-    told = connecting("postgresql://sari%40home.tenant:x@db/jastip")
+def test_a_user_may_be_percent_encoded_and_contain_a_pooler_s_tenant() -> None:
+    arguments = connect_arguments("postgresql://sari%40home.tenant:x@db/jastip")
 
-    assert "sari@home.tenant" == told["user"]
+    assert "sari@home.tenant" == arguments["user"]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +104,10 @@ def test_a_user_may_be_percent_encoded_and_hold_a_pooler_s_tenant() -> None:
         "no_such_thing=1",
     ],
 )
-def test_libpq_never_meets_what_only_prisma_knows(parameter: str) -> None:
-    told = connecting(f"postgresql://sari@db/jastip?{parameter}")
+def test_parameters_that_only_prisma_knows_are_removed(parameter: str) -> None:
+    arguments = connect_arguments(f"postgresql://sari@db/jastip?{parameter}")
 
-    assert {"host", "user", "dbname"} == set(told)
+    assert {"host", "user", "dbname"} == set(arguments)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +119,10 @@ def test_libpq_never_meets_what_only_prisma_knows(parameter: str) -> None:
         ("application_name=web", "application_name", "web"),
     ],
 )
-def test_libpq_s_own_parameters_stay(parameter: str, name: str, value: str) -> None:
-    told = connecting(f"postgresql://sari@db/jastip?connection_limit=1&{parameter}")
+def test_parameters_that_libpq_knows_are_kept(parameter: str, name: str, value: str) -> None:
+    arguments = connect_arguments(f"postgresql://sari@db/jastip?connection_limit=1&{parameter}")
 
-    assert value == told[name]
+    assert value == arguments[name]
 
 
 @pytest.mark.parametrize(
@@ -133,9 +135,9 @@ def test_libpq_s_own_parameters_stay(parameter: str, name: str, value: str) -> N
         ("postgresql://sari@%2Fvar%2Frun%2Fpostgresql/jastip", "/var/run/postgresql"),
     ],
 )
-def test_a_socket_is_a_host(url: str, host: str) -> None:
+def test_a_socket_directory_is_accepted_as_the_host(url: str, host: str) -> None:
     """https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS."""
-    assert host == connecting(url)["host"]
+    assert host == connect_arguments(url)["host"]
 
 
 @pytest.mark.parametrize(
@@ -148,22 +150,24 @@ def test_a_socket_is_a_host(url: str, host: str) -> None:
         ("[fe80::1]:5432", "fe80::1", 5432),
     ],
 )
-def test_an_address_is_a_host_and_perhaps_a_port(address: str, host: str, port: int | None) -> None:
-    told = connecting(f"postgresql://sari@{address}/jastip")
+def test_an_address_is_a_host_with_an_optional_port(
+    address: str, host: str, port: int | None
+) -> None:
+    arguments = connect_arguments(f"postgresql://sari@{address}/jastip")
 
-    assert (host, port) == (told["host"], told.get("port"))
+    assert (host, port) == (arguments["host"], arguments.get("port"))
 
 
 @pytest.mark.parametrize(
     ("query", "schema"),
     [("", None), ("?schema=shop", "shop"), ("?schema=%22Shop%22", '"Shop"'), ("?schema=", None)],
 )
-def test_the_schema_is_understood(query: str, schema: str | None) -> None:
+def test_the_schema_parameter_is_read(query: str, schema: str | None) -> None:
     assert schema == parse_url(f"postgresql://sari@db/jastip{query}")[1]
 
 
 @pytest.mark.parametrize(
-    ("rest", "pooled"),
+    ("rest", "through_a_pooler"),
     [
         ("db:5432/jastip", False),
         ("db/jastip", False),
@@ -172,8 +176,10 @@ def test_the_schema_is_understood(query: str, schema: str | None) -> None:
         ("db:6543/jastip", True),
     ],
 )
-def test_a_pooler_is_known_by_its_flag_or_its_port(rest: str, *, pooled: bool) -> None:
-    assert pooled == parse_url(f"postgresql://sari@{rest}")[2]
+def test_a_pooler_is_recognized_by_its_flag_or_its_port(
+    rest: str, *, through_a_pooler: bool
+) -> None:
+    assert through_a_pooler == parse_url(f"postgresql://sari@{rest}")[2]
 
 
 @pytest.mark.parametrize(
@@ -188,35 +194,35 @@ def test_a_pooler_is_known_by_its_flag_or_its_port(rest: str, *, pooled: bool) -
         "prisma://accelerate/?api_key=rahasia",
     ],
 )
-def test_what_is_no_postgres_url_is_refused_without_repeating_it(url: str) -> None:
-    """L11: no URL with a password ever reaches an error."""
+def test_a_url_of_another_kind_is_refused_without_repeating_it(url: str) -> None:
+    """L11: an error never contains a URL with a password."""
     with pytest.raises(SettingsError, match="begins with postgresql://") as caught:
         parse_url(url)
 
-    assert "rahasia" not in _told(caught.value)
+    assert "rahasia" not in _formatted(caught.value)
 
 
 @pytest.mark.parametrize("port", ["rahasia", "54x2", "-1", "5432:rahasia"])
-def test_a_port_that_is_no_number_is_refused_without_repeating_it(port: str) -> None:
+def test_a_port_that_is_not_a_number_is_refused_without_repeating_it(port: str) -> None:
     with pytest.raises(SettingsError, match="names a port that is not a number") as caught:
         parse_url(f"postgresql://sari:rahasia@db:{port}/jastip")
 
-    assert "rahasia" not in _told(caught.value)
+    assert "rahasia" not in _formatted(caught.value)
 
 
 @pytest.mark.parametrize(
     "place", ["sari:rahasia@127.0.0.1:1/jastip", "sari@127.0.0.1:1/jastip?password=rahasia"]
 )
-def test_a_server_that_does_not_answer_is_told_without_the_password(place: str) -> None:
+def test_the_error_of_a_failed_connection_does_not_contain_the_password(place: str) -> None:
     database = Database(f"postgresql://{place}")
 
     with pytest.raises(OperationalError) as caught, database.autocommit():
         pass
 
-    told = str(unusable(caught.value, database.url))
-    assert told.startswith("database at 127.0.0.1:1: ")
-    assert "rahasia" not in told
+    message = str(unusable(caught.value, database.url))
+    assert message.startswith("database at 127.0.0.1:1: ")
+    assert "rahasia" not in message
 
 
-def _told(error: BaseException) -> str:
+def _formatted(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error))

@@ -1,4 +1,4 @@
-"""How a job stands in a message: read tolerantly, written strictly (DOMAIN 5)."""
+"""The wire format of a job: parsed tolerantly, encoded strictly (DOMAIN 5)."""
 
 import json
 import re
@@ -25,7 +25,7 @@ SENT_AT = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)
 CREATED_AT = "2026-01-31T11:58:00.456Z"
 MESSAGE = Message("jastipin_jobs", 7, 1, SENT_AT, None, SENT_AT)
 
-ODD_VALUES: list[Any] = [
+UNUSUAL_VALUES: list[Any] = [
     None,
     True,
     False,
@@ -63,7 +63,7 @@ NO_ORDER: list[Any] = [
     {"orderIds": [["c1"]]},
 ]
 
-REFUSED: dict[str, list[Any]] = {
+REFUSED_PAYLOADS: dict[str, list[Any]] = {
     "ORDER_EXPIRE_DP": NO_ORDER,
     "ORDER_AUTO_REFUND": NO_ORDER,
     "STOCK_RELEASE": [
@@ -93,7 +93,7 @@ REFUSED: dict[str, list[Any]] = {
 }
 
 
-def platforms(**changes: Any) -> dict[str, Any]:
+def platform_body(**changes: Any) -> dict[str, Any]:
     """Return a body as the platform writes it; an ellipsis leaves a key out."""
     body = {
         "type": "ORDER_EXPIRE_DP",
@@ -119,7 +119,7 @@ def job(body: object) -> Job[Any]:
     return found
 
 
-def crowd(body: object) -> MultiKeyMessage:
+def multi_key(body: object) -> MultiKeyMessage:
     found = read(body)
     assert isinstance(found, MultiKeyMessage)
     return found
@@ -131,11 +131,11 @@ def refused(raw: str | None) -> MalformedMessage:
     return found
 
 
-# What arrives.
+# Parsing.
 
 
-def test_the_platforms_own_body_is_read_whole() -> None:
-    found = job(platforms(retryCount=1, maxRetries=5, lastError="boom"))
+def test_the_platforms_own_body_is_parsed() -> None:
+    found = job(platform_body(retryCount=1, maxRetries=5, lastError="boom"))
 
     expected = ("ORDER_EXPIRE_DP", "c1", 1, 5, 2)
     assert expected == (
@@ -176,42 +176,42 @@ def test_the_platforms_own_body_is_read_whole() -> None:
         ),
     ],
 )
-def test_every_dialect_of_a_payload_is_accepted(kind: str, payload: object, key: str) -> None:
-    assert key == job(platforms(type=kind, payload=payload)).key
+def test_every_form_of_a_payload_is_accepted(kind: str, payload: object, key: str) -> None:
+    assert key == job(platform_body(type=kind, payload=payload)).key
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        json.dumps(platforms()),
-        platforms(payload=json.dumps({"orderId": "c1"})),
-        json.dumps(platforms(payload=json.dumps({"orderId": "c1"}))),
-        platforms(payload=json.dumps({"orderIds": ["c1"]})),
+        json.dumps(platform_body()),
+        platform_body(payload=json.dumps({"orderId": "c1"})),
+        json.dumps(platform_body(payload=json.dumps({"orderId": "c1"}))),
+        platform_body(payload=json.dumps({"orderIds": ["c1"]})),
     ],
     ids=["body", "payload", "both", "several keys"],
 )
-def test_a_string_that_holds_json_is_opened(body: object) -> None:
+def test_a_string_that_contains_json_is_decoded(body: object) -> None:
     assert "c1" == job(body).key
 
 
-def test_it_is_opened_once_only() -> None:
-    assert DeadReason.INVALID == refused(json.dumps(json.dumps(json.dumps(platforms())))).reason
+def test_a_string_that_contains_json_is_decoded_only_once() -> None:
+    assert DeadReason.INVALID == refused(json.dumps(json.dumps(json.dumps(platform_body())))).reason
 
 
-def test_what_was_opened_is_sent_on_as_an_object() -> None:
-    found = job(json.dumps(platforms(payload=json.dumps({"orderId": "c1"}))))
+def test_a_decoded_body_is_sent_on_as_an_object() -> None:
+    found = job(json.dumps(platform_body(payload=json.dumps({"orderId": "c1"}))))
 
-    assert platforms() == dict(found.body)
+    assert platform_body() == dict(found.body)
 
 
-def test_keys_that_we_do_not_know_are_ignored_and_kept() -> None:
-    body = platforms(payload={"orderId": "c1", "why": "late"}, traceId="t1")
+def test_unknown_keys_are_ignored_and_kept_in_the_body() -> None:
+    body = platform_body(payload={"orderId": "c1", "why": "late"}, traceId="t1")
 
     assert body == dict(job(body).body)
 
 
 @pytest.mark.parametrize(
-    ("told", "read_as"),
+    ("sent", "parsed"),
     [
         (..., 0),
         (0, 0),
@@ -236,68 +236,70 @@ def test_keys_that_we_do_not_know_are_ignored_and_kept() -> None:
     ],
     ids=lambda value: repr(value)[:12],
 )
-def test_the_count_of_retries_is_a_number_or_its_digits_or_nought(
-    told: object, read_as: int
+def test_the_retry_count_is_a_number_or_digits_and_otherwise_zero(
+    sent: object, parsed: int
 ) -> None:
-    """What an INT cannot hold, the execution after it counted in, cannot stand in the books."""
-    assert read_as == job(platforms(retryCount=told)).retry_count
+    """A count whose next execution does not fit an INT column could not be stored."""
+    assert parsed == job(platform_body(retryCount=sent)).retry_count
 
 
 @pytest.mark.parametrize(
-    ("told", "read_as"),
+    ("sent", "parsed"),
     [(0, 0), (5, 5), ("5", 5), (..., 3), (None, 3), (True, 3), (-1, 3), ("many", 3), (2.5, 3)],
 )
-def test_a_messages_own_limit_wins_where_it_is_a_number(told: object, read_as: int) -> None:
-    assert read_as == job(platforms(maxRetries=told)).max_retries
+def test_a_message_s_own_retry_limit_wins_where_it_is_a_number(sent: object, parsed: int) -> None:
+    assert parsed == job(platform_body(maxRetries=sent)).max_retries
 
 
-def test_without_a_limit_in_the_message_its_type_says_one() -> None:
-    body = platforms(type="STOCK_RELEASE", maxRetries=...)
+def test_a_message_without_a_retry_limit_has_the_limit_of_its_type() -> None:
+    body = platform_body(type="STOCK_RELEASE", maxRetries=...)
 
     assert 2 == job(body).max_retries
 
 
-@pytest.mark.parametrize(("told", "read_as"), [("s1", "s1"), (..., None), (7, None), ({}, None)])
-def test_the_sweep_is_known_by_its_id(told: object, read_as: str | None) -> None:
-    assert read_as == job(platforms(sweepId=told)).sweep_id
+@pytest.mark.parametrize(("sent", "parsed"), [("s1", "s1"), (..., None), (7, None), ({}, None)])
+def test_the_sweep_id_is_read_where_it_is_text(sent: object, parsed: str | None) -> None:
+    assert parsed == job(platform_body(sweepId=sent)).sweep_id
 
 
-# Several orders in one message.
+# Messages for several orders.
 
 
-def test_several_orders_become_one_message_each() -> None:
-    found = crowd(platforms(payload={"orderIds": ["c1", "c2"], "why": "late"}, retryCount="1"))
+def test_a_message_for_several_orders_is_split_into_one_body_each() -> None:
+    found = multi_key(
+        platform_body(payload={"orderIds": ["c1", "c2"], "why": "late"}, retryCount="1")
+    )
 
     expected = tuple(
-        platforms(payload={"orderId": order_id, "why": "late"}, retryCount=1)
+        platform_body(payload={"orderId": order_id, "why": "late"}, retryCount=1)
         for order_id in ("c1", "c2")
     )
     assert expected == found.bodies
 
 
-def test_each_of_several_orders_is_named_once() -> None:
-    found = crowd(platforms(payload={"orderIds": ["c1", "c2", "c1"]}))
+def test_an_order_named_twice_gets_one_body() -> None:
+    found = multi_key(platform_body(payload={"orderIds": ["c1", "c2", "c1"]}))
 
     assert ["c1", "c2"] == [body["payload"]["orderId"] for body in found.bodies]
 
 
-def test_one_order_named_twice_is_one_job() -> None:
-    assert "c1" == job(platforms(payload={"orderIds": ["c1", "c1"]})).key
+def test_a_list_that_repeats_one_order_is_one_job() -> None:
+    assert "c1" == job(platform_body(payload={"orderIds": ["c1", "c1"]})).key
 
 
-def test_an_order_beside_several_is_one_of_them() -> None:
-    found = crowd(platforms(payload={"orderId": "c0", "orderIds": ["c1"]}))
+def test_an_order_id_beside_a_list_of_ids_is_added_to_them() -> None:
+    found = multi_key(platform_body(payload={"orderId": "c0", "orderIds": ["c1"]}))
 
     assert ["c0", "c1"] == [body["payload"]["orderId"] for body in found.bodies]
 
 
-def test_each_of_several_messages_is_read_as_a_job_again() -> None:
-    found = crowd(platforms(payload={"orderIds": ["c1", "c2"]}))
+def test_each_body_of_a_split_message_parses_as_a_job() -> None:
+    found = multi_key(platform_body(payload={"orderIds": ["c1", "c2"]}))
 
     assert ["c1", "c2"] == [job(body).key for body in found.bodies]
 
 
-# What cannot be understood is dead at once, and never blocks what stands behind it.
+# Malformed messages, which are dead-lettered at once.
 
 
 @pytest.mark.parametrize(
@@ -319,7 +321,7 @@ def test_each_of_several_messages_is_read_as_a_job_again() -> None:
         ('{"type": ["ORDER_EXPIRE_DP"]}', "the type is a list, not a name"),
     ],
 )
-def test_a_body_of_another_shape_is_invalid(raw: str | None, error: str) -> None:
+def test_a_body_that_is_not_an_object_with_a_type_is_invalid(raw: str | None, error: str) -> None:
     found = refused(raw)
 
     assert (DeadReason.INVALID, error) == (found.reason, found.error)
@@ -329,19 +331,19 @@ def test_a_body_of_another_shape_is_invalid(raw: str | None, error: str) -> None
     ("kind", "payload"),
     [
         pytest.param(kind, payload, id=f"{kind} {payload}")
-        for kind, payloads in REFUSED.items()
+        for kind, payloads in REFUSED_PAYLOADS.items()
         for payload in payloads
     ],
 )
-def test_a_payload_that_its_type_refuses_is_invalid(kind: str, payload: object) -> None:
-    found = refused(json.dumps(platforms(type=kind, payload=payload)))
+def test_a_payload_that_its_job_type_refuses_is_invalid(kind: str, payload: object) -> None:
+    found = refused(json.dumps(platform_body(type=kind, payload=payload)))
 
     assert DeadReason.INVALID == found.reason
 
 
 @pytest.mark.parametrize("kind", ["", "ORDER_LOST", "order_expire_dp", " ORDER_EXPIRE_DP"])
-def test_a_type_that_nobody_exports_is_unknown(kind: str) -> None:
-    found = refused(json.dumps(platforms(type=kind)))
+def test_a_type_that_no_job_file_exports_is_unknown(kind: str) -> None:
+    found = refused(json.dumps(platform_body(type=kind)))
 
     expected = (DeadReason.UNKNOWN_TYPE, f"there is no job type {kind!r}")
     assert expected == (found.reason, found.error)
@@ -350,14 +352,14 @@ def test_a_type_that_nobody_exports_is_unknown(kind: str) -> None:
 @pytest.mark.parametrize(
     "number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000], ids=lambda n: str(n)[:9]
 )
-def test_a_number_that_cannot_be_written_back_is_invalid(number: str) -> None:
+def test_a_number_that_cannot_be_encoded_again_is_invalid(number: str) -> None:
     raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "n": {number}}}}}'
 
     assert DeadReason.INVALID == refused(raw).reason
 
 
 @pytest.mark.parametrize("number", ["1e400", "9" * 5000], ids=["1e400", "digits"])
-def test_not_even_in_a_string_that_holds_json(number: str) -> None:
+def test_a_number_in_a_json_string_that_cannot_be_encoded_again_is_invalid(number: str) -> None:
     raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "n": {number}}}}}'
 
     assert DeadReason.INVALID == refused(json.dumps(raw)).reason
@@ -365,77 +367,81 @@ def test_not_even_in_a_string_that_holds_json(number: str) -> None:
 
 @pytest.mark.parametrize("once_more", [False, True], ids=["plain", "in a string"])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_nesting_without_an_end_is_invalid(opening: str, closing: str, *, once_more: bool) -> None:
+def test_nesting_that_is_too_deep_is_invalid(
+    opening: str, closing: str, *, once_more: bool
+) -> None:
     deep = opening * 100_000 + "1" + closing * 100_000
     raw = f'{{"type": "ORDER_EXPIRE_DP", "payload": {{"orderId": "c1", "deep": {deep}}}}}'
 
     assert DeadReason.INVALID == refused(json.dumps(raw) if once_more else raw).reason
 
 
-@pytest.mark.parametrize("letter", ["\0", chr(0xD800), chr(0xDFFF)], ids=["NUL", "high", "low"])
+@pytest.mark.parametrize("character", ["\0", chr(0xD800), chr(0xDFFF)], ids=["NUL", "high", "low"])
 @pytest.mark.parametrize("place", ["orderId", "why"])
 @pytest.mark.parametrize("whole", [True, False], ids=["body", "payload"])
-def test_a_letter_that_postgres_cannot_hold_is_invalid(
-    letter: str, place: str, *, whole: bool
+def test_a_character_that_postgres_cannot_store_is_invalid(
+    character: str, place: str, *, whole: bool
 ) -> None:
-    """It can only stand in a string that holds JSON: there, the database did not look."""
-    payload = {"orderId": "c1"} | {place: f"c{letter}1"}
-    body = platforms(payload=payload if whole else json.dumps(payload))
+    """It can only occur in a string that contains JSON, which the database does not check."""
+    payload = {"orderId": "c1"} | {place: f"c{character}1"}
+    body = platform_body(payload=payload if whole else json.dumps(payload))
 
     found = refused(json.dumps(json.dumps(body) if whole else body))
 
     assert DeadReason.INVALID == found.reason
 
 
-def test_a_backslash_before_u0000_is_text_like_any_other() -> None:
+def test_an_escaped_backslash_before_u0000_is_ordinary_text() -> None:
     order_id = r"c\u0000"
 
-    assert order_id == job(json.dumps(platforms(payload={"orderId": order_id}))).key
+    assert order_id == job(json.dumps(platform_body(payload={"orderId": order_id}))).key
 
 
-def test_an_error_does_not_repeat_what_it_refuses() -> None:
-    """L11: the payload may hold a phone."""
+def test_an_error_does_not_repeat_the_refused_values() -> None:
+    """L11: the payload may contain a phone number."""
     payload = {"recipientPhone": 6281234567890, "message": ["Halo Sari"], "metadata": "Sari"}
 
-    error = refused(json.dumps(platforms(type="NOTIFICATION_SEND_WHATSAPP", payload=payload))).error
+    error = refused(
+        json.dumps(platform_body(type="NOTIFICATION_SEND_WHATSAPP", payload=payload))
+    ).error
 
     assert not re.search(r"\d{5}|Sari", error)
     assert error.startswith("recipientPhone: ")
 
 
-def test_all_that_is_wrong_with_a_payload_is_said_in_one_line() -> None:
+def test_all_faults_of_a_payload_are_reported_on_one_line() -> None:
     payload = {"recipientPhone": 7, "message": 7}
 
-    error = refused(json.dumps(platforms(type="NOTIFICATION_SEND_WHATSAPP", payload=payload))).error
+    error = refused(
+        json.dumps(platform_body(type="NOTIFICATION_SEND_WHATSAPP", payload=payload))
+    ).error
 
     assert ["recipientPhone", "message"] == re.findall(r"(\w+): ", error)
     assert "\n" not in error
 
 
-@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("value", UNUSUAL_VALUES, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize(
     "shape",
     [
         lambda value: value,
-        lambda value: platforms(type=value),
-        lambda value: platforms(payload=value),
-        lambda value: platforms(payload={"orderId": value}),
-        lambda value: platforms(payload={"orderIds": value}),
-        lambda value: platforms(payload={"orderIds": [value, "c1"]}),
-        lambda value: platforms(retryCount=value, maxRetries=value),
-        lambda value: platforms(createdAt=value, lastError=value, sweepId=value),
-        lambda value: platforms(
+        lambda value: platform_body(type=value),
+        lambda value: platform_body(payload=value),
+        lambda value: platform_body(payload={"orderId": value}),
+        lambda value: platform_body(payload={"orderIds": value}),
+        lambda value: platform_body(payload={"orderIds": [value, "c1"]}),
+        lambda value: platform_body(retryCount=value, maxRetries=value),
+        lambda value: platform_body(createdAt=value, lastError=value, sweepId=value),
+        lambda value: platform_body(
             type="STOCK_RELEASE", payload={"productId": "p", "quantity": value}
         ),
-        lambda value: platforms(
+        lambda value: platform_body(
             type="NOTIFICATION_SEND_WHATSAPP", payload={"messageId": "n", "metadata": value}
         ),
     ],
-    ids=["body", "type", "payload", "id", "ids", "among ids", "counts", "rest", "stock", "notice"],
+    ids=["body", "type", "payload", "id", "ids", "one of ids", "counts", "rest", "stock", "notice"],
 )
-def test_whatever_stands_anywhere_gets_an_answer_that_can_be_sent_on(
-    shape: Any, value: object
-) -> None:
+def test_any_value_anywhere_gives_a_result_that_can_be_encoded(shape: Any, value: object) -> None:
     match read(shape(value)):
         case Job() as found:
             bodies: tuple[Any, ...] = (
@@ -453,13 +459,13 @@ def test_whatever_stands_anywhere_gets_an_answer_that_can_be_sent_on(
         assert json.dumps(body, ensure_ascii=False).encode()
 
 
-# What we write, the platform's own worker can read.
+# Encoding, in a form that the platform's own worker can read.
 
 
 def test_a_new_body_has_the_platforms_five_keys() -> None:
     body = encode(TYPES["ORDER_EXPIRE_DP"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=3)
 
-    assert platforms() == body
+    assert platform_body() == body
 
 
 def test_a_new_body_has_the_limit_of_its_type() -> None:
@@ -468,7 +474,7 @@ def test_a_new_body_has_the_limit_of_its_type() -> None:
     assert 2 == body["maxRetries"]
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_an_encoded_body_can_be_parsed_again() -> None:
     body = encode(
         TYPES["ORDER_AUTO_REFUND"], {"orderId": "c1"}, created_at=CREATED_AT, max_retries=9
     )
@@ -483,36 +489,36 @@ def test_what_is_written_is_read_back() -> None:
     )
 
 
-def test_a_retried_body_counts_one_more_and_says_why() -> None:
-    found = job(platforms(retryCount=1, sweepId="s1"))
+def test_a_retried_body_has_a_higher_count_and_the_last_error() -> None:
+    found = job(platform_body(retryCount=1, sweepId="s1"))
 
-    expected = platforms(retryCount=2, sweepId="s1", lastError="RuntimeError: boom")
+    expected = platform_body(retryCount=2, sweepId="s1", lastError="RuntimeError: boom")
     assert expected == retry_body(found, "RuntimeError: boom")
 
 
-def test_the_time_of_creation_survives_every_retry() -> None:
-    body = platforms()
+def test_the_time_of_creation_is_kept_over_every_retry() -> None:
+    body = platform_body()
     for _ in range(3):
         body = retry_body(job(body), "boom")
 
     assert (CREATED_AT, 3) == (body["createdAt"], body["retryCount"])
 
 
-@pytest.mark.parametrize("told", [..., None, 7, {}], ids=["missing", "null", "number", "object"])
-def test_without_a_time_of_creation_a_body_was_created_when_it_was_sent(told: object) -> None:
-    """ISO 8601, milliseconds, Z, as the platform's worker reads it."""
-    body = retry_body(job(platforms(createdAt=told)), "boom")
+@pytest.mark.parametrize("sent", [..., None, 7, {}], ids=["missing", "null", "number", "object"])
+def test_a_body_without_a_time_of_creation_gets_the_time_it_was_enqueued(sent: object) -> None:
+    """The time is ISO 8601 with milliseconds and Z, which the platform's worker can read."""
+    body = retry_body(job(platform_body(createdAt=sent)), "boom")
 
     assert "2026-01-31T12:00:00.123Z" == body["createdAt"]
 
 
-def test_counts_of_a_wrong_type_are_written_as_numbers() -> None:
-    body = retry_body(job(platforms(retryCount="1", maxRetries="many")), "boom")
+def test_counts_of_a_wrong_type_are_encoded_as_numbers() -> None:
+    body = retry_body(job(platform_body(retryCount="1", maxRetries="many")), "boom")
 
     assert (2, 3) == (body["retryCount"], body["maxRetries"])
 
 
-def test_a_revived_body_begins_anew_and_forgets_the_error() -> None:
-    body = platforms(retryCount=4, lastError="boom", traceId="t1")
+def test_a_reset_body_has_no_retries_and_no_error() -> None:
+    body = platform_body(retryCount=4, lastError="boom", traceId="t1")
 
-    assert platforms(traceId="t1") == reset_body(body)
+    assert platform_body(traceId="t1") == reset_body(body)

@@ -1,4 +1,4 @@
-"""The clock: it calls at once, then every interval, one call at a time, until it is stopped."""
+"""The scheduler: it calls each job at once and then every interval, one call at a time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,28 +16,28 @@ NEVER = timedelta(hours=1)
 
 
 @pytest.fixture
-def schedule() -> Iterator[Scheduler]:
-    made = Scheduler(threads=2)
-    yield made
-    made.stop()
+def scheduler() -> Iterator[Scheduler]:
+    created = Scheduler(threads=2)
+    yield created
+    created.stop()
 
 
 class Ticks:
-    """Takes calls, and lets a test wait for one."""
+    """Records calls, and lets a test wait for the next one."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[float] = SimpleQueue()
 
     def __call__(self) -> None:
-        """Be called by the clock."""
+        """Record a call by the scheduler."""
         self._calls.put(time.monotonic())
 
     def next(self) -> float:
-        """Wait for a call, and return when it came."""
+        """Wait for a call, and return its time on the monotonic clock."""
         return self._calls.get(timeout=5)
 
     def silent_for(self, seconds: float) -> bool:
-        """Return whether no call comes for so long."""
+        """Return whether no call comes for so many seconds."""
         try:
             self._calls.get(timeout=seconds)
         except Empty:
@@ -45,13 +45,13 @@ class Ticks:
         return False
 
     def forget(self) -> None:
-        """Count anew."""
+        """Forget the calls recorded so far."""
         while not self._calls.empty():
             self._calls.get()
 
 
 def held_by(event: Event) -> Callable[[], None]:
-    """Return a call that takes until *event*."""
+    """Return a function that waits until *event* is set."""
 
     def wait() -> None:
         event.wait(5)
@@ -59,51 +59,51 @@ def held_by(event: Event) -> Callable[[], None]:
     return wait
 
 
-def oversleep(schedule: Scheduler, name: str, length: timedelta) -> None:
-    """Have the clock find that the next call was due so long ago."""
-    schedule._scheduler.modify_job(name, next_run_time=datetime.now(UTC) - length)
+def set_overdue(scheduler: Scheduler, name: str, length: timedelta) -> None:
+    """Make the next call of job *name* due *length* ago."""
+    scheduler._scheduler.modify_job(name, next_run_time=datetime.now(UTC) - length)
 
 
 def wait_until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 5
     while not holds():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "the condition did not become true within five seconds"
         time.sleep(0.01)
 
 
-def test_the_first_call_is_made_at_once(schedule: Scheduler) -> None:
+def test_the_first_call_is_made_at_once(scheduler: Scheduler) -> None:
     ticks = Ticks()
-    schedule.add("expire_dp", NEVER, ticks)
+    scheduler.add("expire_dp", NEVER, ticks)
 
     began = time.monotonic()
-    schedule.start()
+    scheduler.start()
 
     assert ticks.next() - began < 2
 
 
-def test_the_others_follow_once_every_interval(schedule: Scheduler) -> None:
+def test_later_calls_follow_once_every_interval(scheduler: Scheduler) -> None:
     ticks = Ticks()
-    schedule.add("expire_dp", timedelta(milliseconds=200), ticks)
+    scheduler.add("expire_dp", timedelta(milliseconds=200), ticks)
 
-    schedule.start()
+    scheduler.start()
 
     calls = [ticks.next() for _ in range(4)]
     assert 0.4 < calls[-1] - calls[0] < 2
 
 
-def test_nothing_is_called_before_the_start(schedule: Scheduler) -> None:
+def test_nothing_is_called_before_the_start(scheduler: Scheduler) -> None:
     ticks = Ticks()
-    schedule.add("expire_dp", TICK, ticks)
+    scheduler.add("expire_dp", TICK, ticks)
 
     assert ticks.silent_for(0.2)
 
 
-def test_every_name_has_its_own_interval(schedule: Scheduler) -> None:
+def test_every_job_has_its_own_interval(scheduler: Scheduler) -> None:
     often, seldom = Ticks(), Ticks()
-    schedule.add("often", TICK, often)
-    schedule.add("seldom", NEVER, seldom)
+    scheduler.add("often", TICK, often)
+    scheduler.add("seldom", NEVER, seldom)
 
-    schedule.start()
+    scheduler.start()
 
     for _ in range(3):
         often.next()
@@ -111,79 +111,79 @@ def test_every_name_has_its_own_interval(schedule: Scheduler) -> None:
     assert seldom.silent_for(0.2)
 
 
-def test_a_call_that_takes_long_is_never_made_twice_at_a_time(schedule: Scheduler) -> None:
-    go_on, begun = Event(), Ticks()
+def test_a_slow_call_does_not_overlap_with_the_next_one(scheduler: Scheduler) -> None:
+    may_finish, started = Event(), Ticks()
 
     def work() -> None:
-        begun()
-        go_on.wait(5)
+        started()
+        may_finish.wait(5)
 
-    schedule.add("slow", TICK, work)
+    scheduler.add("slow", TICK, work)
     with capture_logs():
-        schedule.start()
-        begun.next()
+        scheduler.start()
+        started.next()
 
-        assert begun.silent_for(0.3)
-        go_on.set()
-        begun.next()
+        assert started.silent_for(0.3)
+        may_finish.set()
+        started.next()
 
 
-def test_a_tick_that_has_to_be_left_out_is_told(schedule: Scheduler) -> None:
-    go_on, begun = Event(), Ticks()
+def test_a_skipped_tick_is_logged(scheduler: Scheduler) -> None:
+    may_finish, started = Event(), Ticks()
 
     def work() -> None:
-        begun()
-        go_on.wait(5)
+        started()
+        may_finish.wait(5)
 
-    schedule.add("expire_dp", TICK, work)
+    scheduler.add("expire_dp", TICK, work)
     with capture_logs() as lines:
-        schedule.start()
-        begun.next()
+        scheduler.start()
+        started.next()
         wait_until(lambda: lines)
-        go_on.set()
+        may_finish.set()
 
     expected = {"event": "scan.missed", "log_level": "warning", "rule": "expire_dp"}
     assert expected == {name: lines[0][name] for name in expected}
 
 
-def test_a_slow_call_does_not_hold_up_its_neighbour(schedule: Scheduler) -> None:
-    go_on, ticks = Event(), Ticks()
-    schedule.add("slow", NEVER, held_by(go_on))
-    schedule.add("quick", TICK, ticks)
+def test_a_slow_call_does_not_delay_other_jobs(scheduler: Scheduler) -> None:
+    may_finish, ticks = Event(), Ticks()
+    scheduler.add("slow", NEVER, held_by(may_finish))
+    scheduler.add("quick", TICK, ticks)
 
-    schedule.start()
+    scheduler.start()
 
     for _ in range(3):
         ticks.next()
-    go_on.set()
+    may_finish.set()
 
 
-def test_a_tick_that_comes_late_is_made_up_for(schedule: Scheduler) -> None:
+def test_a_late_tick_is_still_run(scheduler: Scheduler) -> None:
     ticks = Ticks()
-    schedule.add("expire_dp", NEVER, ticks)
-    schedule.start()
+    scheduler.add("expire_dp", NEVER, ticks)
+    scheduler.start()
     ticks.next()
 
-    oversleep(schedule, "expire_dp", timedelta(minutes=10))
+    set_overdue(scheduler, "expire_dp", timedelta(minutes=10))
 
     ticks.next()
 
 
-def test_many_ticks_that_come_late_are_made_up_for_once(schedule: Scheduler) -> None:
-    """A host that slept for an hour looks once, and not sixty times."""
+def test_several_late_ticks_are_run_as_one(scheduler: Scheduler) -> None:
+    """A host that was suspended for an hour scans once, and not sixty times."""
     ticks = Ticks()
-    schedule.add("expire_dp", timedelta(minutes=1), ticks)
-    schedule.start()
+    scheduler.add("expire_dp", timedelta(minutes=1), ticks)
+    scheduler.start()
     ticks.next()
 
-    oversleep(schedule, "expire_dp", timedelta(hours=1))
+    set_overdue(scheduler, "expire_dp", timedelta(hours=1))
 
     ticks.next()
     assert ticks.silent_for(0.2)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_call_that_fails_is_called_again(schedule: Scheduler) -> None:
+def test_a_job_that_fails_is_called_again(scheduler: Scheduler) -> None:
     ticks = Ticks()
 
     def work() -> None:
@@ -191,64 +191,64 @@ def test_a_call_that_fails_is_called_again(schedule: Scheduler) -> None:
         message = "boom"
         raise RuntimeError(message)
 
-    schedule.add("expire_dp", TICK, work)
+    scheduler.add("expire_dp", TICK, work)
 
-    schedule.start()
+    scheduler.start()
 
     ticks.next()
     ticks.next()
 
 
-def test_what_is_wanted_soon_is_called_once_beside_the_clock(schedule: Scheduler) -> None:
-    ticks, wanted = Ticks(), Ticks()
-    schedule.add("expire_dp", NEVER, ticks)
-    schedule.start()
+def test_a_call_requested_soon_is_made_once_besides_the_schedule(scheduler: Scheduler) -> None:
+    ticks, requested = Ticks(), Ticks()
+    scheduler.add("expire_dp", NEVER, ticks)
+    scheduler.start()
     ticks.next()
 
-    schedule.soon(wanted)
+    scheduler.soon(requested)
 
-    wanted.next()
-    assert wanted.silent_for(0.2)
+    requested.next()
+    assert requested.silent_for(0.2)
     assert ticks.silent_for(0)
 
 
-def test_after_the_stop_nothing_is_called(schedule: Scheduler) -> None:
+def test_nothing_is_called_after_the_stop(scheduler: Scheduler) -> None:
     ticks = Ticks()
-    schedule.add("expire_dp", TICK, ticks)
-    schedule.start()
+    scheduler.add("expire_dp", TICK, ticks)
+    scheduler.start()
     ticks.next()
 
-    schedule.stop()
+    scheduler.stop()
     ticks.forget()
 
     assert ticks.silent_for(0.2)
 
 
-def test_the_stop_waits_for_what_is_under_way(schedule: Scheduler) -> None:
-    begun, ended = Event(), Event()
+def test_the_stop_waits_for_a_running_call(scheduler: Scheduler) -> None:
+    started, ended = Event(), Event()
 
     def work() -> None:
-        begun.set()
+        started.set()
         time.sleep(0.2)
         ended.set()
 
-    schedule.add("expire_dp", NEVER, work)
-    schedule.start()
-    begun.wait(5)
+    scheduler.add("expire_dp", NEVER, work)
+    scheduler.start()
+    started.wait(5)
 
-    schedule.stop()
+    scheduler.stop()
 
     assert ended.is_set()
 
 
-@pytest.mark.parametrize("started", [True, False])
-def test_stopping_twice_is_harmless(schedule: Scheduler, *, started: bool) -> None:
-    if started:
-        schedule.start()
+@pytest.mark.parametrize("was_started", [True, False])
+def test_stopping_twice_is_harmless(scheduler: Scheduler, *, was_started: bool) -> None:
+    if was_started:
+        scheduler.start()
 
-    schedule.stop()
-    schedule.stop()
+    scheduler.stop()
+    scheduler.stop()
 
     ticks = Ticks()
-    schedule.add("expire_dp", TICK, ticks)
+    scheduler.add("expire_dp", TICK, ticks)
     assert ticks.silent_for(0.1)

@@ -1,4 +1,4 @@
-"""One reading for all who ask, and nobody waits for ever."""
+"""The page's cache: one read serves many requests, and each request waits only so long."""
 
 from threading import Event
 from time import monotonic
@@ -9,61 +9,61 @@ from sweeper.web import cache
 from sweeper.web.cache import SingleFlight
 
 
-def test_one_reading_serves_all_who_ask_within_a_moment() -> None:
-    taken = iter(range(9))
-    shared = SingleFlight(lambda: next(taken))
+def test_a_value_is_read_once_for_requests_close_together() -> None:
+    reads = iter(range(9))
+    cached = SingleFlight(lambda: next(reads))
 
-    assert [0, 0, 0] == [shared.get() for _ in range(3)]
-
-
-def test_after_a_change_everybody_reads_anew() -> None:
-    taken = iter(range(9))
-    shared = SingleFlight(lambda: next(taken))
-    shared.get()
-    shared.forget()
-
-    assert 1 == shared.get()
+    assert [0, 0, 0] == [cached.get() for _ in range(3)]
 
 
-def test_what_a_reading_raised_is_raised_for_everybody() -> None:
-    taken = iter([ZeroDivisionError("first"), ZeroDivisionError("second")])
+def test_a_forgotten_value_is_read_again() -> None:
+    reads = iter(range(9))
+    cached = SingleFlight(lambda: next(reads))
+    cached.get()
+    cached.forget()
+
+    assert 1 == cached.get()
+
+
+def test_the_error_of_a_read_is_raised_for_every_request() -> None:
+    reads = iter([ZeroDivisionError("first"), ZeroDivisionError("second")])
 
     def fail() -> None:
-        raise next(taken)
+        raise next(reads)
 
-    shared = SingleFlight(fail)
+    cached = SingleFlight(fail)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="first"):
-            shared.get()
+            cached.get()
 
 
-def test_a_long_reading_goes_on_alone_and_is_not_begun_twice(
+def test_a_slow_read_continues_after_requests_time_out_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cache, "PATIENCE", 0.05)
-    begun, go_on = list[int](), Event()
+    started, may_finish = list[int](), Event()
 
     def slow() -> str:
-        begun.append(1)
-        go_on.wait(10)
+        started.append(1)
+        may_finish.wait(10)
         return "read"
 
-    shared = SingleFlight(slow)
+    cached = SingleFlight(slow)
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            shared.get()
-    go_on.set()
+            cached.get()
+    may_finish.set()
     monkeypatch.setattr(cache, "PATIENCE", 10)
 
-    assert ("read", 1) == (shared.get(), len(begun))
+    assert ("read", 1) == (cached.get(), len(started))
 
 
-def test_what_took_long_is_good_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_was_slow_to_read_is_kept_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MOMENT", 0.0)
-    taken = iter(range(9))
-    shared = SingleFlight(lambda: (Event().wait(0.2), next(taken))[1])
+    reads = iter(range(9))
+    cached = SingleFlight(lambda: (Event().wait(0.2), next(reads))[1])
     began = monotonic()
-    while shared.get() == 0:
+    while cached.get() == 0:
         Event().wait(0.05)
 
     assert monotonic() - began > 1.5

@@ -1,4 +1,4 @@
-"""The picture in a sentence: what is wrong comes first, the worst of it before all."""
+"""The page's summary: a title and lines that report problems, the worst first."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ ON = ("expire_dp", "auto_refund")
 
 
 def with_rule(rule: Overdue, dead: int = 0) -> Status:
-    """Return a status that differs in these."""
+    """Return the status of a healthy service with this rule and this number of dead letters."""
     return replace(WELL, rules={**WELL.rules, "expire_dp": rule}, dead=Dead(dead, 1.0))
 
 
@@ -41,24 +41,26 @@ def with_rule(rule: Overdue, dead: int = 0) -> Status:
         (with_rule(HELD, dead=2), "bad", "The brake holds"),
     ],
 )
-def test_the_worst_comes_first(status: Status | None, tone: str, title: str) -> None:
-    verdict = summarize(status, [], ON)
+def test_the_summary_reports_the_worst_problem_first(
+    status: Status | None, tone: str, title: str
+) -> None:
+    summary = summarize(status, [], ON)
 
-    assert (tone, title) == (verdict.tone, verdict.title)
-
-
-def test_nothing_is_worse_than_not_working() -> None:
-    verdict = summarize(with_rule(LATE, dead=1), ["the queues were never read"], ON)
-
-    assert "The sweeper does not work" == verdict.title
-    assert ("the queues were never read", "Also: 1,234 overdue, 1 dead letter.") == verdict.lines
+    assert (tone, title) == (summary.tone, summary.title)
 
 
-def test_a_rule_that_is_off_calls_nobody() -> None:
+def test_a_service_that_does_not_work_is_the_worst_problem() -> None:
+    summary = summarize(with_rule(LATE, dead=1), ["the queues were never read"], ON)
+
+    assert "The sweeper does not work" == summary.title
+    assert ("the queues were never read", "Also: 1,234 overdue, 1 dead letter.") == summary.lines
+
+
+def test_a_disabled_rule_causes_no_warning() -> None:
     assert "All is swept" == summarize(with_rule(HELD), [], ["auto_refund"]).title
 
 
-def test_the_numbers_are_those_of_all_queues_and_job_files() -> None:
+def test_the_numbers_cover_all_queues_and_the_job_files_figures() -> None:
     figures = (
         Figure("refunds_owed", "refunds owed", select(literal(7))),
         Figure("oldest_seconds", "oldest refund", select(literal(0))),
