@@ -17,7 +17,7 @@ from rich.text import Text
 from sweeper.batch import Tally
 from sweeper.humanize import age
 from sweeper.monitoring.audit import Balance
-from sweeper.monitoring.explain import Story
+from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
 from sweeper.queue.dead_letter import DeadLetter
@@ -127,7 +127,7 @@ def tally(jobs: Tally, seconds: float) -> None:
     )
 
 
-def story(told: Story) -> None:
+def story(told: Explanation) -> None:
     """Tell the story of one order."""
     for name, verdict in told.rules.items():
         out.print(f"{name}: {'due' if verdict.due else 'not due'} at {told.at}", style="bold")

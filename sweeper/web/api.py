@@ -44,7 +44,7 @@ class Api:
     def metrics(self, _request: Request) -> Response:
         """Answer /metrics, also while the database is away."""
         figures = self._cache.app.catalog.figures
-        text = prometheus.exposed(self._status(), self._stats, self._health, figures)
+        text = prometheus.exposition(self._status(), self._stats, self._health, figures)
         return Response(text, headers={"content-type": prometheus.TYPE})
 
     def stats(self, _request: Request) -> Response:

@@ -65,7 +65,7 @@ class Cache:
         self.stats = stats
         self.health = health
         self.status = SingleFlight(app.status_reader.read)
-        self.backlog = SingleFlight(app.backlog_reader.look)
+        self.backlog = SingleFlight(app.backlog_reader.read)
         self.completed = SingleFlight(app.status_reader.completed)
 
     def forget(self) -> None:

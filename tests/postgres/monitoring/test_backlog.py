@@ -22,7 +22,7 @@ from tests.support.verbs import (
 
 def why(app: App) -> dict[str, str]:
     """Return why each row is still due, by key."""
-    return {late.key: late.why for late in app.backlog_reader.look().late["expire_dp"]}
+    return {late.key: late.why for late in app.backlog_reader.read().late["expire_dp"]}
 
 
 def test_a_row_that_nobody_has_looked_for(app: App, shop: Shop) -> None:
@@ -83,7 +83,7 @@ def test_a_row_whose_rule_is_off(open_app: OpenApp, shop: Shop) -> None:
 def test_what_is_left_alone_has_its_reason(app: App, shop: Shop) -> None:
     """L3."""
     order = shop.order(age=HOUR, dp_payment_id="pay-1")
-    (odd,) = app.backlog_reader.look().anomalies["expire_dp"]
+    (odd,) = app.backlog_reader.read().anomalies["expire_dp"]
 
     assert (order, "pending_dp with evidence of payment") == odd
 
@@ -95,7 +95,7 @@ def test_scans_that_found_nothing_are_one_line(app: App, shop: Shop) -> None:
     sweep(app, reason="by hand")
     sweep(app, trigger=Trigger.SCHEDULE)
 
-    latest, *found, first = app.backlog_reader.look().sweeps
+    latest, *found, first = app.backlog_reader.read().sweeps
 
     assert isinstance(latest, QuietScans)
     assert isinstance(first, QuietScans)
@@ -115,7 +115,7 @@ def test_dead_letters_are_told_by_their_cause(app: App, shop: Shop) -> None:
     with broken(app, "Order"):
         drain(app)
 
-    common, single = app.backlog_reader.look().causes
+    common, single = app.backlog_reader.read().causes
 
     assert ("ORDER_EXPIRE_DP", "exhausted", 7) == (common.type, common.reason, common.count)
     assert (5, orders[-1]) == (len(common.ids), common.keys[0])

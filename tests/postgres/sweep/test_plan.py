@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.postgres.clock import iso
-from sweeper.sweep.plan import sealed
+from sweeper.sweep.plan import with_checksum
 from tests.support.verbs import DAY, HOUR, Run, messages, rows, send
 
 MINUTE_AGO = "2026-01-31T11:58:00.000Z"
@@ -126,7 +126,7 @@ def test_one_rule_s_plan_is_of_that_rule(run: Run, file: Path, shop: Shop) -> No
 def resealed(plan: dict[str, Any], **changes: Any) -> str:
     """Return *plan* with these changes, and whole again."""
     unsealed = {name: value for name, value in plan.items() if name != "checksum"}
-    return json.dumps(sealed(unsealed | changes))
+    return json.dumps(with_checksum(unsealed | changes))
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def resealed(plan: dict[str, Any], **changes: Any) -> str:
         (lambda plan: json.dumps(plan)[:-100], "cut off"),
         (lambda plan: json.dumps(plan | {"limit": 7}), "was changed"),
         (lambda _plan: "", "not JSON"),
-        (lambda _plan: "[]", "no plan"),
-        (lambda plan: json.dumps(plan["rules"]), "no plan"),
-        (lambda _plan: json.dumps(sealed({"hello": "world"})), "sweep_id"),
+        (lambda _plan: "[]", "not a valid plan"),
+        (lambda plan: json.dumps(plan["rules"]), "not a valid plan"),
+        (lambda _plan: json.dumps(with_checksum({"hello": "world"})), "sweep_id"),
         (lambda plan: resealed(plan, dry_run=False), "dry_run"),
         (lambda plan: resealed(plan, rules={"expire": {"orders": []}}), "no rule 'expire'"),
         (lambda plan: resealed(plan, database="7/5"), "another database"),

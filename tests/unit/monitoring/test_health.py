@@ -39,7 +39,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         heard.append(fields)
         return True
 
-    monkeypatch.setattr(systemd, "tell", tell)
+    monkeypatch.setattr(systemd, "notify", tell)
     return heard
 
 
