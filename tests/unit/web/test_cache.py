@@ -40,7 +40,7 @@ def test_what_a_reading_raised_is_raised_for_everybody() -> None:
 def test_a_long_reading_goes_on_alone_and_is_not_begun_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cache, "PATIENCE", 0.05)
+    monkeypatch.setattr(cache, "TIMEOUT", 0.05)
     begun, go_on = list[int](), Event()
 
     def slow() -> str:
@@ -53,13 +53,13 @@ def test_a_long_reading_goes_on_alone_and_is_not_begun_twice(
         with pytest.raises(TimeoutError):
             shared.get()
     go_on.set()
-    monkeypatch.setattr(cache, "PATIENCE", 10)
+    monkeypatch.setattr(cache, "TIMEOUT", 10)
 
     assert ("read", 1) == (shared.get(), len(begun))
 
 
 def test_what_took_long_is_good_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MOMENT", 0.0)
+    monkeypatch.setattr(cache, "FRESH_FOR", 0.0)
     taken = iter(range(9))
     shared = SingleFlight(lambda: (Event().wait(0.2), next(taken))[1])
     began = monotonic()
