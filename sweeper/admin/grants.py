@@ -1,4 +1,4 @@
-"""What a login needs, table by table: printed as SQL, and checked before anything fails."""
+"""The grants that the service's login needs: as SQL statements, and checked against a login."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ from sweeper.queue.pgmq import Queues
 _CLOSED = text(
     "select not has_schema_privilege(oid, 'usage') from pg_namespace where nspname = :schema"
 )
-_THERE = text("select to_regclass(:name) is not null")
+_EXISTS = text("select to_regclass(:name) is not null")
 _ON_TABLE = text("select has_table_privilege(:table, :privilege)")
 _ON_COLUMN = text("select has_column_privilege(:table, :column, :privilege)")
 _QUEUE = ("select", "insert", "update", "delete")
@@ -27,13 +27,13 @@ ENGINE = (
 
 
 def needed(queues: Queues, domain: Iterable[Grant]) -> list[Grant]:
-    """Return every grant that the service's statements need: ours, the queues', the job files'."""
+    """Return all grants that the service needs: for its schema, the queues and the job files."""
     tables = [Grant("pgmq", f"q_{queue}", privilege) for queue in queues for privilege in _QUEUE]
     return [*ENGINE, *tables, *domain]
 
 
 def statements(role: str, grants: Sequence[Grant]) -> list[str]:
-    """Return the SQL that gives *role* these grants, schemas first, one statement a table."""
+    """Return the SQL that gives *role* the grants: schemas first, then one statement per table."""
     to = Identifier(role)
     schemas = dict.fromkeys(grant.schema for grant in grants if grant.schema)
     by_table: dict[str, list[Grant]] = {}
@@ -43,8 +43,8 @@ def statements(role: str, grants: Sequence[Grant]) -> list[str]:
         SQL("grant usage on schema {} to {};").format(Identifier(schema), to) for schema in schemas
     ]
     tables = [
-        SQL("grant {} on {} to {};").format(SQL(", ").join(map(_privilege, ours)), SQL(table), to)
-        for table, ours in by_table.items()
+        SQL("grant {} on {} to {};").format(SQL(", ").join(map(_privilege, given)), SQL(table), to)
+        for table, given in by_table.items()
     ]
     return [statement.as_string() for statement in (*usage, *tables)]
 
@@ -52,7 +52,7 @@ def statements(role: str, grants: Sequence[Grant]) -> list[str]:
 def lacking(tx: Connection, grants: Sequence[Grant]) -> tuple[list[str], list[Grant]]:
     """Return the tables that do not exist, and the grants that the current login does not have.
 
-    Of a schema that is closed to the login, every grant is lacking.
+    Without usage on a schema, the login has none of the grants on its tables.
     """
     closed = {
         schema
@@ -63,7 +63,7 @@ def lacking(tx: Connection, grants: Sequence[Grant]) -> tuple[list[str], list[Gr
     absent = [
         table
         for table in dict.fromkeys(map(_name, open_))
-        if not tx.execute(_THERE, {"name": table}).scalar()
+        if not tx.execute(_EXISTS, {"name": table}).scalar()
     ]
     return absent, [
         grant

@@ -1,4 +1,4 @@
-"""The indexes that make scans cheap: on the platform's tables, so only a person has them made."""
+"""The indexes that make scans cheap, on the platform's tables and so created only on request."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _VALID = text(
 
 
 def missing(tx: Connection, rules: Iterable[Rule]) -> list[Index]:
-    """Return the indexes of *rules* that do not exist, or whose creation broke off."""
+    """Return the indexes of *rules* that do not exist, or are invalid after a failed creation."""
     wanted = [rule.index for rule in rules if rule.index is not None]
     return [
         index for index in wanted if not tx.execute(_VALID, {"name": f'"{index.name}"'}).scalar()
@@ -22,14 +22,14 @@ def missing(tx: Connection, rules: Iterable[Rule]) -> list[Index]:
 
 
 def statement(index: Index) -> str:
-    """Return the SQL that creates *index* while everybody else goes on writing."""
+    """Return the SQL that creates *index* without blocking writes."""
     dialect = URL.create("postgresql+psycopg").get_dialect()()
-    made = CreateIndex(index).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-    return " ".join(str(made).split()).replace("CREATE INDEX", "create index concurrently") + ";"
+    sql = CreateIndex(index).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    return " ".join(str(sql).split()).replace("CREATE INDEX", "create index concurrently") + ";"
 
 
 def create(database: Database, rules: Iterable[Rule]) -> list[str]:
-    """Create what is missing, one after the other, outside any transaction; return their names."""
+    """Create the missing indexes, each outside a transaction; return their names."""
     with database.transaction() as tx:
         absent = missing(tx, rules)
     with database.autocommit() as connection:

@@ -1,4 +1,4 @@
-"""Brings a database to where this version needs it: pgmq, our own schema, the queues."""
+"""Migrations: bring pgmq, the schema and the queues of a database to this version."""
 
 from datetime import timedelta
 from importlib import resources
@@ -12,21 +12,21 @@ from sweeper.postgres.database import Database
 from sweeper.queue.install import create_queues, install_pgmq, missing_queues, pgmq_version
 from sweeper.queue.pgmq import Queues
 
-_ALONE = text("select pg_advisory_xact_lock(hashtextextended('sweeper.migrate', 0))")
-_PATIENCE = timedelta(minutes=1)  # for another migration to end
+_LOCK = text("select pg_advisory_xact_lock(hashtextextended('sweeper.migrate', 0))")
+_LOCK_TIMEOUT = timedelta(minutes=1)  # how long to wait for another migration
 
 
 def migrate(database: Database, queues: Queues, package: str, *, install: bool) -> list[str]:
-    """Create or upgrade everything in one transaction; return what was done, for people.
+    """Create or upgrade everything in one transaction; return what was done, one line for each.
 
-    package -- the job package, which may bring migrations of its own
-    install -- install pgmq where it is missing
+    package -- name of the job package, which may have migrations of its own
+    install -- whether to install pgmq if it is missing
 
-    Raises DatabaseUnusableError where it is missing and *install* is false.
+    Raises DatabaseUnusableError if pgmq is missing and *install* is false.
     """
     done = []
-    with database.transaction(lock_timeout=_PATIENCE) as tx:
-        tx.execute(_ALONE)
+    with database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
+        tx.execute(_LOCK)
         version = pgmq_version(tx)
         if version is None:
             if not install:
@@ -37,7 +37,7 @@ def migrate(database: Database, queues: Queues, package: str, *, install: bool) 
             version = install_pgmq(tx)
             done.append(f"installed pgmq {version}")
         tx.execute(text(f"create schema if not exists {SCHEMA}"))
-        before = stands_at(tx)
+        before = current_revisions(tx)
         if before != heads(package):
             _upgrade(tx, package)
             done.append(f"schema {SCHEMA}: {', '.join(sorted(heads(package) - before))}")
@@ -49,13 +49,13 @@ def migrate(database: Database, queues: Queues, package: str, *, install: bool) 
 
 
 def heads(package: str) -> frozenset[str]:
-    """Return the migrations that a database must stand at: the last of each history."""
+    """Return the revisions that a migrated database has: the last of each history."""
     histories = (_history(name) for name in ("sweeper", package))
     return frozenset(max(_revisions(history)) for history in histories if history.is_dir())
 
 
-def stands_at(tx: Connection) -> frozenset[str]:
-    """Return the migrations that the database stands at; none where it was never migrated."""
+def current_revisions(tx: Connection) -> frozenset[str]:
+    """Return the revisions that the database has now; empty if it was never migrated."""
     table = f"{SCHEMA}.alembic_version"
     if tx.execute(text("select to_regclass(:table)"), {"table": table}).scalar() is None:
         return frozenset()
@@ -63,14 +63,14 @@ def stands_at(tx: Connection) -> frozenset[str]:
 
 
 def _upgrade(tx: Connection, package: str) -> None:
-    from alembic import command  # noqa: PLC0415 -- half a second that other commands need not pay
+    from alembic import command  # noqa: PLC0415 -- takes half a second, and few commands need it
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    places = [str(history) for history in map(_history, ("sweeper", package)) if history.is_dir()]
+    folders = [str(history) for history in map(_history, ("sweeper", package)) if history.is_dir()]
     config.set_main_option("script_location", str(_history("sweeper").parent).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", "\n".join(places).replace("%", "%%"))
+    config.set_main_option("version_locations", "\n".join(folders).replace("%", "%%"))
     config.attributes["connection"] = tx
     command.upgrade(config, "heads")
 

@@ -1,8 +1,8 @@
-"""What must be true before any order is touched; each finding says what to do."""
+"""The check before any job runs: pgmq, the schema, the queues and the platform's tables exist."""
 
 from sqlalchemy import Connection, Table, text
 
-from sweeper.admin.migrate import heads, stands_at
+from sweeper.admin.migrate import current_revisions, heads
 from sweeper.catalog import Catalog
 from sweeper.errors import DatabaseUnusableError
 from sweeper.postgres.clock import now
@@ -14,25 +14,25 @@ _EXISTS = text("select to_regclass(:name) is not null")
 
 
 def check(database: Database, queues: Queues, catalog: Catalog) -> None:
-    """Raise DatabaseUnusableError where the database is not what the commands need."""
+    """Raise DatabaseUnusableError, with what to do, if the commands cannot use the database."""
     with database.transaction() as tx:
         if pgmq_version(tx) is None:
             message = "pgmq is not installed in this database\nrun: sweeper migrate --install-pgmq"
             raise DatabaseUnusableError(message)
-        if lacks := unmigrated(tx, queues, catalog):
-            message = f"{lacks}\nrun: sweeper migrate"
+        if missing := unmigrated(tx, queues, catalog):
+            message = f"{missing}\nrun: sweeper migrate"
             raise DatabaseUnusableError(message)
-        if strange := _absent(tx, catalog):
+        if absent := _absent(tx, catalog):
             message = (
-                f"tables are missing: {', '.join(strange)}\n"
+                f"tables are missing: {', '.join(absent)}\n"
                 "is this the platform's database, and its schema the right one?"
             )
             raise DatabaseUnusableError(message)
 
 
 def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> str | None:
-    """Return what `sweeper migrate` would put in place, None where nothing is left to do."""
-    if stands_at(tx) != heads(catalog.package):
+    """Return what `sweeper migrate` still has to do; None if the database is up to date."""
+    if current_revisions(tx) != heads(catalog.package):
         return "schema sweeper is missing, or of another version"
     if missing := missing_queues(tx, queues):
         return f"queues are missing: {', '.join(missing)}"
@@ -40,7 +40,7 @@ def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> str | None:
 
 
 def _absent(tx: Connection, catalog: Catalog) -> list[str]:
-    """Return the tables that rules read and the database does not have."""
+    """Return the names of the tables that rules read and that do not exist."""
     tables = {
         table.name
         for rule in catalog.rules.values()

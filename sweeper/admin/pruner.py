@@ -1,4 +1,4 @@
-"""The books forget what is older than history.keep: in small batches, sweeps before their jobs."""
+"""Pruning: delete the rows of the ledger that are older than history.keep, in small batches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.postgres.database import Database
 
 BATCH = 1000
-"""Rows that one transaction deletes at most, so that nobody waits for it."""
+"""Maximum number of rows that one transaction deletes, to keep its locks short."""
 
-_ALONE = text("select pg_advisory_xact_lock(hashtextextended('sweeper.history', 0))")
-_MARGIN = timedelta(hours=1)  # more than clocks may differ: no sweep may outlive its jobs' endings
+_LOCK = text("select pg_advisory_xact_lock(hashtextextended('sweeper.history', 0))")
+_MARGIN = timedelta(hours=1)  # more than clocks may differ, so that sweeps go before their jobs
 
 
 @dataclass(frozen=True, slots=True)
 class Pruner:
-    """Prunes the books; *keep* is how long they remember."""
+    """Deletes old rows of the ledger; *keep* is how long a row is kept."""
 
     database: Database
     keep: timedelta
 
     def prune(self, now: datetime, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Delete what is too old, and say how much; *stopping* is asked between transactions."""
+        """Delete the old rows and log how many; stop between two transactions once *stopping()*."""
         before = now - self.keep
         sweeps = self._delete(SWEEP, before, stopping)
         jobs = self._delete(JOB_LOG, before - _MARGIN, stopping)
@@ -38,7 +38,7 @@ class Pruner:
         total, deleted = 0, BATCH
         while deleted == BATCH and not stopping():
             with self.database.transaction() as tx:
-                tx.execute(_ALONE)  # so that less than a batch means that nothing is left
+                tx.execute(_LOCK)  # so that less than a batch means that nothing is left
                 deleted = tx.execute(delete(table).where(key.in_(old))).rowcount
             total += deleted
         return total

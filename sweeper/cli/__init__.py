@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: its commands, what they print, and the event reference."""

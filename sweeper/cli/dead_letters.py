@@ -1,4 +1,4 @@
-"""`sweeper dead`: list dead letters, show them, retry them, drop them."""
+"""`sweeper dead`: the commands that list, show, retry and drop dead letters."""
 
 from typing import Annotated
 
@@ -9,15 +9,20 @@ from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Ids from `dead list`.")]
-Type = Annotated[str | None, typer.Option("--type", help="Only this job type.")]
-Reason = Annotated[
-    str | None, typer.Option(help="Only: exhausted, invalid, unknown_type, crashed, rejected.")
+Ids = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]...", help="Ids that `dead list` shows.")
 ]
-Fingerprint = Annotated[str | None, typer.Option(help="Only errors with this fingerprint.")]
-Everything = Annotated[bool, typer.Option("--all", help="All of them.")]
+Type = Annotated[str | None, typer.Option("--type", help="Only dead letters of this job type.")]
+Reason = Annotated[
+    str | None,
+    typer.Option(help="Only this reason: exhausted, invalid, unknown_type, crashed or rejected."),
+]
+Fingerprint = Annotated[
+    str | None, typer.Option(help="Only dead letters whose error has this fingerprint.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
-COMMANDS = typer.Typer(help="Look at dead letters, retry them, drop them.", no_args_is_help=True)
+COMMANDS = typer.Typer(help="List, show, retry or drop dead letters.", no_args_is_help=True)
 
 
 @COMMANDS.command("list")
@@ -28,23 +33,23 @@ def list_dead(
     fingerprint: Fingerprint = None,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, the oldest first."""
+    """List dead letters, oldest first."""
     with open_app(context) as app:
         app.check()
         found = app.dead_letter_queue.find(DeadLetterFilter((), type_, reason, fingerprint))
     if as_json:
         output.document([letter.as_json() for letter in found])
     else:
-        output.letters(found)
+        output.dead_letters(found)
 
 
 @COMMANDS.command("show")
 def show_dead(
     context: typer.Context,
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids from `dead list`.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids that `dead list` shows.")],
     as_json: Json = False,
 ) -> None:
-    """Show dead letters whole, with body and error."""
+    """Show dead letters in full, with body and error."""
     with open_app(context) as app:
         app.check()
         found = app.dead_letter_queue.find(DeadLetterFilter(ids))
@@ -66,7 +71,7 @@ def retry_dead(
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters again, each with a clean count."""
+    """Send dead letters to their queues again, with the retry count at 0."""
     wanted = _filter(ids, type_, reason, fingerprint, everything=everything)
     with open_app(context) as app:
         app.check()
@@ -84,7 +89,7 @@ def drop_dead(
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Delete dead letters; an order that is still due is found again by the next scan."""
+    """Delete dead letters. An order that is still due is enqueued again by the next scan."""
     wanted = _filter(ids, type_, reason, fingerprint, everything=everything)
     with open_app(context) as app:
         app.check()
@@ -101,7 +106,7 @@ def _filter(
     everything: bool,
 ) -> DeadLetterFilter:
     if not (ids or type_ or reason or fingerprint or everything):
-        message = "say which: ids, --type, --reason, --fingerprint or --all"
+        message = "no dead letters selected: give ids, --type, --reason, --fingerprint or --all"
         raise UsageError(message)
     return DeadLetterFilter(ids or (), type_, reason, fingerprint)
 

@@ -1,4 +1,4 @@
-"""The preflight that names everything at once: what is wrong, and what mends it."""
+"""The checks of `sweeper doctor`: every problem at once, each with its remedy."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ _OLDEST_PGMQ = (1, 5, 1)
 
 
 class Level(StrEnum):
-    """How much a finding matters: an error keeps orders from being worked."""
+    """The severity of a finding; an error keeps jobs from being processed."""
 
     OK = "ok"
     WARNING = "warning"
@@ -39,7 +39,12 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; remedy is what to do about it."""
+    """The result of one check.
+
+    about  -- what was checked
+    what   -- the result
+    remedy -- what to do about it; empty if nothing
+    """
 
     level: Level
     about: str
@@ -51,18 +56,18 @@ Findings = Iterator[Finding]
 
 
 def examine(app: App) -> list[Finding]:
-    """Return every finding, the good ones too; nothing is changed."""
+    """Run every check and return all findings, good ones too; changes nothing."""
     findings = [*_settings(app)]
     try:
         database = app.database
     except SweeperError as error:
-        return [*findings, Finding(Level.ERROR, "connection", *_halves(error))]
-    for about, look in _LOOKS.items():
+        return [*findings, Finding(Level.ERROR, "connection", *_split(error))]
+    for about, check in _CHECKS.items():
         try:
             with database.transaction() as tx:
-                findings += look(app, tx)
+                findings += check(app, tx)
         except (DBAPIError, PoolTimeoutError) as error:
-            findings.append(Finding(Level.ERROR, about, *_halves(unusable(error, database.url))))
+            findings.append(Finding(Level.ERROR, about, *_split(unusable(error, database.url))))
             if is_disconnected(error):
                 break
     return findings
@@ -72,7 +77,7 @@ def _settings(app: App) -> Findings:
     try:
         app.settings.demand()
     except SettingsError as error:
-        yield Finding(Level.ERROR, "settings", *_halves(error))
+        yield Finding(Level.ERROR, "settings", *_split(error))
     else:
         yield Finding(Level.OK, "settings", "valid and complete")
     for section in app.settings.sections.values():
@@ -97,9 +102,9 @@ def _settings(app: App) -> Findings:
 
 
 def _connection(app: App, tx: Connection) -> Findings:
-    began = time.monotonic()
+    started = time.monotonic()
     tx.execute(text("select"))
-    took = f"{(time.monotonic() - began) * 1000:.1f} ms a round trip"
+    took = f"{(time.monotonic() - started) * 1000:.1f} ms a round trip"
     kind = "through a pooler" if app.database.pooled else "directly"
     yield Finding(Level.OK, "connection", f"reached {kind}, {took}")
     if app.database.pooled and app.settings.database.direct_url is None:
@@ -129,12 +134,12 @@ def _server(_app: App, tx: Connection) -> Findings:
 
 def _clock(app: App, tx: Connection) -> Findings:
     skew, allowed = clock.skew(tx), app.settings.safety.max_clock_skew
-    told = f"this host is {skew.total_seconds() * 1000:+.0f} ms ahead of the database"
+    what = f"this host is {skew.total_seconds() * 1000:+.0f} ms ahead of the database"
     if abs(skew) <= allowed:
-        yield Finding(Level.OK, "clock", told)
+        yield Finding(Level.OK, "clock", what)
     else:
         remedy = "set both clocks right (chronyc, timedatectl); until then no order is touched"
-        yield Finding(Level.ERROR, "clock", told, remedy)
+        yield Finding(Level.ERROR, "clock", what, remedy)
 
 
 def _schema(app: App, tx: Connection) -> Findings:
@@ -149,25 +154,25 @@ def _schema(app: App, tx: Connection) -> Findings:
         yield Finding(Level.ERROR, "pgmq", f"version {version} is too old", "1.5.1 is needed")
     else:
         yield Finding(Level.OK, "pgmq", f"version {version}")
-    lacks = unmigrated(tx, app.queues, app.catalog)
-    if lacks:
-        yield Finding(Level.ERROR, "schema", lacks, "run: sweeper migrate")
+    missing = unmigrated(tx, app.queues, app.catalog)
+    if missing:
+        yield Finding(Level.ERROR, "schema", missing, "run: sweeper migrate")
         return
     yield Finding(Level.OK, "schema", "up to date, and all queues are there")
 
 
 def _grants(app: App, tx: Connection) -> Findings:
     needed = grants.needed(app.queues, app.catalog.grants)
-    absent, lacks = grants.lacking(tx, needed)
+    absent, lacking = grants.lacking(tx, needed)
     for name in absent:
         yield Finding(
             Level.ERROR, "tables", f"there is no table {name}", "is this the platform's database?"
         )
-    if lacks:
-        tables = ", ".join(dict.fromkeys(grant.table for grant in lacks))
-        remedy = " ".join(grants.statements("ROLE", lacks))
+    if lacking:
+        tables = ", ".join(dict.fromkeys(grant.table for grant in lacking))
+        remedy = " ".join(grants.statements("ROLE", lacking))
         yield Finding(Level.ERROR, "grants", f"the login lacks grants on {tables}", remedy)
-    if not lacks and not absent:
+    if not lacking and not absent:
         yield Finding(Level.OK, "grants", "every statement that will run is allowed")
 
 
@@ -200,7 +205,7 @@ def _indexes(app: App, tx: Connection) -> Findings:
         yield Finding(Level.OK, "indexes", "scans cost what is due, however long the table is")
 
 
-_LOOKS: Mapping[str, Callable[[App, Connection], Findings]] = {
+_CHECKS: Mapping[str, Callable[[App, Connection], Findings]] = {
     "connection": _connection,
     "server": _server,
     "clock": _clock,
@@ -211,6 +216,7 @@ _LOOKS: Mapping[str, Callable[[App, Connection], Findings]] = {
 }
 
 
-def _halves(error: SweeperError) -> tuple[str, str]:
+def _split(error: SweeperError) -> tuple[str, str]:
+    """Return the first line of the error's message, and the rest, which is the remedy."""
     what, _, remedy = str(error).partition("\n")
     return what, remedy

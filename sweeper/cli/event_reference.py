@@ -1,4 +1,4 @@
-"""The reference of all events: a page for people, and a JSON Schema for machines."""
+"""The event reference: a Markdown page for people, and a JSON Schema for machines."""
 
 import json
 import sys
@@ -23,9 +23,9 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "flag": {"type": "boolean"},
     "time": {"type": "string", "format": "date-time"},
 }
-"""What a field may hold, in the catalogue's words, each with its unit."""
+"""The JSON Schema of each kind of field; `Event.fields` describes the kinds."""
 
-_HEAD = {
+_COMMON_FIELDS = {
     "timestamp": {"type": "string", "format": "date-time"},
     "level": {"enum": list(get_args(Level))},
     "event": {"type": "string"},
@@ -33,11 +33,11 @@ _HEAD = {
 }
 
 
-def parse_field(words: str) -> tuple[str, bool, str]:
-    """Return a field's kind, whether it may be null, and its meaning; see `Event.fields`."""
-    before, colon, after = words.partition(": ")
+def parse_field(description: str) -> tuple[str, bool, str]:
+    """Return the kind of a field, whether it may be null, and its meaning; see `Event.fields`."""
+    before, colon, after = description.partition(": ")
     kind, null, _ = before.partition(" or null")
-    return (kind, bool(null), after) if colon else ("text", False, words)
+    return (kind, bool(null), after) if colon else ("text", False, description)
 
 
 def page(events: Iterable[Event]) -> str:
@@ -57,14 +57,14 @@ def page(events: Iterable[Event]) -> str:
     for event in events:
         lines += ["", f"## {event.name}", "", f"Level `{event.level}`. {event.action}", ""]
         lines += ["| field | holds | meaning |", "|---|---|---|"]
-        for name, words in event.fields.items():
-            kind, null, meaning = parse_field(words)
+        for name, description in event.fields.items():
+            kind, null, meaning = parse_field(description)
             lines.append(f"| `{name}` | {kind}{' or null' if null else ''} | {meaning} |")
     return "\n".join(lines)
 
 
 def schema(events: Iterable[Event]) -> dict[str, Any]:
-    """Return the JSON Schema of a log line; every event has its own under `$defs`."""
+    """Return the JSON Schema of a log line; `$defs` has a schema for each event."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A log line of the sweeper",
@@ -76,8 +76,8 @@ def schema(events: Iterable[Event]) -> dict[str, Any]:
 
 def _line(event: Event) -> dict[str, Any]:
     levels = {} if event is LIBRARY_LOGGED else {"level": {"const": event.level}}
-    fields = {name: _field(words) for name, words in event.fields.items()}
-    properties = _HEAD | levels | {"event": {"const": event.name}} | fields
+    fields = {name: _field(description) for name, description in event.fields.items()}
+    properties = _COMMON_FIELDS | levels | {"event": {"const": event.name}} | fields
     return {
         "description": event.action,
         "type": "object",
@@ -87,14 +87,14 @@ def _line(event: Event) -> dict[str, Any]:
     }
 
 
-def _field(words: str) -> dict[str, Any]:
-    kind, null, meaning = parse_field(words)
-    made = dict(KINDS[kind])
+def _field(description: str) -> dict[str, Any]:
+    kind, null, meaning = parse_field(description)
+    found = dict(KINDS[kind])
     if kind == "one of":
-        made["enum"] = meaning.replace(" or ", ", ").split(", ") + [None] * null
+        found["enum"] = meaning.replace(" or ", ", ").split(", ") + [None] * null
     if null:
-        made["type"] = [made["type"], "null"]
-    return made | {"description": words}
+        found["type"] = [found["type"], "null"]
+    return found | {"description": description}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: its groups, and the commands that set the service up and run it."""
+"""The command line: the entry point, and the commands that set up and run the service."""
 
 import logging
 import sys
@@ -27,12 +27,12 @@ COMMANDS = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; an error is one or two lines on stderr, and an exit code."""
+    """Run the command line; print an error in one or two lines on stderr, and set the exit code."""
     try:
         known = catalog.load(JOB_PACKAGE)
-        there = {group.name for group in COMMANDS.registered_groups}
+        added = {group.name for group in COMMANDS.registered_groups}
         for name, commands in known.commands.items():
-            if name not in there:
+            if name not in added:
                 COMMANDS.add_typer(commands, name=name)
         COMMANDS(obj={"catalog": known}, prog_name="sweeper")
     except SweeperError as error:
@@ -50,13 +50,15 @@ def begin(
     context: typer.Context,
     config: Annotated[
         Path | None,
-        typer.Option(help="The TOML file; else SWEEPER_CONFIG, else /etc/sweeper/sweeper.toml."),
+        typer.Option(
+            help="Settings file (TOML); default: $SWEEPER_CONFIG or /etc/sweeper/sweeper.toml."
+        ),
     ] = None,
 ) -> None:
-    """Find orders that nobody acted on in time, queue them in pgmq, settle each exactly once.
+    """Find overdue orders, enqueue a job for each in pgmq, and complete each exactly once.
 
-    Begin with `sweeper demo`. Exit codes: 0 done, 2 usage, 3 some job raised an error, 4 the brake
-    held, 69 database or pgmq unusable, 78 settings invalid.
+    To start, run `sweeper demo`. Exit codes: 0 success, 2 usage error, 3 a job raised an error,
+    4 the brake held, 69 database or pgmq unusable, 78 invalid settings.
     """
     context.obj["file"] = config
 
@@ -65,17 +67,17 @@ def begin(
 def migrate(
     context: typer.Context,
     install_pgmq: Annotated[
-        bool, typer.Option("--install-pgmq", help="Install pgmq where it is missing.")
+        bool, typer.Option("--install-pgmq", help="Install pgmq if it is missing.")
     ] = False,
     with_indexes: Annotated[
         bool,
         typer.Option(
-            "--with-indexes", help="Create the indexes that make scans cheap, concurrently."
+            "--with-indexes", help="Also create the indexes for scans, without blocking writes."
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Create or upgrade schema sweeper and the queues; safe to repeat, and to run twice at once."""
+    """Create or upgrade the schema and the queues. Safe to repeat and to run concurrently."""
     with open_app(context) as app:
         done = app.migrate(install_pgmq=install_pgmq, with_indexes=with_indexes)
     if as_json:
@@ -86,8 +88,8 @@ def migrate(
 
 @COMMANDS.command()
 def run(context: typer.Context) -> None:
-    """Run the service: schedule, drain, outbound, until SIGTERM. SIGUSR1 scans at once."""
-    from sweeper.service.supervisor import Supervisor  # noqa: PLC0415 -- only the service pays for its scheduler
+    """Run the service until SIGTERM. It scans on schedule and processes jobs; SIGUSR1 scans now."""
+    from sweeper.service.supervisor import Supervisor  # noqa: PLC0415 -- only this command needs the scheduler
 
     with open_app(context, sys.stdout) as app:
         app.settings.demand()
@@ -101,13 +103,19 @@ COMMANDS.add_typer(sweep.COMMANDS)
 @COMMANDS.command()
 def enqueue(
     context: typer.Context,
-    type_: Annotated[str, typer.Argument(metavar="TYPE", help="Such as ORDER_EXPIRE_DP.")],
-    payload: Annotated[str, typer.Argument(help="""JSON, such as '{"orderId": "..."}'.""")],
-    priority: Annotated[Priority | None, typer.Option(help="Else the type's own.")] = None,
-    delay: Annotated[int, typer.Option(min=0, metavar="SECONDS")] = 0,
+    type_: Annotated[
+        str, typer.Argument(metavar="TYPE", help="Job type, such as ORDER_EXPIRE_DP.")
+    ],
+    payload: Annotated[str, typer.Argument(help="""JSON object, such as '{"orderId": "..."}'.""")],
+    priority: Annotated[
+        Priority | None, typer.Option(help="Default: that of the job type.")
+    ] = None,
+    delay: Annotated[
+        int, typer.Option(min=0, metavar="SECONDS", help="Make it visible after this time.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Validate a job, send it, and print its message id."""
+    """Validate a job, enqueue it, and print its message id."""
     with open_app(context) as app:
         try:
             value = json_value(payload)
@@ -123,8 +131,8 @@ COMMANDS.add_typer(reports.COMMANDS)
 
 @COMMANDS.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Look at everything that must be right, and say at once all that is not, with its remedy."""
-    from sweeper.cli.doctor import Level, examine  # noqa: PLC0415 -- only the doctor needs the doctor
+    """Check the settings and the database, and print what to repair. Changes nothing."""
+    from sweeper.cli.doctor import Level, examine  # noqa: PLC0415 -- only this command needs it
 
     with open_app(context) as app:
         findings = examine(app)
@@ -132,20 +140,20 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         output.document([asdict(finding) for finding in findings])
     else:
         output.findings(findings)
-    ill = {finding.about for finding in findings if finding.level is Level.ERROR}
-    if ill:
+    failed = {finding.about for finding in findings if finding.level is Level.ERROR}
+    if failed:
         raise typer.Exit(
-            SettingsError.exit_code if ill == {"settings"} else DatabaseUnusableError.exit_code
+            SettingsError.exit_code if failed == {"settings"} else DatabaseUnusableError.exit_code
         )
 
 
 @COMMANDS.command()
 def grants(
     context: typer.Context,
-    role: Annotated[str, typer.Argument(help="A login role, which must exist already.")],
+    role: Annotated[str, typer.Argument(help="An existing login role.")],
 ) -> None:
-    """Print the SQL that gives a role the least that the service needs."""
-    from sweeper.admin.grants import needed, statements  # noqa: PLC0415 -- likewise
+    """Print the SQL for the grants that the service needs."""
+    from sweeper.admin.grants import needed, statements  # noqa: PLC0415 -- only this command needs it
 
     with open_app(context) as app:
         typer.echo("\n".join(statements(role, needed(app.queues, app.catalog.grants))))
@@ -153,7 +161,7 @@ def grants(
 
 @COMMANDS.command()
 def config(context: typer.Context, as_json: Json = False) -> None:
-    """Show the effective settings, secrets masked, each with where it came from."""
+    """Show the settings and the source of each. Secrets are masked."""
     with open_app(context) as app:
         rows = app.settings.table()
     if as_json:
@@ -165,11 +173,13 @@ def config(context: typer.Context, as_json: Json = False) -> None:
 @COMMANDS.command()
 def purge(
     context: typer.Context,
-    queue: Annotated[str, typer.Argument(help="One of our queues, by its whole name.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Really.")] = False,
+    queue: Annotated[str, typer.Argument(help="The full name of the queue.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Confirm that all messages are to be deleted.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Empty one queue, for tests; the queue and its archive stay. The books will miss its jobs."""
+    """Delete all messages of a queue, for tests. `audit` then reports their jobs as lost."""
     with open_app(context) as app:
         if queue not in app.queues:
             message = f"there is no queue {queue!r}; there are {', '.join(app.queues)}"

@@ -1,4 +1,4 @@
-"""What commands show to people: tables, and a progress bar where there is a terminal."""
+"""The output of commands: JSON documents, tables, and a progress bar on a terminal."""
 
 import json
 import sys
@@ -17,35 +17,35 @@ from rich.text import Text
 from sweeper.batch import Tally
 from sweeper.humanize import age
 from sweeper.monitoring.audit import Balance
-from sweeper.monitoring.explain import Story
+from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
 from sweeper.sweep.runner import Report
 
-# A pipe has no width; what reads it may want every word.
+# A pipe has no width, and a program that reads it needs complete lines.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
-_READ = 100  # rows of a table, before it stops to be read
+_MAX_ROWS = 100  # a longer table is cut; nobody reads it to the end
 
 
 def document(value: Any) -> None:
-    """Print *value* as the one JSON document of a command."""
+    """Print *value* to stdout as a JSON document."""
     print(json.dumps(value, indent=2, default=str))  # noqa: T201 -- stdout is the contract
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under headings."""
+    """Print a table with a title and column headings."""
     out.print(_table(title, columns, rows))
 
 
 @contextmanager
 def progress(left: Callable[[], int]) -> Iterator[Callable[[Tally], None]]:
-    """Show how far a drain has come, on a terminal only.
+    """Show a progress bar if stderr is a terminal; yields the function that advances it.
 
-    left -- tells how many messages are still visible; asked once, after the first step
+    left -- returns how many messages are still visible; called once, after the first step
     """
     if not err.is_terminal:
         yield lambda _tally: None
@@ -60,16 +60,16 @@ def progress(left: Callable[[], int]) -> Iterator[Callable[[Tally], None]]:
         task = bar.add_task("jobs", total=None)
 
         def advance(tally: Tally) -> None:
-            worked = tally.done + tally.skipped + tally.failed + tally.postponed
+            processed = tally.done + tally.skipped + tally.failed + tally.postponed
             if bar.tasks[0].total is None:
-                bar.update(task, total=worked + left())
-            bar.advance(task, worked)
+                bar.update(task, total=processed + left())
+            bar.advance(task, processed)
 
         yield advance
 
 
 def sweep(report: Report, limit: int) -> None:
-    """Tell what a sweep did."""
+    """Print the report of a sweep; *limit* is that of the brake."""
     columns = ("rule", "found", "enqueued", "already queued", "dead", "braked", "anomalies")
     rows = [
         (name, f.found, f.enqueued, f.already_queued, f.dead, f.braked, f.anomalies)
@@ -78,10 +78,10 @@ def sweep(report: Report, limit: int) -> None:
     table("dry run: nothing was changed" if report.dry_run else "sweep", columns, rows)
     if report.options.planned is not None:
         planned = sum(map(len, report.options.planned.values()))
-        gone = planned - sum(found.found for found in report.rules.values())
-        out.print(f"{planned} orders were planned; {gone} are no longer due, and are left alone")
+        dropped = planned - sum(found.found for found in report.rules.values())
+        out.print(f"{planned} orders were planned; {dropped} are no longer due, and are left alone")
     if report.dry_run:
-        rehearsed(report.dry_run)
+        dry_run(report.dry_run)
     else:
         tally(report.jobs, report.seconds)
     if report.braked:
@@ -92,19 +92,21 @@ def sweep(report: Report, limit: int) -> None:
         )
 
 
-def rehearsed(told: DryRunResult) -> None:
-    """Tell what a sweep would do: to which rows, and what else would change."""
+def dry_run(result: DryRunResult) -> None:
+    """Print what a sweep would do: the due rows, the effects and the anomalies."""
     due = [
         (name, one.key, age(one.age.total_seconds()), one.reason, _in_words(one))
-        for name, expected in told.due.items()
+        for name, expected in result.due.items()
         for one in expected
     ]
     _long("due", ("rule", "order", "waits", "because", "would be"), due)
-    for name, rows in told.effects.items():
+    for name, rows in result.effects.items():
         columns = [column.replace("_", " ") for column in rows[0]] if rows else []
         _long(name, columns, [list(row.values()) for row in rows])
-    odd = [(name, *one) for name, found in told.rules.items() for one in found.named_anomalies]
-    _long("anomalies, left alone", ("rule", "order", "because"), odd)
+    anomalies = [
+        (name, *one) for name, scan in result.rules.items() for one in scan.named_anomalies
+    ]
+    _long("anomalies, left alone", ("rule", "order", "because"), anomalies)
 
 
 def _in_words(expected: ExpectedJob) -> str:
@@ -112,35 +114,35 @@ def _in_words(expected: ExpectedJob) -> str:
 
 
 def _long(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table of which a person reads the beginning, if it has rows."""
+    """Print the first rows of a table and how many more there are; nothing if it has no rows."""
     if rows:
-        table(f"{title}: {len(rows)}", columns, rows[:_READ])
-    if len(rows) > _READ:
-        out.print(f"... and {len(rows) - _READ} more; --json names them all")
+        table(f"{title}: {len(rows)}", columns, rows[:_MAX_ROWS])
+    if len(rows) > _MAX_ROWS:
+        out.print(f"... and {len(rows) - _MAX_ROWS} more; --json names them all")
 
 
 def tally(jobs: Tally, seconds: float) -> None:
-    """Tell how jobs fared."""
+    """Print how many jobs had which outcome, and how long they took."""
     out.print(
         f"jobs: {jobs.done} done, {jobs.skipped} skipped, {jobs.retried} retried, "
         f"{jobs.postponed} postponed, {jobs.dead} dead, in {seconds:.2f} s"
     )
 
 
-def story(told: Story) -> None:
-    """Tell the story of one order."""
-    for name, verdict in told.rules.items():
-        out.print(f"{name}: {'due' if verdict.due else 'not due'} at {told.at}", style="bold")
-        for term, holds in verdict.terms.items():
+def explanation(found: Explanation) -> None:
+    """Print whether each rule finds the key due, and the history of the key."""
+    for name, check in found.rules.items():
+        out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
+        for term, holds in check.terms.items():
             out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
-    if not told.rules:
-        out.print(f"no rule knows {told.key}: the row is gone", markup=False)
-    for fact in told.facts:
+    if not found.rules:
+        out.print(f"no rule knows {found.key}: the row is gone", markup=False)
+    for fact in found.facts:
         out.print(f"{iso(fact.at)}  {fact.what}", markup=False)
 
 
 def balance(found: Balance) -> None:
-    """Tell whether the books balance."""
+    """Print the result of the audit."""
     out.print(f"{found.sweeps} scans sent {found.jobs} jobs; {found.waiting} of them still wait")
     if found.gaps:
         rows = [(gap.sweep_id, gap.rule, gap.key, gap.problem) for gap in found.gaps]
@@ -150,7 +152,7 @@ def balance(found: Balance) -> None:
 
 
 def findings(found: Sequence[Any]) -> None:
-    """Tell what the doctor found, the worst last, where eyes are."""
+    """Print the findings of the doctor, the worst last, next to the prompt."""
     marks = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "error": "[red]error  [/]"}
     for one in sorted(found, key=lambda finding: list(marks).index(finding.level)):
         out.print(f"{marks[one.level]}  {escape(one.about)}: {escape(one.what)}")
@@ -159,35 +161,35 @@ def findings(found: Sequence[Any]) -> None:
 
 
 def status(now: Status) -> None:
-    """Tell the status."""
-    out.print(_picture(now))
+    """Print the status."""
+    out.print(_rendered(now))
 
 
 def watch(read: Callable[[], Status | str], every: float = 2.0) -> None:
-    """Tell the status again and again: in place on a terminal, one below the other elsewhere.
+    """Print the status again and again: in place on a terminal, otherwise one below the other.
 
-    read  -- returns the status, or why there is none; the last one then stays to be seen
-    every -- seconds
+    read  -- returns the status, or an error message; the last status then stays on the screen
+    every -- seconds between two reads
     """
     if not out.is_terminal:
         while True:
-            told = read()
-            out.print(told if isinstance(told, str) else _picture(told))
+            latest = read()
+            out.print(latest if isinstance(latest, str) else _rendered(latest))
             time.sleep(every)
-    picture: RenderableType = ""
+    screen: RenderableType = ""
     console = Console(highlight=False, force_terminal=True)  # `out` would not crop to the screen
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            told = read()
-            if isinstance(told, str):
-                live.update(Group(Text(told, "bold red"), picture), refresh=True)
+            latest = read()
+            if isinstance(latest, str):
+                live.update(Group(Text(latest, "bold red"), screen), refresh=True)
             else:
-                picture = _picture(told)
-                live.update(picture, refresh=True)
+                screen = _rendered(latest)
+                live.update(screen, refresh=True)
             time.sleep(every)
 
 
-def _picture(now: Status) -> RenderableType:
+def _rendered(now: Status) -> RenderableType:
     queues = _table(
         f"queues at {now.at}",
         ("queue", "ready", "in flight", "delayed", "oldest ready"),
@@ -223,14 +225,14 @@ def _picture(now: Status) -> RenderableType:
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     headings = (Column(name, overflow="fold") for name in columns)
-    made = Table(*headings, title=title, title_justify="left")
+    grid = Table(*headings, title=title, title_justify="left")
     for row in rows:
-        made.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-    return made
+        grid.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    return grid
 
 
-def letters(found: Sequence[DeadLetter]) -> None:
-    """List dead letters."""
+def dead_letters(found: Sequence[DeadLetter]) -> None:
+    """Print a table of dead letters."""
     columns = ("id", "type", "key", "reason", "attempts", "died at", "fingerprint", "error")
     rows = [
         (m.msg_id, m.type, m.key, m.reason, m.attempts, m.died_at, m.fingerprint, m.error)

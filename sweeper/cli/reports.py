@@ -1,4 +1,4 @@
-"""`sweeper status`, `explain` and `audit`: what waits, what was decided, and whether it adds up."""
+"""`sweeper status`, `explain` and `audit`: the commands that only read."""
 
 from dataclasses import asdict
 from functools import partial
@@ -22,7 +22,7 @@ COMMANDS = typer.Typer()
 @COMMANDS.command()
 def status(
     context: typer.Context,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show queues, rules, dead letters and overdue orders."""
@@ -39,22 +39,25 @@ def status(
 @COMMANDS.command()
 def explain(
     context: typer.Context,
-    order_id: Annotated[str, typer.Argument(help="The order's id.")],
+    order_id: Annotated[str, typer.Argument(help="The id of the order.")],
     as_json: Json = False,
 ) -> None:
-    """Tell everything that was ever decided about one order, and why it is, or is not, due."""
+    """Show the history of one order, and why it is due or not."""
     with open_app(context) as app:
         app.check()
-        story = app.explainer.explain(order_id)
-    if not story.rules and not story.facts:
+        explanation = app.explainer.explain(order_id)
+    if not explanation.rules and not explanation.facts:
         message = f"there is no order {order_id!r}, and nothing was ever decided about it"
         raise UsageError(message)
-    output.document(story.as_json()) if as_json else output.story(story)
+    if as_json:
+        output.document(explanation.as_json())
+    else:
+        output.explanation(explanation)
 
 
 @COMMANDS.command()
 def audit(context: typer.Context, as_json: Json = False) -> None:
-    """Prove from the books that every job ended once, or name what is missing (exit code 1)."""
+    """Check the ledger: every job ended exactly once. Exit code 1 if not."""
     with open_app(context) as app:
         app.check()
         balance = app.auditor.audit()

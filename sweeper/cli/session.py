@@ -1,4 +1,4 @@
-"""What every command needs: its options, the app on its database, and its exit code."""
+"""What all commands share: the --json option, the app, the user and the exit codes."""
 
 import getpass
 import os
@@ -20,12 +20,12 @@ JOB_PACKAGE = "jobs"
 SOME_JOB_RAISED = 3
 BRAKE_HELD = 4
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a JSON document instead.")]
 
 
 @contextmanager
 def open_app(context: typer.Context, stream: Any = None, **flags: Any) -> Iterator[App]:
-    """Lend this command its app; the database's errors become an operator's."""
+    """Yield the app of a command and close it; turn database errors into messages for operators."""
     app = App.load(context.obj["catalog"], file=context.obj["file"], flags=flags)
     log = app.settings.log
     logs.configure(log.level, log.format, stream or sys.stderr, app.settings.secrets)
@@ -38,7 +38,7 @@ def open_app(context: typer.Context, stream: Any = None, **flags: Any) -> Iterat
 
 
 def user() -> str:
-    """Return who runs this command, by number where the number has no name."""
+    """Return the user name of this process, or its uid if it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -46,6 +46,6 @@ def user() -> str:
 
 
 def exit_for(tally: Tally) -> None:
-    """Exit with 3 where some job raised an error."""
+    """Exit with code 3 if some job raised an error."""
     if tally.failed:
         raise typer.Exit(SOME_JOB_RAISED)

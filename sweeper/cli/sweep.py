@@ -1,4 +1,4 @@
-"""`sweeper sweep` and `sweeper drain`: one full pass, or only its second half."""
+"""`sweeper sweep` and `sweeper drain`: scan and process jobs, or only process them."""
 
 import time
 from dataclasses import asdict
@@ -13,51 +13,55 @@ from sweeper.errors import UsageError
 from sweeper.queue import inspect
 from sweeper.sweep.plan import Plan
 
+Rules = Annotated[
+    list[str] | None, typer.Argument(metavar="[RULE]...", help="Default: every rule that is on.")
+]
+
 COMMANDS = typer.Typer()
 
 
 @COMMANDS.command()
 def sweep(
     context: typer.Context,
-    rules: Annotated[list[str] | None, typer.Argument(metavar="[RULE]...")] = None,
+    rules: Rules = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen; with --json, as a plan.")
+        bool, typer.Option("--dry-run", help="Show what would happen, and roll it back.")
     ] = False,
     scan_only: Annotated[
-        bool, typer.Option("--scan-only", help="Enqueue; leave the work to the service.")
+        bool, typer.Option("--scan-only", help="Enqueue the jobs, and leave them to the service.")
     ] = False,
     max_: Annotated[
         int | None,
-        typer.Option("--max", min=1, metavar="N", help="Answer the brake: up to N rows a rule."),
+        typer.Option(
+            "--max", min=1, metavar="N", help="Limit of the brake: sweep up to N orders per rule."
+        ),
     ] = None,
     plan: Annotated[
         typer.FileText | None,
         typer.Option(
-            metavar="FILE", help="Touch only the orders of this dry run that are still due."
+            metavar="FILE", help="Sweep only the orders of this dry run that are still due."
         ),
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it stands in the books.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; it is recorded in the ledger.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make one full pass now: scan the rules, work off every visible message, exit.
+    """Scan the rules, process all waiting jobs, and exit. Safe while the service runs.
 
-    Safe beside a running service. Without RULE, every rule that is on.
-
-    To sweep just what you have looked at: sweep --dry-run --json > plan.json, read it, then
-    sweep --plan plan.json. A plan works off its own orders, and leaves the rest to the service.
+    To sweep only orders that you have checked: sweep --dry-run --json > plan.json, read the file,
+    then sweep --plan plan.json. This processes only the orders of the plan, and no other jobs.
     """
     with open_app(context) as app:
-        obeyed = _plan(app, plan, rules)
-        chosen = [app.catalog.rule(name) for name in rules or (obeyed or app).rules]
-        limit = max_ or (obeyed.limit if obeyed else app.settings.safety.max_per_sweep)
-        machine = app.sweep()
+        loaded = _plan(app, plan, rules)
+        chosen = [app.catalog.rule(name) for name in rules or (loaded or app).rules]
+        limit = max_ or (loaded.limit if loaded else app.settings.safety.max_per_sweep)
+        runner = app.sweep()
         with output.progress(lambda: _visible(app)) as progress:
-            report = machine.run(
+            report = runner.run(
                 chosen,
                 limit=limit,
                 actor=user(),
-                reason=reason or (f"plan {obeyed.sweep_id}" if obeyed else None),
-                planned=obeyed.planned if obeyed else None,
+                reason=reason or (f"plan {loaded.sweep_id}" if loaded else None),
+                planned=loaded.planned if loaded else None,
                 dry_run=dry_run,
                 scan_only=scan_only,
                 progress=progress,
@@ -70,13 +74,13 @@ def sweep(
 
 @COMMANDS.command()
 def drain(context: typer.Context, as_json: Json = False) -> None:
-    """Work off every visible message, and exit."""
+    """Process all waiting jobs and exit."""
     with open_app(context) as app:
-        machine = app.sweep()
-        began = time.monotonic()
+        runner = app.sweep()
+        started = time.monotonic()
         with output.progress(lambda: _visible(app)) as progress:
-            tally = machine.drain(progress)
-    seconds = time.monotonic() - began
+            tally = runner.drain(progress)
+    seconds = time.monotonic() - started
     if as_json:
         output.document({"jobs": asdict(tally), "duration_ms": round(seconds * 1000)})
     else:
@@ -85,16 +89,16 @@ def drain(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _plan(app: App, file: TextIO | None, rules: list[str] | None) -> Plan | None:
-    """Return the plan to obey, if there is one; raises UsageError for one that cannot be."""
+    """Return the plan in *file*, None without a file; raises UsageError if it cannot be used."""
     if file is None:
         return None
     if rules:
-        message = "a plan names its rules itself: leave out RULE, or --plan"
+        message = "a plan already names its rules: leave out RULE or --plan"
         raise UsageError(message)
     try:
         return app.plan(file.read())
     except UnicodeDecodeError as error:
-        message = f"the plan is no text: {error.reason}"
+        message = f"the plan is not valid text: {error.reason}"
         raise UsageError(message) from error
 
 

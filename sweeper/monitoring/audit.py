@@ -1,4 +1,4 @@
-"""The books must balance: every sweep's counts add up, and every job it sent ended once."""
+"""The audit of the ledger: every sweep's counts add up, and every job that it sent ended once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ _ENDS = (Outcome.DONE, Outcome.SKIPPED, Outcome.DEAD)
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One thing that does not add up."""
+    """One inconsistency in the ledger; key is None if it concerns a whole sweep."""
 
     sweep_id: str
     rule: str
@@ -26,10 +26,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What the audit found.
+    """The result of an audit.
 
-    sweeps, jobs -- how many were looked at
+    sweeps, jobs -- how many were checked
     waiting      -- jobs that are still in a live queue, and so have not ended
+    gaps         -- what does not add up; empty if the ledger is consistent
     """
 
     sweeps: int
@@ -40,14 +41,14 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """Reads the ledger and the queues, at one moment."""
+    """Compares the ledger with the queues, in one transaction."""
 
     database: Database
     queues: Queues
     catalog: Catalog
 
     def audit(self) -> Balance:
-        """Return whether found = enqueued + already queued + dead + braked, and all jobs ended."""
+        """Check found = enqueued + already queued + dead + braked, and that each job ended once."""
         with self.database.transaction() as tx:
             sweeps, jobs = tx.execute(
                 select(func.count(), func.coalesce(func.sum(SWEEP.c.enqueued), 0))
@@ -56,7 +57,7 @@ class Auditor:
             return Balance(sweeps, jobs, waiting, (*_sums(tx), *gaps))
 
     def _jobs(self, tx: Connection) -> tuple[int, list[Gap]]:
-        """Hold each job that a sweep sent against its endings and the live queues."""
+        """Compare each job that a sweep sent with its outcomes and with the live queues."""
         sent = select(
             cast(SWEEP.c.id, Text).label("sweep_id"),
             SWEEP.c.rule,
@@ -79,7 +80,7 @@ class Auditor:
         )
         live = sent_by_sweeps(self.queues, list(self.catalog.jobs.values())).cte("live")
         times, waits = func.coalesce(ended.c.times, 0), func.coalesce(live.c.messages, 0)
-        held = select(sent, times.label("times"), waits.label("waits")).select_from(
+        compared = select(sent, times.label("times"), waits.label("waits")).select_from(
             sent.outerjoin(
                 ended,
                 (ended.c.sweep_id == sent.c.sweep_id)
@@ -92,20 +93,21 @@ class Auditor:
                 & (live.c.key == sent.c.key),
             )
         )
-        rows = held.subquery("held")
+        rows = compared.subquery("compared")
         waiting = tx.execute(
             select(func.count()).where(rows.c.waits > 0).select_from(rows)
         ).scalar_one()
-        odd = tx.execute(select(rows).where(rows.c.times + rows.c.waits != 1))
+        unbalanced = tx.execute(select(rows).where(rows.c.times + rows.c.waits != 1))
         return waiting, [
-            Gap(row.sweep_id, row.rule, row.key, _problem(row.times, row.waits)) for row in odd
+            Gap(row.sweep_id, row.rule, row.key, _problem(row.times, row.waits))
+            for row in unbalanced
         ]
 
 
 def _sums(tx: Connection) -> list[Gap]:
     counted = SWEEP.c.enqueued + SWEEP.c.already_queued + SWEEP.c.dead + SWEEP.c.braked
     listed = func.cardinality(SWEEP.c["keys"])
-    odd = select(SWEEP, listed.label("listed")).where(
+    unbalanced = select(SWEEP, listed.label("listed")).where(
         (SWEEP.c.found != counted) | (SWEEP.c.enqueued != listed)
     )
     return [
@@ -116,7 +118,7 @@ def _sums(tx: Connection) -> list[Gap]:
             f"found {row.found}, but {row.enqueued} enqueued, {row.already_queued} already queued, "
             f"{row.dead} dead, {row.braked} braked, {row.listed} keys",
         )
-        for row in tx.execute(odd)
+        for row in tx.execute(unbalanced)
     ]
 
 

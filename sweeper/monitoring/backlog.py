@@ -1,4 +1,4 @@
-"""What a person wants to see beside the numbers: who is late and why, and what died of what."""
+"""The backlog: which rows are overdue and why, the causes of dead letters, and recent sweeps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from sweeper.queue.inspect import DeadLetterGroup, JobPosition, dead_letter_grou
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 
-_NAMED = 8  # rows that are named for each rule; the status counts all
-_SCANS = 60  # that are looked back at for each rule; an hour, mostly
-_TOLD = 14  # lines that are told of them
+_NAMED = 8  # rows that are listed for each rule; the status counts all
+_SCANS = 60  # recent scans that are read for each rule; usually those of an hour
+_SWEEPS = 14  # lines that list them
 _CAUSES = 20
 
 
 class Late(NamedTuple):
-    """A row that is due: since when it waits, and what becomes of it."""
+    """A row that is due: since when it has waited, and what happens to it next."""
 
     key: str
     since: datetime
@@ -38,7 +38,7 @@ class Anomaly(NamedTuple):
 
 
 class QuietScans(NamedTuple):
-    """Scans in a row, on schedule, that found nothing to do."""
+    """Consecutive scheduled scans that found nothing."""
 
     scans: int
     first: datetime
@@ -47,11 +47,11 @@ class QuietScans(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What stands behind the numbers, at one moment.
+    """The rows, dead letters and sweeps behind the numbers of the status, at one moment.
 
-    late, anomalies -- by rule, the first few
-    causes    -- of death, the most frequent first
-    sweeps    -- the latest first; what found nothing is one line
+    late, anomalies -- by rule: the first few rows
+    causes -- dead letters, grouped by cause, the most frequent first
+    sweeps -- the latest first; consecutive scans that found nothing are one entry
     """
 
     at: datetime
@@ -63,7 +63,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class BacklogReader:
-    """Takes the overview; rules are those that are on, older_than is by rule name."""
+    """Reads the backlog; rules are the enabled ones, older_than is by rule name."""
 
     database: Database
     queues: Queues
@@ -71,8 +71,8 @@ class BacklogReader:
     rules: Mapping[str, Rule]
     older_than: Mapping[str, timedelta]
 
-    def look(self) -> Backlog:
-        """Return the overview, read in one transaction."""
+    def read(self) -> Backlog:
+        """Return the backlog, read in one transaction."""
         with self.database.transaction() as tx:
             now = clock.now()
             scans = recent_sweeps(tx, self.catalog.rules, _SCANS)
@@ -88,7 +88,7 @@ class BacklogReader:
                     for name, rule in self.catalog.rules.items()
                 },
                 causes=dead_letter_groups(tx, self.queues, _CAUSES),
-                sweeps=list(_folded(scans))[:_TOLD],
+                sweeps=list(_folded(scans))[:_SWEEPS],
             )
 
     def _late(
@@ -96,15 +96,15 @@ class BacklogReader:
     ) -> Sequence[Late]:
         rows = tx.execute(rule.due(now - self.older_than[rule.name]).limit(_NAMED)).all()
         keys = [str(getattr(row, rule.job.key)) for row in rows]
-        standing = positions(tx, self.queues, rule.job, keys)
+        found = positions(tx, self.queues, rule.job, keys)
         why = self._scanned_why(rule, held=held)
         return [
-            Late(key, row.since, _why(standing[key], now) if key in standing else why)
+            Late(key, row.since, _why(found[key], now) if key in found else why)
             for key, row in zip(keys, rows, strict=True)
         ]
 
     def _scanned_why(self, rule: Rule, *, held: bool | None) -> str:
-        """Return why a row of *rule* has no job yet."""
+        """Return why a due row of *rule* has no job yet; *held* tells whether the brake held it."""
         if rule.name not in self.rules:
             return "the rule is off"
         if held is None:
@@ -118,18 +118,18 @@ class BacklogReader:
         return [Anomaly(row.key, row.reason) for row in tx.execute(query)]
 
 
-def _why(standing: JobPosition, now: datetime) -> str:
-    if standing.reason:
-        return f"dead letter {standing.msg_id}: {standing.reason}"
-    if standing.visible_at <= now:
+def _why(position: JobPosition, now: datetime) -> str:
+    if position.reason:
+        return f"dead letter {position.msg_id}: {position.reason}"
+    if position.visible_at <= now:
         return "waits in the queue"
-    if standing.read_ct:
+    if position.read_ct:
         return "is being worked"
-    return f"is tried again at {standing.visible_at:%H:%M:%S}"
+    return f"is tried again at {position.visible_at:%H:%M:%S}"
 
 
 def _folded(scans: Sequence[Row[Any]]) -> Iterator[Row[Any] | QuietScans]:
-    """Fold scheduled scans that found nothing, in a row, into one line."""
+    """Replace consecutive scheduled scans that found nothing by one QuietScans."""
     for quiet, group in groupby(scans, _is_quiet):
         rows = list(group)
         if quiet:

@@ -1,4 +1,4 @@
-"""All that was ever decided about one key, and why each rule does, or does not, find it due."""
+"""The history of one key, and why each rule finds it due or not."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from sweeper.rule import Rule
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that happened to the key, or stands in the database about it."""
+    """Something that happened to the key, or that the database holds about it now."""
 
     at: datetime
     what: str
@@ -28,15 +28,20 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """How a rule sees the key: every term of its condition, and whether all of them hold."""
+    """Whether a rule finds the key due, and the value of each term of its condition."""
 
     due: bool
     terms: Mapping[str, bool | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """The whole story of one key; rules are empty where no rule knows it."""
+class Explanation:
+    """The history of one key; rules is empty if no rule's table has the key.
+
+    at    -- when the database was read
+    rules -- by rule: whether it finds the key due
+    facts -- oldest first
+    """
 
     key: str
     at: str
@@ -45,36 +50,36 @@ class Story:
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `explain --json` prints."""
-        told = asdict(self)
-        told["facts"] = [{"at": iso(fact.at), "what": fact.what} for fact in self.facts]
-        return told
+        document = asdict(self)
+        document["facts"] = [{"at": iso(fact.at), "what": fact.what} for fact in self.facts]
+        return document
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Reads the story; older_than is by rule name, as the settings have it."""
+    """Explains keys; older_than is by rule name, as in the settings."""
 
     database: Database
     queues: Queues
     catalog: Catalog
     older_than: Mapping[str, timedelta]
 
-    def explain(self, key: str) -> Story:
-        """Return the story of *key*, read in one transaction, its facts in the order of time."""
+    def explain(self, key: str) -> Explanation:
+        """Return the history of *key*, read in one transaction, its facts oldest first."""
         with self.database.transaction() as tx:
             now = clock.now()
-            verdicts = {
-                name: verdict
+            checks = {
+                name: check
                 for name, rule in self.catalog.rules.items()
-                if (verdict := self._judge(tx, rule, key, now))
+                if (check := self._check(tx, rule, key, now))
             }
             facts = [*_swept(tx, key), *_ended(tx, key), *self._queued(tx, key)]
-            for tell in self.catalog.facts:
-                facts += [Fact(*row) for row in tx.execute(tell(key))]
+            for query in self.catalog.facts:
+                facts += [Fact(*row) for row in tx.execute(query(key))]
         facts.sort(key=lambda fact: fact.at)
-        return Story(key, iso(now), verdicts, tuple(facts))
+        return Explanation(key, iso(now), checks, tuple(facts))
 
-    def _judge(self, tx: Connection, rule: Rule, key: str, now: datetime) -> RuleCheck | None:
+    def _check(self, tx: Connection, rule: Rule, key: str, now: datetime) -> RuleCheck | None:
         cutoff = now - self.older_than.get(rule.name, rule.older_than)
         column = rule.due(cutoff).selected_columns[rule.job.key].element
         terms = rule.terms(cutoff) if rule.terms else {}

@@ -1,4 +1,4 @@
-"""Whether the service works: ready by completed scans and reads, alive by loops that turn."""
+"""Health: the service is ready while scans and reads succeed, and alive while its loops run."""
 
 import sys
 import time
@@ -12,18 +12,18 @@ from sweeper import events
 from sweeper.monitoring import systemd
 
 SLOW = timedelta(seconds=15)
-"""What takes so much longer than it should makes the service not ready; nothing is restarted."""
+"""What is late by more than this makes the service not ready; it does not cause a restart."""
 
-_BEAT, _FIRST_BEAT = 5.0, 0.25  # seconds between two looks; until the service is ready at first
+_BEAT, _FIRST_BEAT = 5.0, 0.25  # seconds between two checks; until the service is first ready
 
 
 class Health:
-    """Fed by the service's threads, asked by whoever wants to know.
+    """Records what the service's threads complete, and decides whether it is ready and alive.
 
-    scans    -- by rule: the time between two scans
-    reads    -- the longest between two looks at the queues
-    loops    -- by name: the longest rest between two turns
-    patience -- the longest that one turn may take, all its timeouts used up: beyond it, it hangs
+    scans    -- by rule: the interval between two scans
+    reads    -- the longest interval between two reads of the queues
+    loops    -- by name: the longest pause between two iterations
+    patience -- the longest that one iteration may take with all its timeouts: after that it hangs
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class Health:
         self._was_stalled = False
 
     def scanned(self, rule: str) -> None:
-        """Record a good scan."""
+        """Record a successful scan of *rule*."""
         self._scanned[rule] = time.monotonic()
 
     def read(self) -> None:
-        """Record a good look at the queues."""
+        """Record a successful read of the queues."""
         self._read = time.monotonic()
 
     def turned(self, loop: str) -> None:
-        """Record that an attempt has ended, well or with a clear error."""
+        """Record that an iteration of *loop* has ended, successfully or with an error."""
         self._turned[loop] = time.monotonic()
 
     def ready(self) -> list[str]:
-        """Return why the service does not do its work; empty where it does."""
+        """Return the reasons why the service is not ready; empty if it is ready."""
         scans, read = self.scan_ages(), self.read_age()
         reasons = []
         for rule, every in self._scans.items():
@@ -71,22 +71,23 @@ class Health:
         return reasons + [f"{loop} has not come back" for loop in late]
 
     def alive(self) -> list[str]:
-        """Return the loops that hang; empty where all turn."""
+        """Return the names of the loops that hang; empty if all run."""
         return self._late(self._patience)
 
     def scan_ages(self) -> dict[str, float]:
-        """Return the seconds since each rule's last good scan; those without one are missing."""
+        """Return the seconds since the last successful scan of each rule that was scanned."""
         now = time.monotonic()
         return {rule: now - at for rule, at in list(self._scanned.items())}
 
     def read_age(self) -> float | None:
-        """Return the seconds since the last good look at the queues, None before the first."""
+        """Return the seconds since the last successful read of the queues; None without one."""
         return None if self._read is None else time.monotonic() - self._read
 
     def report(self) -> float:
-        """Feed the watchdog while all loops turn, say once what changed; return when to ask again.
+        """Notify the watchdog, log each change of health once; return the seconds to the next call.
 
-        Until the service is ready at first, systemd counts the start instead: that is fed as well.
+        The watchdog is not notified while a loop hangs. Before the service is ready for the first
+        time, systemd watches the start timeout instead, so that is extended.
         """
         stalled, reasons = self.alive(), self.ready()
         if stalled and not self._was_stalled:
@@ -98,8 +99,8 @@ class Health:
             self._report_change(reasons)
         if self._was_ready is None:
             return _FIRST_BEAT
-        watched = systemd.watchdog()
-        return min(_BEAT, watched.total_seconds() / 3) if watched else _BEAT
+        interval = systemd.watchdog()
+        return min(_BEAT, interval.total_seconds() / 3) if interval else _BEAT
 
     def _report_change(self, reasons: list[str]) -> None:
         now = time.monotonic()
@@ -125,7 +126,7 @@ class Health:
 
 
 def _stacks() -> Iterator[str]:
-    """Yield where each thread stands, the innermost call last."""
+    """Yield the call stack of each thread, the innermost call last."""
     frames = sys._current_frames()  # noqa: SLF001 -- public but for its name
     for thread in threads():
         if thread.ident in frames:

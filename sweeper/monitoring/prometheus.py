@@ -1,4 +1,4 @@
-"""The only file that knows Prometheus: every number that is counted, in its text format.
+"""The metrics in the Prometheus text format, the only module that uses prometheus_client.
 
 https://prometheus.io/docs/practices/naming/
 """
@@ -23,17 +23,19 @@ from sweeper.monitoring.status import Status
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposed(
+def exposition(
     status: Status | None, stats: Stats, health: Health, figures: Iterable[Figure]
 ) -> bytes:
-    """Return /metrics; *status* is None while the database cannot be read."""
+    """Return the body of /metrics; *status* is None while the database cannot be read."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(_Faces(_process(stats, health), _database(status, figures)))
+    registry.register(_Families(_process(stats, health), _database(status, figures)))
     return generate_latest(registry)
 
 
-class _Faces(Collector):
+class _Families(Collector):
+    """Collects metric families that were made in advance."""
+
     def __init__(self, *families: Iterable[Metric]) -> None:
         self._families = families
 
@@ -72,7 +74,7 @@ def _process(stats: Stats, health: Health) -> Iterator[Metric]:
 
 
 def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metric]:
-    """Yield what the database tells; while it is away these are missing, not zero."""
+    """Yield the metrics from the database; they are absent, not 0, while it is unavailable."""
     yield _gauge("database_up", "Whether the database could be read.", status is not None)
     if status is None:
         return
@@ -89,9 +91,9 @@ def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metr
     yield _gauge(
         "dead_letters_oldest_seconds", "Age of the oldest dead letter.", status.dead.oldest_seconds
     )
-    for name, told, attribute in _RULES:
+    for name, help_text, attribute in _RULES:
         values = {rule: float(getattr(one, attribute)) for rule, one in status.rules.items()}
-        yield _gauges(name, told, "rule", values)
+        yield _gauges(name, help_text, "rule", values)
     held = {rule: float(one.last_sweep_ok is False) for rule, one in status.rules.items()}
     yield _gauges("brake_held", "Whether the last scan was held by the brake.", "rule", held)
     yield _gauge(
@@ -112,19 +114,19 @@ _RULES = (
 )
 
 
-def _gauge(name: str, told: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"sweeper_{name}", told, value=float(value))
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"sweeper_{name}", help_text, value=float(value))
 
 
-def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"sweeper_{name}", told, labels=[label])
+def _gauges(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"sweeper_{name}", help_text, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
     return family
 
 
-def _histogram(name: str, told: str, histograms: Mapping[str, Histogram]) -> Metric:
-    family = HistogramMetricFamily(f"sweeper_{name}", told, labels=["type"])
+def _histogram(name: str, help_text: str, histograms: Mapping[str, Histogram]) -> Metric:
+    family = HistogramMetricFamily(f"sweeper_{name}", help_text, labels=["type"])
     for kind, histogram in histograms.items():
         limits = [*(str(bound) for bound in histogram.bounds), "+Inf"]
         buckets = list(zip(limits, map(float, accumulate(histogram.counts)), strict=True))

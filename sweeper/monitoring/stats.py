@@ -1,4 +1,4 @@
-"""What this process has done since its start: how jobs fared, what they waited, what they took."""
+"""Statistics of this process since its start: job outcomes, scans, waiting and handling times."""
 
 import time
 from bisect import bisect_left
@@ -15,12 +15,16 @@ from sweeper.worker.completion import Completion
 HANDLING = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 WAITING = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 86_400.0)
 
-_AGAIN = {Outcome.POSTPONED, Outcome.RETRIED}
+_NOT_ENDED = {Outcome.POSTPONED, Outcome.RETRIED}
 
 
 @dataclass(slots=True)
 class Histogram:
-    """How seconds spread over *bounds*, each the upper limit of its count; the last has none."""
+    """A histogram of seconds.
+
+    bounds -- the upper limit of each bucket, in seconds
+    counts -- how many values each bucket has; the last bucket has no upper limit
+    """
 
     bounds: tuple[float, ...]
     total: float = 0.0
@@ -31,24 +35,24 @@ class Histogram:
 
     @property
     def times(self) -> int:
-        """How often something was added."""
+        """How many values were added."""
         return sum(self.counts)
 
     def add(self, seconds: float, times: int = 1) -> None:
-        """Count *seconds* in, so many times."""
+        """Add the value *seconds*, as many *times*."""
         self.counts[bisect_left(self.bounds, seconds)] += times
         self.total += seconds * times
 
 
 class Stats:
-    """Counted by the service's threads, read by the heartbeat, the page and the metrics.
+    """Counters that the service's threads update; heartbeat, dashboard and metrics read them.
 
-    jobs     -- how they fared, every retry counted
+    jobs     -- by outcome; every retry counts
     scans    -- by rule and outcome: ok, braked or failed
-    handling -- by job type: each job's share of its batch's time
-    waiting  -- by job type: from being sent, or sent again, to being read
-    active   -- asks for the jobs that are read and not yet settled
-    blocked  -- asks, by job type, whether the outside world refuses us
+    handling -- by job type: seconds for each job, its share of the batch
+    waiting  -- by job type: seconds from the latest enqueue to the read
+    active   -- returns how many jobs are fetched and not yet completed
+    blocked  -- returns, by job type, whether the provider blocks its calls
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class Stats:
 
     @property
     def uptime(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the process started."""
         return time.monotonic() - self._began
 
     @property
@@ -77,12 +81,12 @@ class Stats:
 
     @property
     def failed(self) -> int:
-        """Executions that raised."""
+        """Executions that raised an error."""
         return self.jobs.failed
 
     @property
     def average_ms(self) -> float:
-        """Milliseconds that a job took on average; 0 before the first."""
+        """Average milliseconds for a job; 0 before the first job."""
         _, handling, _ = self.copy()
         times = sum(histogram.times for histogram in handling.values())
         return (
@@ -90,35 +94,35 @@ class Stats:
         )
 
     def add(self, tally: Tally) -> None:
-        """Count a step's work in."""
+        """Add the tally of one step."""
         with self._lock:
             self.jobs += tally
 
     def scanned(self, rule: str, outcome: str) -> None:
-        """Count a scan in."""
+        """Count one scan of *rule* with this outcome: ok, braked or failed."""
         with self._lock:
             self.scans[rule, outcome] += 1
 
     def observe(self, completion: Completion, seconds: float) -> None:
-        """Count in how long a committed batch took, and what its jobs had waited."""
+        """Record how long a committed batch took, and how long its jobs had waited."""
         ended = [
             job
             for outcome, jobs in completion.jobs.items()
-            if outcome not in _AGAIN
+            if outcome not in _NOT_ENDED
             for job in jobs
         ]
         if not ended:
             return
         messages = (job.message for job in ended)
         waits = ((message.read_at - message.enqueued_at).total_seconds() for message in messages)
-        self._observed(ended[0].type.name, seconds / len(ended), waits, len(ended))
+        self._record(ended[0].type.name, seconds / len(ended), waits, len(ended))
 
     def copy(self) -> tuple[Counter[tuple[str, str]], dict[str, Histogram], dict[str, Histogram]]:
-        """Return scans, handling and waiting as they are at one moment."""
+        """Return a consistent copy of scans, handling and waiting."""
         with self._lock:
             return self.scans.copy(), deepcopy(self.handling), deepcopy(self.waiting)
 
-    def _observed(self, kind: str, share: float, waits: Iterable[float], jobs: int) -> None:
+    def _record(self, kind: str, share: float, waits: Iterable[float], jobs: int) -> None:
         with self._lock:
             self.handling.setdefault(kind, Histogram(HANDLING)).add(share, jobs)
             waiting = self.waiting.setdefault(kind, Histogram(WAITING))

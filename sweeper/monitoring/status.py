@@ -1,4 +1,4 @@
-"""The one read model: queues, rules, dead letters and overdue orders, at one moment."""
+"""The status: queues, rules, dead letters and overdue rows, read in one transaction."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,10 +23,12 @@ _SERVER = text("select current_setting('server_version')")
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """How one rule stands against the business tables.
+    """The rows of one rule, and its last scan.
 
-    overdue   -- rows that are due at this moment, queued or not
-    last_sweep_ok -- whether the last scan held no brake; None where there was none yet
+    overdue                -- rows that are due at this moment, queued or not
+    oldest_overdue_seconds -- how long the oldest is beyond the rule's limit; 0 without one
+    anomalies              -- rows that look due and must not be touched
+    last_sweep_ok          -- False if the brake held the last scan; None before the first scan
     """
 
     overdue: int
@@ -38,7 +40,7 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """The dead letters in two numbers."""
+    """How many dead letters there are, and the age of the oldest; 0 without one."""
 
     count: int
     oldest_seconds: float
@@ -46,7 +48,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The database itself; skew_ms is how far this host's clock is ahead of it."""
+    """The database server; skew_ms is how far the clock of this host is ahead of its clock."""
 
     pgmq: str | None
     server: str
@@ -55,9 +57,11 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything that a person, a dashboard or an alarm asks for.
+    """The state of queues, rules and database at one moment.
 
-    figures -- the job files' own numbers, by name
+    queues  -- by queue name
+    rules   -- by rule name
+    figures -- by name: the numbers that job files export
     """
 
     at: str
@@ -69,7 +73,7 @@ class Status:
 
     @property
     def oldest_overdue_seconds(self) -> float:
-        """The longest that any row is beyond its rule's limit."""
+        """How long the oldest overdue row is beyond its rule's limit; 0 without one."""
         return max((rule.oldest_overdue_seconds for rule in self.rules.values()), default=0.0)
 
     def as_json(self) -> dict[str, Any]:
@@ -79,7 +83,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class StatusReader:
-    """Takes the snapshot; older_than is by rule name, as the settings have it."""
+    """Reads the status; older_than is by rule name, as in the settings."""
 
     database: Database
     queues: Queues
@@ -113,7 +117,7 @@ class StatusReader:
             )
 
     def completed(self) -> int:
-        """Return how many jobs were done, or needed nothing, as far back as the books remember."""
+        """Return how many jobs were done or skipped, as far back as the ledger is kept."""
         with self.database.transaction() as tx:
             return completed(tx)
 
@@ -123,15 +127,15 @@ class StatusReader:
         cutoff = now - self.older_than.get(rule.name, rule.older_than)
         due = rule.due(cutoff).order_by(None).subquery("due")
         count, since = tx.execute(select(func.count(), func.min(due.c.since))).one()
-        odd = 0
+        anomalies = 0
         if rule.anomalies:
-            rows = rule.anomalies(cutoff).subquery("odd")
-            odd = tx.execute(select(func.count()).select_from(rows)).scalar_one()
+            rows = rule.anomalies(cutoff).subquery("anomaly")
+            anomalies = tx.execute(select(func.count()).select_from(rows)).scalar_one()
         at, ok = last or (None, None)
         return Overdue(
             overdue=count,
             oldest_overdue_seconds=round((cutoff - since).total_seconds(), 3) if since else 0.0,
-            anomalies=odd,
+            anomalies=anomalies,
             last_sweep_at=iso(at) if at else None,
             last_sweep_ok=ok,
         )

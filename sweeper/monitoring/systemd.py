@@ -1,4 +1,4 @@
-"""systemd's notification protocol: ready, alive, stopping, and a line for `systemctl status`.
+"""Notifications to systemd: ready, watchdog, stopping, and a line for `systemctl status`.
 
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -8,8 +8,8 @@ import socket
 from datetime import timedelta
 
 
-def tell(**fields: str) -> bool:
-    """Send fields such as READY="1" to the service manager; False where there is none."""
+def notify(**fields: str) -> bool:
+    """Send fields such as READY="1" to the service manager; return False if there is none."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
@@ -19,23 +19,23 @@ def tell(**fields: str) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.sendto(state.encode(), address)
-    except OSError:  # a manager that is gone is no reason to stop the work
+    except OSError:  # the work must go on without a manager
         return False
     return True
 
 
 def ready() -> bool:
-    """Say that the service does its work."""
-    return tell(READY="1")
+    """Notify systemd that the service is ready."""
+    return notify(READY="1")
 
 
 def starting(allowed: timedelta) -> bool:
-    """Ask for more time to become ready in."""
-    return tell(EXTEND_TIMEOUT_USEC=str(allowed // timedelta(microseconds=1)))
+    """Ask systemd to allow so much more time until the service is ready."""
+    return notify(EXTEND_TIMEOUT_USEC=str(allowed // timedelta(microseconds=1)))
 
 
 def watchdog() -> timedelta | None:
-    """Return how often the watchdog must be fed at the least; None where nobody watches us."""
+    """Return the longest interval between two notifications; None if there is no watchdog."""
     pid = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     interval = os.environ.get("WATCHDOG_USEC", "")
     if pid != str(os.getpid()) or not interval.isdigit():
@@ -44,15 +44,15 @@ def watchdog() -> timedelta | None:
 
 
 def alive() -> bool:
-    """Feed the watchdog."""
-    return tell(WATCHDOG="1")
+    """Notify the watchdog that the service is alive."""
+    return notify(WATCHDOG="1")
 
 
 def stopping() -> bool:
-    """Say that the service is on its way out."""
-    return tell(STOPPING="1")
+    """Notify systemd that the service is stopping."""
+    return notify(STOPPING="1")
 
 
 def status(line: str) -> bool:
-    """Say in one line how things are."""
-    return tell(STATUS=line)
+    """Set the line that `systemctl status` shows."""
+    return notify(STATUS=line)

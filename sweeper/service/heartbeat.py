@@ -1,4 +1,4 @@
-"""A line every 30 seconds that says how things are: its absence is the alarm, here and outside."""
+"""The heartbeat: logs the status at intervals, so that its absence is an alarm."""
 
 from datetime import timedelta
 from http import HTTPStatus
@@ -12,12 +12,12 @@ from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.service.outage import Outage
 
-_PATIENCE = timedelta(seconds=5)  # with the monitor outside
+_TIMEOUT = timedelta(seconds=5)  # of a ping to the external monitor
 _UNREADABLE = "the database cannot be read"
 
 
 class Heartbeat:
-    """Reads the status, and tells it to all who listen."""
+    """Reads the status and reports it to the log, to systemd and to an external monitor."""
 
     def __init__(self, app: App, stats: Stats, health: Health, outage: Outage) -> None:
         self._app = app
@@ -26,7 +26,7 @@ class Heartbeat:
         self._outage = outage
 
     def beat(self) -> None:
-        """Say how things are: to the log, to systemd, and if all is well to the monitor."""
+        """Report the status to the log and to systemd; ping the monitor if the service is up."""
         status, reasons, stats = self._read(), self._health.ready(), self._stats
         depths = list(status.queues.values()) if status else []
         queued = sum(depth.ready + depth.delayed for depth in depths)
@@ -44,25 +44,25 @@ class Heartbeat:
             figures=status and dict(status.figures),
             reasons=reasons,
         )
-        told = [f"{stats.processed} processed, {stats.failed} failed"]
-        told += [f"{queued} queued, {status.dead.count} dead"] if status else [_UNREADABLE]
-        systemd.status(f"{'UP' if up else 'DOWN'}: {'; '.join(told + reasons)}")
+        facts = [f"{stats.processed} processed, {stats.failed} failed"]
+        facts += [f"{queued} queued, {status.dead.count} dead"] if status else [_UNREADABLE]
+        systemd.status(f"{'UP' if up else 'DOWN'}: {'; '.join(facts + reasons)}")
         if up and (url := self._app.settings.service.heartbeat_url):
             self._ping(url.get_secret_value())
 
     def _read(self) -> Status | None:
         try:
             return self._app.status_reader.read()
-        except Exception as error:  # noqa: BLE001 -- the heartbeat says DOWN instead
+        except Exception as error:  # noqa: BLE001 -- the heartbeat reports DOWN instead
             self._outage.begin(error)
             return None
 
     def _ping(self, url: str) -> None:
-        """Tell somebody outside, who raises the alarm when this is no longer heard."""
+        """Ping the external monitor, which raises an alarm when the pings stop."""
         try:
-            status = http_client.post(url, timeout=_PATIENCE, headers={}).status
+            status = http_client.post(url, timeout=_TIMEOUT, headers={}).status
             error = None if status < HTTPStatus.BAD_REQUEST else f"answered {status}"
-        except Exception as failure:  # noqa: BLE001 -- whatever it is, the work goes on
+        except Exception as failure:  # noqa: BLE001 -- the work goes on without the monitor
             error = str(failure) if isinstance(failure, OutsideError) else type(failure).__name__
         if error:
             events.HEARTBEAT_FAILED.log(error=error)

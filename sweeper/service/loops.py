@@ -1,4 +1,4 @@
-"""The service's loops: watch the queues, work on them, scan when a rule's turn comes, prune."""
+"""The loops of the service: watch the queues, process jobs, scan rules, prune the ledger."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ from sweeper.sweep.scan import ScanOptions
 from sweeper.worker.drain import Drain
 
 IDLE_TURN = timedelta(seconds=2)
-"""After so long, a loop that has no work shows that it turns."""
+"""How long a loop without work waits before it reports to Health that it runs."""
 
 
 class Loops:
-    """What the service's threads run, each until `stopping` is set.
+    """The functions that the service's threads run, each until `stopping` is set.
 
-    workers  -- by the name of their loop: the outbound worker and the drainers
-    stopping -- set once the service is to stop
+    workers  -- by the name of the loop: the outbound worker and the drainers
+    stopping -- is set when the service must stop
     """
 
     def __init__(
@@ -52,29 +52,29 @@ class Loops:
             worker.stopping = partial(self.asked_to_stop, name)
 
     def threads(self) -> Mapping[str, Callable[[], None]]:
-        """Return what runs in a thread of its own, by the thread's name."""
+        """Return the loops that need a thread each, by the name of the thread."""
         work = {name: partial(self._work, name, worker) for name, worker in self._workers.items()}
         return {"watch": self._watch, **work}
 
     def wake(self) -> None:
-        """Have every worker look at its queues at once."""
+        """Make every worker read its queues at once."""
         for awake in self._awake.values():
             awake.set()
 
     def active(self) -> int:
-        """Return how many jobs are read and not yet completed."""
+        """Return how many jobs are fetched and not yet completed."""
         return sum(worker.active for worker in self._workers.values())
 
     def asked_to_stop(self, loop: str) -> bool:
-        """Return whether to stop; a loop that asks, between two transactions, shows that it turns.
+        """Return whether the service must stop, and record that *loop* runs.
 
-        loop -- its name
+        loop -- the name of the loop, which calls this between two transactions
         """
         self._health.turned(loop)
         return self.stopping.is_set()
 
     def scan(self, rule: Rule, trigger: Trigger = Trigger.SCHEDULE) -> None:
-        """Scan one rule; an error is logged, and the next scan tries again."""
+        """Scan *rule* and wake the workers; an error is logged, and the next scan tries again."""
         settings = self._app.settings
         every = settings.rules[rule.name].every if trigger is Trigger.SCHEDULE else None
         options = ScanOptions(
@@ -84,7 +84,7 @@ class Loops:
             result = self._app.scanner.scan(rule, options)
         except ClockSkewedError:
             return  # the scan has logged it
-        except Exception as error:  # noqa: BLE001 -- the next scan tries again, whatever it was
+        except Exception as error:  # noqa: BLE001 -- the next scan tries again
             self._stats.scanned(rule.name, "failed")
             self._outage.begin(error) if is_disconnected(error) else events.SCAN_FAILED.log(
                 rule=rule.name, error=in_one_line(error)
@@ -96,23 +96,23 @@ class Loops:
             self._awake[Lane.DATABASE].set()
 
     def prune(self) -> None:
-        """Prune the ledger; an error is logged, and the next hour tries again."""
+        """Prune the ledger; an error is logged, and the next call tries again."""
         try:
             self._app.pruner.prune(clock.now(), partial(self.asked_to_stop, "history"))
-        except Exception as error:  # noqa: BLE001 -- the next hour tries again
+        except Exception as error:  # noqa: BLE001 -- the next call tries again
             self._outage.begin(error) if is_disconnected(error) else events.HISTORY_FAILED.log(
                 error=in_one_line(error)
             )
 
     def _watch(self) -> None:
-        """Look for visible messages with one cheap statement, often while there are some."""
+        """Poll the queues, more often while messages are visible, and wake the workers."""
         rest = self._queue.poll_min
         while not self.stopping.wait(rest.total_seconds()):
             self._health.turned("watch")
             try:
                 with self._app.database.autocommit() as connection:
                     ready = self._app.queues.ready(connection)
-            except Exception as error:  # noqa: BLE001 -- the next look may succeed
+            except Exception as error:  # noqa: BLE001 -- the next poll may succeed
                 self._outage.begin(error)
                 rest = self._queue.poll_max
                 continue
@@ -120,13 +120,13 @@ class Loops:
             self._health.read()
             if ready & set(self._app.queues.database):
                 self._awake[Lane.DATABASE].set()
-            # What has been answered while the database was away waits to be recorded.
+            # Calls that were answered during an outage of the database must still be recorded.
             if self._app.queues.outbound in ready or self._workers["outbound"].active:
                 self._awake[Lane.OUTBOUND].set()
             rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
 
     def _work(self, name: str, worker: Drain | OutboundWorker) -> None:
-        """Step while there is work; sleep until the watch says that there is more."""
+        """Run the worker while it finds jobs; then sleep until the watch loop wakes it."""
         lane = Lane.OUTBOUND if isinstance(worker, OutboundWorker) else Lane.DATABASE
         awake = self._awake[lane]
         while not self.asked_to_stop(name):

@@ -1,4 +1,4 @@
-"""The database is away: said once when it goes, and once when it is back."""
+"""An outage of the database: logged once when it begins, and once when it ends."""
 
 import time
 from threading import Lock
@@ -8,21 +8,21 @@ from sweeper.postgres.errors import in_one_line
 
 
 class Outage:
-    """Remembers since when the database has been away."""
+    """Remembers since when the database has been unavailable; all threads share it."""
 
     def __init__(self) -> None:
         self._since: float | None = None
         self._lock = Lock()
 
     def begin(self, error: BaseException) -> None:
-        """Say, once, that the database cannot be reached."""
+        """Log that the database is lost, unless an outage has already begun."""
         with self._lock:
             if self._since is None:
                 self._since = time.monotonic()
                 events.DATABASE_LOST.log(error=in_one_line(error))
 
     def end(self) -> None:
-        """Say, once, that the database answers again."""
+        """Log that the database has recovered, if there was an outage."""
         with self._lock:
             if self._since is not None:
                 seconds = round(time.monotonic() - self._since, 1)

@@ -1,4 +1,4 @@
-"""The only file that knows APScheduler: it knows names and intervals, never rows."""
+"""The scheduler: calls functions at intervals, the only module that uses APScheduler."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,10 +13,12 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Scheduler:
-    """Calls things by the clock: each at once at the start, then once every interval.
+    """Calls each function once at the start, and then at every interval.
 
-    A tick that comes too late is made up for once, never skipped in silence, and never while the
-    one before it still runs.
+    Late calls are made up for by a single one. A function is never called while its previous call
+    still runs; that, too, is logged.
+
+    threads -- how many calls may run at the same time
     """
 
     def __init__(self, threads: int) -> None:
@@ -28,27 +30,27 @@ class Scheduler:
         self._scheduler.add_listener(_missed, EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED)
 
     def add(self, name: str, every: timedelta, call: Callable[[], None]) -> None:
-        """Have *call* made every so often; it handles its own errors."""
+        """Call *call* at the interval *every*; it must handle its own errors."""
         self._scheduler.add_job(
             call,
             "interval",
             seconds=every.total_seconds(),
-            start_date=_EPOCH,  # so that every machine's ticks fall together
+            start_date=_EPOCH,  # so that the calls of all hosts coincide
             id=name,
             name=name,
             next_run_time=datetime.now(UTC),
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start the scheduler."""
         self._scheduler.start()
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Have *call* made once, as soon as possible; it handles its own errors."""
+        """Call *call* once, as soon as possible; it must handle its own errors."""
         self._scheduler.add_job(call)
 
     def stop(self) -> None:
-        """Make no further calls, and wait for those that are under way."""
+        """Make no further calls, and wait for those in progress."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 

@@ -1,4 +1,4 @@
-"""The supervisor: starts the service's loops, passes signals on, and stops everything in order."""
+"""The supervisor: starts the loops of the service, handles signals, and stops all in order."""
 
 import faulthandler
 import signal
@@ -32,7 +32,7 @@ _PRUNE_EVERY = timedelta(hours=1)
 
 
 class Supervisor:
-    """Runs scheduler, drainers, outbound worker and page, from `run` until SIGTERM."""
+    """Runs the scheduler, the drainers, the outbound worker and the web server until SIGTERM."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -49,7 +49,7 @@ class Supervisor:
             **scans,
             "heartbeat": app.settings.service.heartbeat_every,
             "history": _PRUNE_EVERY,
-            "schedule": IDLE_TURN,  # shows that the scheduler itself turns
+            "schedule": IDLE_TURN,  # shows Health that the scheduler itself runs
         }
         self._scheduler = Scheduler(threads=len(self._timetable) + 1)
         self._health = Health(
@@ -68,8 +68,8 @@ class Supervisor:
         self._web = Web(app, self._stats, self._health, self._loops.wake)
 
     def run(self) -> int:
-        """Work until told to stop; return the exit code. A second signal stops at once."""
-        # The watchdog's SIGABRT leaves stacks in the journal, whatever holds the interpreter.
+        """Run until SIGTERM or SIGINT and return the exit code; a second signal stops at once."""
+        # On the watchdog's SIGABRT, write all stacks to the journal, even if the interpreter hangs.
         faulthandler.enable(2)
         for number in (*STOP, signal.SIGUSR1):
             signal.signal(number, lambda number, _frame: self._signals.put(number))
@@ -82,7 +82,7 @@ class Supervisor:
         return self._stop(threads, signal.Signals(received).name)
 
     def _next_signal(self, seconds: float) -> int:
-        """Return the next signal, or 0 where none comes in time."""
+        """Return the next signal, or 0 if there is none within *seconds*."""
         with suppress(Empty):
             return self._signals.get(timeout=seconds)
         return 0
@@ -142,8 +142,8 @@ class Supervisor:
 
 
 def _longest_turn(database: DatabaseSettings) -> timedelta:
-    """Return the longest that one turn may take, if every timeout in it is used up.
+    """Return the longest that one iteration of a loop can take if every timeout is used up.
 
-    A batch takes at most eight statements, and may have to wait for the pool and to connect.
+    A batch has at most eight statements, and may have to wait for the pool and for a connection.
     """
     return 8 * database.statement_timeout + 2 * database.connect_timeout

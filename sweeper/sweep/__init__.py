@@ -1,1 +1,1 @@
-"""The sweep: scans rules for due rows, enqueues one job for each, and runs a whole pass."""
+"""The sweep: scan rules for due rows, enqueue one job for each, and process the jobs."""

@@ -1,4 +1,4 @@
-"""A dry run: the sweep itself, in one transaction that is rolled back, and its results."""
+"""A dry run: a complete sweep in one transaction, rolled back, and what it would change."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,16 +22,17 @@ from sweeper.worker.drain import Drain
 from sweeper.worker.fetcher import Fetcher
 from sweeper.worker.lease import GiveBack
 
-_NEVER_RENEWED = timedelta(days=1)  # a lease's own thread must not use the one connection
+_NEVER_RENEWED = timedelta(days=1)  # the lease thread must not use the only connection
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedJob:
-    """A row that is due, and what a sweep would make of it.
+    """A row that is due, and the outcome that its job would have in a sweep.
 
+    since  -- when the row began to wait
     age    -- how long it has waited
     reason -- why it is due
-    error  -- why it is not done; None where it is, or needs nothing
+    error  -- why the job would not be done; None if it would be done or skipped
     """
 
     key: str
@@ -44,11 +45,12 @@ class ExpectedJob:
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """What a sweep would do.
+    """What a sweep would do at the moment of the dry run.
 
-    database -- as `plan.place` identifies it
-    due      -- by rule: the rows that it would enqueue, the oldest first
-    effects  -- by name: what would change
+    database -- identifies the database, as `plan.place` returns it
+    rules    -- by rule: the result of its scan
+    due      -- by rule: the rows that the scan would enqueue, oldest first
+    effects  -- by name of the effect: the rows that would change
     """
 
     at: datetime
@@ -60,9 +62,10 @@ class DryRunResult:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """Scans, drains and looks at what has changed, all in one transaction.
+    """Runs a sweep in one transaction, compares the tables before and after, and rolls back.
 
-    size -- jobs in one batch
+    effects -- the queries whose rows are compared
+    size    -- maximum number of jobs in one batch
     """
 
     scanner: Scanner
@@ -71,36 +74,36 @@ class DryRun:
     size: int
 
     def run(self, rules: Iterable[Rule], options: ScanOptions) -> DryRunResult:
-        """Return what a sweep with *options* would do at this moment.
+        """Return what a sweep of *rules* with *options* would do at this moment.
 
-        Raises ClockSkewedError where the clocks disagree.
+        Raises ClockSkewedError if the clocks of this host and the database disagree.
         """
-        # Each scan's lock is held to the end, so two dry runs must take them in one order.
+        # Each scan holds its lock until the end: a fixed order keeps two dry runs from deadlock.
         rules = sorted(rules, key=attrgetter("name"))
         with self.fetcher.database.rolled_back() as database, muted():
             scanner, at = replace(self.scanner, database=database), clock.now()
-            scans = {rule.name: seen for rule in rules if (seen := scanner.scan(rule, options))}
-            keys = [key for seen in scans.values() for key in seen.keys]
+            scans = {rule.name: found for rule in rules if (found := scanner.scan(rule, options))}
+            keys = [key for found in scans.values() for key in found.keys]
             with database.transaction() as tx:
-                here, before = place(tx), self._look(tx, keys)
+                database_id, before = place(tx), self._snapshot(tx, keys)
                 since = {rule.name: self._since(tx, rule, scans, at) for rule in rules}
-            decisions = self._work(database, options.sweep_id)
+            decisions = self._process(database, options.sweep_id)
             with database.transaction() as tx:
-                after = self._look(tx, keys)
+                after = self._snapshot(tx, keys)
         due = {
             rule.name: [
-                _expected(rule, key, began, at, decisions) for key, began in since[rule.name]
+                _expected(rule, key, began_at, at, decisions) for key, began_at in since[rule.name]
             ]
             for rule in rules
         }
-        effects = {each.name: _changes(each, before, after) for each in self.effects}
-        return DryRunResult(at, here, scans, due, effects)
+        effects = {effect.name: _changes(effect, before, after) for effect in self.effects}
+        return DryRunResult(at, database_id, scans, due, effects)
 
-    def _work(self, database: Database, sweep_id: str) -> Mapping[tuple[str, str], Decision]:
-        """Work on what the scans sent, and return what was decided, by job type and key."""
+    def _process(self, database: Database, sweep_id: str) -> Mapping[tuple[str, str], Decision]:
+        """Process the jobs that the scans enqueued; return each decision by job type and key."""
         decisions: dict[tuple[str, str], Decision] = {}
 
-        def decided(job: Job[Any], decision: Decision) -> None:
+        def record(job: Job[Any], decision: Decision) -> None:
             decisions[job.type.name, job.key] = decision
 
         completer = replace(
@@ -108,7 +111,7 @@ class DryRun:
             database=database,
             give_back=GiveBack(database, self.fetcher.queues),
             observe=lambda _completion, _seconds: None,
-            decided=decided,
+            decided=record,
         )
         fetcher = replace(
             self.fetcher, database=database, completer=completer, give_back=completer.give_back
@@ -118,20 +121,21 @@ class DryRun:
             pass
         return decisions
 
-    def _look(self, tx: Connection, keys: Sequence[str]) -> dict[str, dict[Any, Shown]]:
+    def _snapshot(self, tx: Connection, keys: Sequence[str]) -> dict[str, dict[Any, Shown]]:
+        """Return the rows that each effect reads about *keys*, by effect and first column."""
         return {
-            each.name: {
+            effect.name: {
                 next(iter(row.values())): dict(row)
-                for row in tx.execute(each.query(keys)).mappings()
+                for row in tx.execute(effect.query(keys)).mappings()
             }
-            for each in self.effects
+            for effect in self.effects
             if keys
         }
 
     def _since(
         self, tx: Connection, rule: Rule, scans: Mapping[str, ScanResult], now: datetime
     ) -> Sequence[tuple[str, datetime]]:
-        """Return the rows that *rule* enqueued, each with the time from which it waits."""
+        """Return the key of each row that *rule* enqueued, and since when the row has waited."""
         due = rule.due(self.scanner.cutoff(rule, now)).subquery("due")
         key = due.c[rule.job.key]
         keys = cast(list(scans[rule.name].keys), ARRAY(Text))
@@ -151,7 +155,7 @@ def _expected(
 
 
 def _error(decision: Decision) -> str | None:
-    """Return why a job would not be done; what it skips needs nothing."""
+    """Return why a job would not be done; None if it would be done or skipped."""
     if decision.outcome in {Outcome.DONE, Outcome.SKIPPED}:
         return None
     if decision.outcome is Outcome.POSTPONED and decision.delay is None:
@@ -164,9 +168,9 @@ def _changes(
     before: Mapping[str, Mapping[Any, Shown]],
     after: Mapping[str, Mapping[Any, Shown]],
 ) -> list[Shown]:
-    was, became = before.get(effect.name, {}), after.get(effect.name, {})
+    old, new = before.get(effect.name, {}), after.get(effect.name, {})
     return [
-        effect.shown(was.get(key, {}), became.get(key, {}))
-        for key in {**was, **became}
-        if was.get(key) != became.get(key)
+        effect.shown(old.get(key, {}), new.get(key, {}))
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
     ]

@@ -1,4 +1,4 @@
-"""A dry run as a plan: which orders a person has looked at, to be swept if they are still due."""
+"""A plan: the keys that a dry run found due, for a later sweep of these keys and no others."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from sweeper.durations import format_duration
 from sweeper.errors import UsageError
 from sweeper.queue.wire import faults, json_value
 
-# One cluster and one database in it; a copy of the files is the same, a restored dump is not.
+# Identifies the cluster and the database; a file-level copy has the same id, a restored dump not.
 _PLACE = text(
     "select concat(system_identifier, '/', oid)"
     " from pg_control_system(), pg_database where datname = current_database()"
@@ -27,11 +27,11 @@ class _Rule(BaseModel):
 
 
 class Plan(BaseModel):
-    """What `sweep --plan` reads of a dry run's document; the rest is for people.
+    """The fields of a dry run's JSON document that `sweep --plan` reads; the rest is for people.
 
-    at       -- when it was made
-    database -- where it was made, as `place` tells
-    limit    -- the brake that was answered with it
+    at       -- when the dry run was made
+    database -- the database on which it was made, as `place` identifies it
+    limit    -- the limit of the brake: the maximum number of rows for each rule
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,11 +45,11 @@ class Plan(BaseModel):
 
     @property
     def planned(self) -> dict[str, Sequence[str]]:
-        """The keys that may be touched, by rule."""
+        """The keys that may be enqueued, by rule."""
         return {name: rule.orders for name, rule in self.rules.items()}
 
     def demand(self, place: str, now: datetime, longest: timedelta) -> None:
-        """Raise UsageError where the plan is of another database, or older than *longest*."""
+        """Raise UsageError if the plan is for another database, or older than *longest*."""
         if self.database != place:
             message = "the plan was made on another database; make one here: sweep --dry-run"
             raise UsageError(message)
@@ -62,20 +62,20 @@ class Plan(BaseModel):
             raise UsageError(message)
 
 
-def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *document* with a checksum, which tells later whether it is whole."""
+def with_checksum(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *document* with a checksum, by which `parse_plan` detects changes."""
     return {**document, "checksum": _checksum(document)}
 
 
 def parse_plan(raw: str) -> Plan:
-    """Return the plan that *raw* holds; raises UsageError where it is none, or damaged."""
+    """Parse *raw* as a plan; raises UsageError if it is not a valid plan, or was changed."""
     try:
         document = json_value(raw)
     except ValueError as error:
         message = f"the plan is not JSON, or is cut off: {error}"
         raise UsageError(message) from error
     if not isinstance(document, dict) or "checksum" not in document:
-        message = "this is no plan; `sweeper sweep --dry-run --json` makes one"
+        message = "this is not a valid plan; `sweeper sweep --dry-run --json` makes one"
         raise UsageError(message)
     if document.pop("checksum") != _checksum(document):
         message = "the plan was changed since `sweeper sweep --dry-run --json` made it"
@@ -83,16 +83,16 @@ def parse_plan(raw: str) -> Plan:
     try:
         return Plan.model_validate(document)
     except ValidationError as error:
-        message = f"this is no plan of this version: {faults(error)}"
+        message = f"this is not a valid plan of this version: {faults(error)}"
         raise UsageError(message) from error
 
 
 def place(tx: Connection) -> str:
-    """Return what is the same for one database wherever it is reached from."""
+    """Return an identifier of the connected database, the same for every host and login."""
     return str(tx.execute(_PLACE).scalar_one())
 
 
 def _checksum(document: Mapping[str, Any]) -> str:
-    """Return the digest of what *document* says, however it is laid out."""
-    said = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(said.encode()).hexdigest()
+    """Return the SHA-256 of the content of *document*, independent of layout and key order."""
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""One full pass, whoever asks for it: scan the rules, then work off what is visible."""
+"""A full sweep: scan the rules, then process every visible message."""
 
 import time
 import uuid
@@ -16,10 +16,10 @@ from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
 
 
 class Step(Protocol):
-    """One read and its work."""
+    """A worker that fetches and processes one batch at a time."""
 
     def step(self) -> Tally | None:
-        """Return what came of it; None where nothing was visible."""
+        """Process one batch and return its tally; None if no message was visible."""
 
 
 Progress = Callable[[Tally], None]
@@ -27,9 +27,12 @@ Progress = Callable[[Tally], None]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sweep did; `as_json` is its contract.
+    """What a sweep did, for people and as the JSON document of `sweep --json`.
 
-    dry_run -- what it would do, if it was one
+    rules   -- by rule: the result of its scan
+    jobs    -- how many jobs had which outcome
+    seconds -- how long the sweep took
+    dry_run -- what a sweep would do; None unless this was a dry run
     """
 
     options: ScanOptions
@@ -40,11 +43,11 @@ class Report:
 
     @property
     def braked(self) -> bool:
-        """Whether a person must answer the brake."""
+        """Whether the brake held in at least one rule."""
         return any(found.braked for found in self.rules.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the document that `sweep --json` prints; a dry run's is a plan."""
+        """Return the document that `sweep --json` prints; that of a dry run is also a plan."""
         document = {
             "sweep_id": self.options.sweep_id,
             "trigger": self.options.trigger,
@@ -55,7 +58,7 @@ class Report:
         }
         if self.dry_run is None:
             return document
-        return plan.sealed(
+        return plan.with_checksum(
             {
                 **document,
                 "at": iso(self.dry_run.at),
@@ -66,25 +69,26 @@ class Report:
         )
 
     def _rule(self, name: str, found: ScanResult) -> dict[str, Any]:
-        told = asdict(found)
-        keys, named = told.pop("keys"), told.pop("named_anomalies")
+        document = asdict(found)
+        keys, named = document.pop("keys"), document.pop("named_anomalies")
         if self.options.planned is not None:
             planned = len(self.options.planned[name])
-            told |= {"planned": planned, "no_longer_due": planned - found.found}
+            document |= {"planned": planned, "no_longer_due": planned - found.found}
         if self.dry_run is not None:
             due = self.dry_run.due[name]
-            told["orders"] = list(keys)
-            told["due"] = [_told(expected) for expected in due]
-            told["left_alone"] = [{"key": key, "reason": reason} for key, reason in named]
-        return told
+            document["orders"] = list(keys)
+            document["due"] = [_job_as_json(expected) for expected in due]
+            document["left_alone"] = [{"key": key, "reason": reason} for key, reason in named]
+        return document
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The pass itself; it is safe beside a running service.
+    """Runs full sweeps; it is safe to run one while the service runs.
 
-    workers -- makes what works off the queues, the most urgent first; given a sweep, its order
-               jobs only
+    workers -- returns the workers, most urgent first; given a sweep's id, workers that process
+               only the jobs of the database lane which that sweep enqueued
+    dry     -- does the dry runs
     """
 
     scanner: Scanner
@@ -104,26 +108,31 @@ class Sweep:
         scan_only: bool = False,
         progress: Progress = lambda _tally: None,
     ) -> Report:
-        """Scan *rules* and drain; a dry run does the same, and rolls it all back.
+        """Scan *rules* and process the jobs; a dry run does the same and rolls it back.
 
-        planned -- by rule: the orders that may be touched; None for all that are due
+        limit     -- the brake: if a rule finds more rows than this, it enqueues none
+        actor     -- who asked for the sweep, and `reason` why; both go into the ledger
+        planned   -- by rule: the keys that may be enqueued; None for all that are due
+        scan_only -- enqueue jobs and process none
+        progress  -- is called with the tally of each batch
         """
-        began, sweep_id = time.monotonic(), str(uuid.uuid4())
+        started, sweep_id = time.monotonic(), str(uuid.uuid4())
         options = ScanOptions(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
         if dry_run:
             result = self.dry.run(rules, options)
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - started
             return Report(options, result.rules, Tally(), seconds, result)
         scans = ((rule.name, self.scanner.scan(rule, options)) for rule in rules)
-        found = {name: seen for name, seen in scans if seen}
+        results = {name: result for name, result in scans if result}
         only = None if planned is None else sweep_id
         jobs = Tally() if scan_only else self.drain(progress, only)
-        return Report(options, found, jobs, time.monotonic() - began)
+        return Report(options, results, jobs, time.monotonic() - started)
 
     def drain(self, progress: Progress = lambda _tally: None, only: str | None = None) -> Tally:
-        """Work off every visible message; what is sent with a delay waits for the next pass.
+        """Process every visible message and return the tally; a delayed message is not visible.
 
-        only -- the sweep whose order jobs are worked off; None for all
+        progress -- is called with the tally of each batch
+        only     -- id of the sweep whose jobs are processed; None for all messages
         """
         total, workers = Tally(), self.workers(only)
         while tally := next(_steps(workers), None):
@@ -133,11 +142,11 @@ class Sweep:
 
 
 def _steps(workers: Sequence[Step]) -> Iterator[Tally]:
-    """Step the workers in their order: orders never wait for a slow provider."""
+    """Step the workers in order, and yield each tally: database jobs never wait for a provider."""
     return (tally for worker in workers if (tally := worker.step()))
 
 
-def _told(expected: ExpectedJob) -> dict[str, Any]:
+def _job_as_json(expected: ExpectedJob) -> dict[str, Any]:
     return {
         "key": expected.key,
         "since": iso(expected.since),

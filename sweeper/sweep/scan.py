@@ -1,4 +1,4 @@
-"""Scanning: a rule and the time become messages, in one transaction with the sweep's ledger row."""
+"""Scanning: find the rows that a rule calls due, enqueue one job for each, and record the scan."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ from sweeper.rule import Rule
 from sweeper.sweep.statement import ScanStatement
 
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
-_LOCK_TIMEOUT = timedelta(seconds=10)  # for another scan of the same job type to end
-_NAMED = 100  # anomalies that one scan names in the log; all are counted
+_LOCK_TIMEOUT = timedelta(seconds=10)  # how long to wait for another scan of the same job type
+_NAMED = 100  # how many anomalies one scan names in the log; all are counted
 
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """How a rule is to be scanned.
+    """How to scan a rule.
 
-    sweep_id -- shared by the scans of one sweep
-    limit    -- the brake: where more rows are due, none is enqueued
-    actor    -- who asked for the sweep, and reason why; None for the schedule
-    dry_run  -- return which rows were enqueued: all is going to be rolled back
-    every    -- on a schedule: the length of a slot, in which one scan is enough for all machines
+    sweep_id -- shared by all scans of one sweep
+    limit    -- the brake: if more rows than this are due, none is enqueued
+    actor    -- who asked for the sweep, and `reason` why; None for the schedule
+    dry_run  -- return the enqueued keys and the anomalies too: the caller rolls everything back
+    every    -- on a schedule: the length of a slot, in which one scan is enough for all hosts
     planned  -- by rule: the keys that may be enqueued; None for all that are due
     """
 
@@ -48,8 +48,8 @@ class ScanOptions:
 class ScanResult:
     """What one scan found and did; found = enqueued + already_queued + dead + braked.
 
-    keys            -- the rows that were enqueued, and
-    named_anomalies -- up to a hundred anomalies as (key, reason); both of a dry run only
+    keys            -- the keys of the enqueued rows; empty unless in a dry run
+    named_anomalies -- up to 100 anomalies as (key, reason); empty unless in a dry run
     """
 
     found: int
@@ -64,11 +64,11 @@ class ScanResult:
 
 @dataclass(slots=True)
 class Scanner:
-    """Finds what is due.
+    """Scans one rule at a time and enqueues a job for each due row.
 
-    older_than  -- by rule name, where the settings differ from the rule
-    max_retries -- for jobs whose type does not say
-    max_skew    -- how far this host's clock and the database's may differ
+    older_than  -- by rule name: how long a row waits before it is due, if not as in the rule
+    max_retries -- for job types that do not set their own
+    max_skew    -- how much the clocks of this host and the database may differ
     """
 
     database: Database
@@ -79,16 +79,16 @@ class Scanner:
     _logged: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def cutoff(self, rule: Rule, now: datetime) -> datetime:
-        """Return the time before which a row must have begun to wait to be due at *now*."""
+        """Return the latest time at which a row that is due at *now* began to wait."""
         return now - self.older_than.get(rule.name, rule.older_than)
 
     def scan(self, rule: Rule, options: ScanOptions) -> ScanResult | None:
-        """Enqueue one job for every row that *rule* finds due, unless that is more than the limit.
+        """Enqueue one job for every row that *rule* finds due, unless they exceed the limit.
 
-        Returns None where another machine has scanned this slot of the schedule already.
-        Raises ClockSkewedError, with nothing touched, where the clocks disagree.
+        Returns None if another host has already scanned this slot of the schedule.
+        Raises ClockSkewedError, and changes nothing, if the clocks disagree.
         """
-        began = time.monotonic()
+        started = time.monotonic()
         with self.database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
             clock.check(tx, self.max_skew)
             tx.execute(_LOCK, {"name": f"sweeper.scan.{rule.job.name}"})
@@ -97,16 +97,16 @@ class Scanner:
                 return None
             anomalies, named = self._anomalies(tx, rule, now)
             result = self._enqueue(tx, rule, options, now, anomalies)
-        self._log(rule, options, result, named, time.monotonic() - began)
+        self._log(rule, options, result, named, time.monotonic() - started)
         return replace(result, named_anomalies=tuple(named)) if options.dry_run else result
 
     def _anomalies(
         self, tx: Connection, rule: Rule, now: datetime
     ) -> tuple[int, list[tuple[str, str]]]:
-        """Return how many rows look due and must not be touched, and the first of them."""
+        """Return how many rows are anomalies, and the first of them as (key, reason)."""
         if rule.anomalies is None:
             return 0, []
-        found = rule.anomalies(self.cutoff(rule, now)).subquery("odd")
+        found = rule.anomalies(self.cutoff(rule, now)).subquery("anomaly")
         total = func.count().over().label("total")
         rows = tx.execute(select(found.c.key, found.c.reason, total).limit(_NAMED)).all()
         return (rows[0].total if rows else 0), [(row.key, row.reason) for row in rows]
@@ -168,13 +168,13 @@ class Scanner:
 
 
 def _scanned(tx: Connection, rule: Rule, now: datetime, every: timedelta) -> bool:
-    """Return whether the slot of *now* has had its scan; slots are centred on whole intervals."""
+    """Return whether the slot around *now* was scanned; slots are centred on whole intervals."""
     epoch = datetime.fromtimestamp(0, UTC)
-    begin = epoch + round((now - epoch) / every) * every - every / 2
+    start = epoch + round((now - epoch) / every) * every - every / 2
     earlier = select(SWEEP.c.id).where(
         SWEEP.c.rule == rule.name,
         SWEEP.c.trigger == Trigger.SCHEDULE,
-        SWEEP.c.at >= begin,
-        SWEEP.c.at < begin + every,
+        SWEEP.c.at >= start,
+        SWEEP.c.at < start + every,
     )
     return bool(tx.execute(select(earlier.exists())).scalar())

@@ -1,7 +1,7 @@
-"""A scan as one statement: it finds, counts, brakes, enqueues, and writes the sweep's ledger row.
+"""The scan as one SQL statement: find due rows, count, brake, enqueue, write the ledger row.
 
-One statement sees one moment, so its counts add up: found = enqueued + already queued + dead +
-braked. Each step is a common table expression, named here as in the statement.
+A single statement sees one snapshot, so its counts add up: found = enqueued + already queued +
+dead + braked. Each step is a common table expression, with the same name here and in the SQL.
 """
 
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ COUNTS = ("found", "enqueued", "already_queued", "dead", "braked", "anomalies")
 
 @dataclass(frozen=True, slots=True)
 class ScanStatement:
-    """What the statement needs to know.
+    """Builds the statement of one scan.
 
-    limit       -- the brake: where more rows are due, none is enqueued
+    limit       -- the brake: if more rows than this are due, none is enqueued
     planned     -- the keys that may be enqueued; None for all that are due
-    max_retries -- for jobs whose type does not say
-    row         -- the columns of the ledger row that are known before, `at` and `cutoff` among them
-    with_keys   -- whether to return the keys of the rows that were enqueued
+    max_retries -- for job types that do not set their own
+    row         -- the ledger row's columns that are known in advance, with `at` and `cutoff`
+    with_keys   -- whether the statement also returns the keys of the enqueued rows
     """
 
     queues: Queues
@@ -52,7 +52,7 @@ class ScanStatement:
     with_keys: bool
 
     def build(self) -> ReturningInsert[Any]:
-        """Return the statement, which returns COUNTS, and `keys` where they are wanted."""
+        """Return the statement; its one row has the columns COUNTS, and `keys` if *with_keys*."""
         due = self._due(self._rows())
         fresh = and_(~due.c.waits, ~due.c.is_dead)
         counts = self._counts(due, fresh)
@@ -66,7 +66,7 @@ class ScanStatement:
         return self._ledger_row(counts, held, chosen)
 
     def _rows(self) -> CTE:
-        """Select what the rule finds due, numbered: a join may lose the rule's own order."""
+        """Select what the rule finds due, numbered, because a join may lose the rule's order."""
         found = self.rule.due(self.row["cutoff"]).subquery("found")
         rows = select(found, func.row_number().over().label("place"))
         if self.planned is not None:
@@ -75,10 +75,10 @@ class ScanStatement:
         return rows.cte("rows")
 
     def _due(self, rows: CTE) -> CTE:
-        """Say of each row whether its job waits in a queue, and whether it is dead."""
+        """Add to each row whether its job waits in a queue, and whether it is a dead letter."""
         key = rows.c[self.rule.job.key]
         waiting = waiting_keys(self.queues, self.rule.job).cte("waiting")
-        dead = dead_keys(self.queues, self.rule.job).cte("buried")
+        dead = dead_keys(self.queues, self.rule.job).cte("dead")
         joined = rows.outerjoin(waiting, waiting.c.key == key).outerjoin(dead, dead.c.key == key)
         return (
             select(
@@ -102,7 +102,7 @@ class ScanStatement:
     def _ledger_row(
         self, counts: CTE, held: ColumnElement[bool], chosen: CTE
     ) -> ReturningInsert[Any]:
-        """Enqueue the chosen rows, and insert the sweep's row with the counts."""
+        """Enqueue the chosen rows, and insert the ledger row with the counts."""
         sent = enqueue_statement(
             self.queues,
             self.rule.job,

@@ -1,1 +1,1 @@
-"""The web server: the dashboard, the JSON API, the platform's documents, and who may use them."""
+"""The web server: the dashboard, the JSON API, the metrics, and their authentication."""

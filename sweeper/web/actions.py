@@ -1,4 +1,4 @@
-"""What may be done over HTTP: one thing at a time, each written to the log with its peer."""
+"""The actions over HTTP: sweep, enqueue, retry and drop, one at a time, each logged."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,10 +17,11 @@ from sweeper.sweep.runner import Report
 
 
 class SweepRequest(BaseModel):
-    """The sweep that somebody asks for; without rules, every rule that is on.
+    """The body of a request for a sweep.
 
-    max  -- answers the brake: up to so many rows a rule
-    plan -- the id of a dry run, made here before: only its orders, if they are still due
+    rules -- the rules to scan; all enabled rules if empty
+    max   -- the limit of the brake: maximum number of rows for each rule
+    plan  -- the id of an earlier dry run of this process: sweep only its keys that are still due
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,11 +33,11 @@ class SweepRequest(BaseModel):
     plan: str | None = None
 
 
-_PLANS_KEPT = 16  # dry runs that are kept, to be obeyed
+_PLANS_KEPT = 16  # recent dry runs that a request can name as its plan
 
 
 class Actions:
-    """Does what was asked; *wake* has the service's workers look at the queues at once."""
+    """Carries out requests; *wake* makes the service's workers read the queues at once."""
 
     def __init__(self, app: App, wake: Callable[[], None]) -> None:
         self._app = app
@@ -45,9 +46,10 @@ class Actions:
         self._plans = OrderedDict[str, Report]()
 
     def sweep(self, request: SweepRequest, peer: str) -> Report:
-        """Scan as requested; the service's own workers handle what is found.
+        """Scan as requested, and leave the jobs to the service's workers.
 
-        Raises UsageError for an unknown rule, and for a plan that is not kept here, or no longer.
+        Raises UsageError for an unknown rule, and for a plan that is unknown or too old; BusyError
+        while another action runs.
         """
         app = self._app
         with self._one_at_a_time():
@@ -70,7 +72,7 @@ class Actions:
                 self._plans[report.options.sweep_id] = report
                 if len(self._plans) > _PLANS_KEPT:
                     self._plans.popitem(last=False)
-        self._acted(
+        self._finish(
             peer,
             "preview" if request.dry_run else "sweep",
             ", ".join(f"{name} {result.enqueued}" for name, result in report.rules.items()),
@@ -78,7 +80,7 @@ class Actions:
         return report
 
     def _plan(self, request: SweepRequest) -> Report | None:
-        """Return the dry run whose orders alone are to be swept; None for all that are due."""
+        """Return the dry run whose keys are to be swept; None to sweep all that is due."""
         if request.plan is None:
             return None
         if request.rules or request.max:
@@ -92,24 +94,24 @@ class Actions:
         return plan
 
     def enqueue(self, kind: str, payload: Any, peer: str) -> tuple[int, str]:
-        """Send one job; see `App.enqueue`."""
+        """Enqueue one job, and return its message id and queue; see `App.enqueue`."""
         with self._one_at_a_time():
             msg_id, queue = self._app.enqueue(kind, payload)
-        self._acted(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
+        self._finish(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
         return msg_id, queue
 
     def retry(self, fingerprint: str, peer: str) -> int:
-        """Send the dead letters of one cause again, and return how many there were."""
+        """Retry the dead letters with this fingerprint, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
-        self._acted(peer, "retry", _named([letter.msg_id for letter in taken]))
+        self._finish(peer, "retry", _listed([letter.msg_id for letter in taken]))
         return len(taken)
 
     def drop(self, fingerprint: str, peer: str) -> int:
-        """Delete the dead letters of one cause, and return how many there were."""
+        """Delete the dead letters with this fingerprint, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
-        self._acted(peer, "drop", _named([letter.msg_id for letter in taken]))
+        self._finish(peer, "drop", _listed([letter.msg_id for letter in taken]))
         return len(taken)
 
     @contextmanager
@@ -121,10 +123,10 @@ class Actions:
         finally:
             self._busy.release()
 
-    def _acted(self, peer: str, action: str, what: str) -> None:
+    def _finish(self, peer: str, action: str, what: str) -> None:
         events.WEB_ACTED.log(peer=peer, action=action, what=what)
         self._wake()
 
 
-def _named(ids: list[int]) -> str:
+def _listed(ids: list[int]) -> str:
     return f"dead letters {', '.join(map(str, ids[:100]))}" if ids else "nothing"

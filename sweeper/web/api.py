@@ -1,4 +1,4 @@
-"""What machines read over HTTP, and what they may ask for: JSON, and the metrics."""
+"""The endpoints for machines: health, metrics, the platform's documents, and the JSON API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ UNREADABLE = "the database cannot be read at this moment"
 
 
 class Api:
-    """What machines read, and ask for."""
+    """Answers the requests of machines."""
 
     def __init__(self, cache: Cache, actions: Actions) -> None:
         self._cache = cache
@@ -32,28 +32,28 @@ class Api:
         self._actions = actions
 
     async def alive(self, _request: Request) -> Response:
-        """Answer /livez with the loops that hang, if any do."""
+        """Answer /livez with the loops that hang; 503 if there are any."""
         hanging = self._health.alive()
         return JSONResponse({"alive": not hanging, "hanging": hanging}, 503 if hanging else 200)
 
     async def ready(self, _request: Request) -> Response:
-        """Answer /readyz with the reasons why the work is not done, if it is not."""
+        """Answer /readyz with the reasons why the service is not ready; 503 if there are any."""
         reasons = self._health.ready()
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     def metrics(self, _request: Request) -> Response:
-        """Answer /metrics, also while the database is away."""
+        """Answer /metrics, also while the database cannot be read."""
         figures = self._cache.app.catalog.figures
-        text = prometheus.exposed(self._status(), self._stats, self._health, figures)
+        text = prometheus.exposition(self._status(), self._stats, self._health, figures)
         return Response(text, headers={"content-type": prometheus.TYPE})
 
     def stats(self, _request: Request) -> Response:
-        """Answer the platform's dashboards."""
+        """Answer /api/monitoring/queue/stats for the platform's dashboards."""
         status, completed = self._cache.status.get(), self._cache.completed.get()
         return _done(platform_api.stats(status, completed, self._stats))
 
     def health(self, _request: Request) -> Response:
-        """Answer them likewise; 503 with the reasons where the work is not done."""
+        """Answer /api/monitoring/queue/health; 503 with the reasons if the service is not ready."""
         status, reasons = self._status(), self._health.ready()
         if status is None:
             reasons = [UNREADABLE, *reasons]
@@ -64,25 +64,25 @@ class Api:
         return _failed(503, "; ".join(reasons), data=data | {"overall": "unhealthy"})
 
     def info(self, _request: Request) -> Response:
-        """Answer them likewise."""
+        """Answer /api/monitoring/queue/info for the platform's dashboards."""
         status, completed = self._cache.status.get(), self._cache.completed.get()
         name, running = self._cache.app.settings.queue.name, not self._health.alive()
         return _done(platform_api.info(status, completed, self._stats, name=name, running=running))
 
     def sweep(self, request: Request, body: bytes) -> Response:
-        """Scan as the JSON body wishes, and answer with the report; 409 where the brake held."""
+        """Scan as the JSON body requests, and answer with the report; 409 if the brake held."""
         try:
-            asked = SweepRequest.model_validate(_object(body) if body.strip() else {})
+            sweep_request = SweepRequest.model_validate(_object(body) if body.strip() else {})
         except ValidationError as error:
             raise UsageError(faults(error)) from error
-        report = self._actions.sweep(asked, peer(request))
+        report = self._actions.sweep(sweep_request, peer(request))
         self._cache.forget()
         if report.braked:
             return _failed(409, "the brake held: see data, and set max", data=report.as_json())
         return _done(report.as_json())
 
     def test_queue(self, request: Request, body: bytes) -> Response:
-        """Send the job that the JSON body describes: its type, and its payload's fields beside."""
+        """Enqueue the job of the JSON body, which holds `type` and the fields of the payload."""
         payload = _object(body)
         kind = payload.pop("type", None)
         if not isinstance(kind, str):
@@ -92,9 +92,9 @@ class Api:
         self._cache.forget()
         return _done({"msg_id": msg_id, "queue": queue})
 
-    def refuse(self, status: int, told: str) -> Response:
-        """Answer what went wrong."""
-        return _failed(status, redact.text(told))
+    def error_response(self, status: int, message: str) -> Response:
+        """Return the JSON document for an error, without secrets."""
+        return _failed(status, redact.text(message))
 
     def _status(self) -> Status | None:
         try:

@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: reading is local, acting needs the token, everything is bounded."""
+"""Authentication: reads come from this host or need the token, actions always need the token."""
 
 import ipaddress
 import time
@@ -18,14 +18,14 @@ from sweeper.web.sessions import Sessions
 
 COOKIE = "sweeper"
 
-_BODY = 10.0  # seconds that a body may take to come
+_BODY_TIMEOUT = 10.0  # seconds to receive a body
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Auth:
-    """Stands before every endpoint: some read, some act, and one signs in."""
+    """Wraps endpoints so that they answer only authorized requests."""
 
     def __init__(self, settings: WebSettings) -> None:
         self.sessions = Sessions(settings.token.get_secret_value() if settings.token else None)
@@ -34,7 +34,7 @@ class Auth:
         self._guesses = RateLimit(rate=0.2, burst=10)
 
     def require_local_or_token(self, endpoint: Callable[[Request], Response]) -> Endpoint:
-        """Let in whoever is local, or holds the token."""
+        """Allow requests from this host, or with the token; all, if the settings say web.public."""
 
         async def guarded(request: Request) -> Response:
             if not (self.has_token(request) or self._public or self._is_local(request)):
@@ -44,7 +44,7 @@ class Auth:
         return guarded
 
     def require_token(self, endpoint: Callable[[Request, bytes], Response]) -> Endpoint:
-        """Let in whoever holds the token; a browser's form must be one of ours."""
+        """Allow requests with the token; a session's form must also have the CSRF token."""
 
         async def guarded(request: Request) -> Response:
             if not self.sessions.exist:
@@ -52,14 +52,14 @@ class Auth:
             if not self.has_token(request):
                 raise HTTPException(401)
             body = await _body(request)
-            if _bearer(request) is None and not self._is_ours(request, fields(body)):
+            if _bearer(request) is None and not self._has_csrf_token(request, fields(body)):
                 raise _refused(request, 403, "foreign form")
             return await run_in_threadpool(endpoint, request, body)
 
         return guarded
 
     def require_sign_in(self, endpoint: Callable[[Request], Response]) -> Endpoint:
-        """Let in whoever sends the token in a form of ours."""
+        """Allow requests whose form has the token and comes from this origin."""
 
         async def guarded(request: Request) -> Response:
             body = await _body(request)
@@ -71,7 +71,7 @@ class Auth:
         return guarded
 
     def has_token(self, request: Request) -> bool:
-        """Return whether the token came along, or a session that it opened.
+        """Return whether the request has the token, or the cookie of a valid session.
 
         Raises HTTPException for a wrong token.
         """
@@ -88,16 +88,17 @@ class Auth:
             raise HTTPException(429, "too many wrong tokens", {"retry-after": "60"})
         raise _refused(request, 401, "wrong token")
 
-    def _is_ours(self, request: Request, form: Mapping[str, str]) -> bool:
+    def _has_csrf_token(self, request: Request, form: Mapping[str, str]) -> bool:
         session = request.cookies.get(COOKIE, "")
         return _is_same_origin(request) and self.sessions.is_csrf_token(
             session, form.get("seal", "")
         )
 
     def _is_local(self, request: Request) -> bool:
-        """Return whether a process of this host asks, for itself and by this host's own name.
+        """Return whether a process of this host sent the request, directly and to a local name.
 
-        The name keeps out strangers' pages whose own name was made to lead here (DNS rebinding).
+        The check of the name prevents DNS rebinding: another site's name that resolves to this
+        host.
         """
         name = _split(f"//{request.headers.get('host', '')}")[1]
         return (
@@ -108,18 +109,18 @@ class Auth:
 
 
 def peer(request: Request) -> str:
-    """Return the address that asks."""
+    """Return the address of the client."""
     return request.client.host if request.client else ""
 
 
 def fields(body: bytes) -> dict[str, str]:
-    """Return the fields of a form, the last of each name."""
+    """Parse the body of a form; of several fields with one name, the last counts."""
     return dict(parse_qsl(body.decode(errors="replace")))
 
 
 async def _body(request: Request) -> bytes:
     try:
-        async with timeout(_BODY):
+        async with timeout(_BODY_TIMEOUT):
             return await request.body()
     except (TimeoutError, ClientDisconnect) as error:
         raise HTTPException(408) from error
@@ -141,7 +142,7 @@ def _is_same_origin(request: Request) -> bool:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """Return host:port and host of *url*, both empty where it is none."""
+    """Return host:port and host of *url*, both empty if it is not a valid URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -151,8 +152,8 @@ def _split(url: str) -> tuple[str, str]:
 
 def _is_loopback(address: str) -> bool:
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return bool((mapped or found).is_loopback)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)

@@ -1,4 +1,4 @@
-"""What every face reads: each reading is taken once for all who ask, and never waited for long."""
+"""The cache of status and backlog: concurrent requests share one read, and wait briefly for it."""
 
 import time
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from sweeper.monitoring.stats import Stats
 
 T = TypeVar("T")
 
-MOMENT = 2.0
-"""Seconds for which a reading, or the error that came instead, is good for everybody."""
+FRESH_FOR = 2.0
+"""Seconds for which a result, or an error, is reused at least."""
 
-REST = 10
-"""What took long is good for so many times as long: no crowd of readers keeps a server busy."""
+FRESH_FACTOR = 10
+"""A result is reused for this many times as long as its read took: slow reads stay rare."""
 
-PATIENCE = 3.0
-"""Seconds that anybody waits for a reading; it goes on alone."""
+TIMEOUT = 3.0
+"""Seconds that a request waits for a read; the read itself goes on."""
 
 
 class SingleFlight(Generic[T]):
-    """The latest reading; there is never more than one under way."""
+    """Caches the result of *read*, which never runs more than once at a time."""
 
     def __init__(self, read: Callable[[], T]) -> None:
         self._read = read
@@ -32,43 +32,43 @@ class SingleFlight(Generic[T]):
         self._lock = Lock()
 
     def get(self) -> T:
-        """Return the reading; raises what it raised, or TimeoutError."""
+        """Return the latest result, read anew if it is stale; raises its error, or TimeoutError."""
         with self._lock:
             latest = self._latest
             if latest is None or (latest.done() and time.monotonic() >= self._stale_at):
                 latest = self._latest = Future()
-                Thread(target=self._take, args=(latest,), name="reading", daemon=True).start()
-        return latest.result(PATIENCE)
+                Thread(target=self._run, args=(latest,), name="reading", daemon=True).start()
+        return latest.result(TIMEOUT)
 
     def forget(self) -> None:
-        """Have the next one who asks read anew: something was changed."""
+        """Mark the result as stale, so that the next call of `get` reads again."""
         self._stale_at = 0.0
 
-    def _take(self, future: Future[T]) -> None:
-        began = time.monotonic()
+    def _run(self, future: Future[T]) -> None:
+        started = time.monotonic()
         try:
             value = self._read()
-        except Exception as error:  # noqa: BLE001 -- it is raised where somebody waits for it
-            self._stale_at = time.monotonic() + MOMENT
+        except Exception as error:  # noqa: BLE001 -- `get` raises it
+            self._stale_at = time.monotonic() + FRESH_FOR
             future.set_exception(error)
         else:
-            took = time.monotonic() - began
-            self._stale_at = time.monotonic() + max(MOMENT, REST * took)
+            took = time.monotonic() - started
+            self._stale_at = time.monotonic() + max(FRESH_FOR, FRESH_FACTOR * took)
             future.set_result(value)
 
 
 class Cache:
-    """The read model, what stands behind it, and what the process says of itself."""
+    """Status, backlog and completed jobs from the database, with the statistics of this process."""
 
     def __init__(self, app: App, stats: Stats, health: Health) -> None:
         self.app = app
         self.stats = stats
         self.health = health
         self.status = SingleFlight(app.status_reader.read)
-        self.backlog = SingleFlight(app.backlog_reader.look)
+        self.backlog = SingleFlight(app.backlog_reader.read)
         self.completed = SingleFlight(app.status_reader.completed)
 
     def forget(self) -> None:
-        """Have everything read anew."""
-        for reading in (self.status, self.backlog, self.completed):
-            reading.forget()
+        """Mark everything as stale, because an action has changed the data."""
+        for cached in (self.status, self.backlog, self.completed):
+            cached.forget()

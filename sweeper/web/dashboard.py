@@ -1,4 +1,4 @@
-"""The page: everything at one glance for a person, and the forms that act."""
+"""The dashboard: an HTML page with the status and the backlog, and the forms for actions."""
 
 import time
 from importlib import resources
@@ -31,11 +31,11 @@ from sweeper.web.summary import numbers, summarize
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
 UNAUTHORIZED = 401
 _SEE_OTHER = 303
-_TOLD = ("swept", "retried", "dropped")
+_RESULTS = ("swept", "retried", "dropped")
 
 
 class Dashboard:
-    """Renders the page, and answers its forms with the way back to it."""
+    """Renders the pages, and answers forms with a redirect to the dashboard."""
 
     def __init__(self, cache: Cache, actions: Actions, auth: Auth) -> None:
         self._cache = cache
@@ -55,17 +55,17 @@ class Dashboard:
         self._assets = {name: folder.joinpath(name).read_bytes() for name in _ASSETS}
 
     def asset(self, request: Request) -> Response:
-        """Answer /page/..., which anybody may see."""
+        """Answer /page/... with a static file, without authentication."""
         name = request.path_params["name"]
         if name not in _ASSETS:
             raise HTTPException(404)
         return Response(self._assets[name], media_type=_ASSETS[name])
 
     def show(self, request: Request) -> Response:
-        """Answer / with the whole picture, as far as the database tells it."""
+        """Answer / with the dashboard, without status and backlog if the database is down."""
         app, stats = self._cache.app, self._cache.stats
         status, backlog = self._read()
-        told = {name: request.query_params.get(name, "") for name in _TOLD}
+        results = {name: request.query_params.get(name, "") for name in _RESULTS}
         return self._page(
             "dashboard.html",
             request,
@@ -86,32 +86,32 @@ class Dashboard:
             },
             limit=self._settings.safety.max_per_sweep,
             can_sign_in=self._auth.sessions.exist,
-            told={name: count for name, count in told.items() if count.isdecimal()},
+            results={name: count for name, count in results.items() if count.isdecimal()},
         )
 
     def preview(self, request: Request, body: bytes) -> Response:
-        """Answer a wish for a sweep with what it would do."""
-        asked = _sweep_request(body)
-        report = self._actions.sweep(asked, peer(request))
+        """Answer the form for a sweep with a preview, which is the result of a dry run."""
+        sweep_request = _sweep_request(body)
+        report = self._actions.sweep(sweep_request, peer(request))
         total = sum(found.enqueued for found in report.rules.values())
         return self._page(
             "preview.html",
             request,
-            asked=asked,
-            limit=asked.max or self._settings.safety.max_per_sweep,
+            sweep_request=sweep_request,
+            limit=sweep_request.max or self._settings.safety.max_per_sweep,
             report=report,
-            told=report.dry_run,
+            dry_run=report.dry_run,
             labels={effect.name: effect.label for effect in self._cache.app.catalog.effects},
             total=total,
         )
 
     def sweep(self, request: Request, body: bytes) -> Response:
-        """Make the sweep that was previewed, and no other."""
+        """Run the sweep that was previewed, with only the keys of its preview."""
         report = self._actions.sweep(SweepRequest(plan=fields(body).get("plan", "")), peer(request))
         return self._back(swept=sum(found.enqueued for found in report.rules.values()))
 
     def dead(self, request: Request, body: bytes) -> Response:
-        """Send the dead letters of one cause again, or drop them."""
+        """Retry or drop the dead letters with the fingerprint in the form."""
         form = fields(body)
         fingerprint = form.get("fingerprint") or ""
         match form.get("do"):
@@ -123,21 +123,21 @@ class Dashboard:
                 raise HTTPException(400)
 
     def sign_in(self, _request: Request) -> Response:
-        """Open a session."""
+        """Start a session and set its cookie."""
         answer = self._back()
         session = self._auth.sessions.session(time.time())
         answer.set_cookie(COOKIE, session, max_age=int(SESSION), httponly=True, samesite="strict")
         return answer
 
     def sign_out(self, _request: Request, _body: bytes) -> Response:
-        """Have the browser forget its session."""
+        """Delete the cookie of the session."""
         answer = self._back()
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
-    def refuse(self, request: Request, status: int, told: str) -> Response:
-        """Answer what went wrong."""
-        answer = self._page("refusal.html", request, status=status, told=told)
+    def error_response(self, request: Request, status: int, message: str) -> Response:
+        """Return the page for an error."""
+        answer = self._page("refusal.html", request, status=status, message=message)
         answer.status_code = status
         return answer
 
@@ -154,9 +154,9 @@ class Dashboard:
         page = self._pages.get_template(name)
         return HTMLResponse(page.render(instance=INSTANCE, csrf_token=csrf_token, **context))
 
-    def _back(self, **told: int) -> Response:
+    def _back(self, **results: int) -> Response:
         self._cache.forget()
-        query = "&".join(f"{name}={count}" for name, count in told.items())
+        query = "&".join(f"{name}={count}" for name, count in results.items())
         return RedirectResponse(f"/?{query}" if query else "/", _SEE_OTHER)
 
 
@@ -167,11 +167,11 @@ def _names(queues: Queues) -> dict[str, str]:
 
 def _sweep_request(body: bytes) -> SweepRequest:
     form = parse_qs(body.decode(errors="replace"))
-    wished = {name: form[name][-1] for name in ("max", "reason") if name in form}
+    options = {name: form[name][-1] for name in ("max", "reason") if name in form}
     if not form.get("rules"):
         message = "choose a rule"
         raise UsageError(message)
     try:
-        return SweepRequest.model_validate({"rules": form["rules"], "dry_run": True, **wished})
+        return SweepRequest.model_validate({"rules": form["rules"], "dry_run": True, **options})
     except ValidationError as error:
         raise UsageError(faults(error)) from error

@@ -1,4 +1,4 @@
-"""The three documents that the platform's dashboards read, in their shape and with true numbers."""
+"""The three JSON documents that the platform's dashboards read."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sweeper.queue.inspect import Depth
 
 
 def stats(status: Status, completed: int, stats: Stats) -> dict[str, Any]:
-    """Return the data of /api/monitoring/queue/stats; oldestJob is missing where none waits."""
+    """Return the data of /api/monitoring/queue/stats, without `oldestJob` if no job waits."""
     oldest = _oldest(status)
     job = {"oldestJob": _job(status, oldest)} if oldest else {}
     return {
@@ -28,10 +28,11 @@ def stats(status: Status, completed: int, stats: Stats) -> dict[str, Any]:
 
 
 def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> dict[str, Any]:
-    """Return the data of /api/monitoring/queue/health, but for `overall`.
+    """Return the data of /api/monitoring/queue/health, except `overall`.
 
-    status  -- None while the database cannot be read; the queue's numbers are then missing
-    running -- whether the service's loops turn
+    status  -- None while the database cannot be read; the numbers of the queue are then null
+    running -- whether the service's loops run
+    at      -- the current time, used if there is no status
     """
     worked = stats.processed + stats.failed
     rate = 100 * stats.processed / worked if worked else 100.0
@@ -60,7 +61,7 @@ def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> di
 def info(
     status: Status, completed: int, stats: Stats, *, name: str, running: bool
 ) -> dict[str, Any]:
-    """Return the data of /api/monitoring/queue/info; *name* is that of the normal queue."""
+    """Return the data of /api/monitoring/queue/info; *name* is the name of the normal queue."""
     depths, oldest = _depths(status), _oldest(status)
     job = _job(status, oldest) if oldest else None
     return {
@@ -96,7 +97,7 @@ def _depths(status: Status) -> dict[str, int]:
 
 
 def _oldest(status: Status) -> Depth | None:
-    """Return the queue whose first ready message has waited longest."""
+    """Return the depth of the queue whose oldest ready message has waited longest; None if none."""
     waiting = [depth for depth in status.queues.values() if depth.oldest_ready]
     return max(waiting, key=lambda depth: depth.oldest_ready_seconds, default=None)
 

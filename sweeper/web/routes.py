@@ -1,4 +1,4 @@
-"""Every address that is served, who may open it, and what answers where something goes wrong."""
+"""The routes: every path, the authentication that it requires, and the answers to errors."""
 
 from collections.abc import Callable
 
@@ -21,15 +21,15 @@ from sweeper.web.auth import Auth
 from sweeper.web.cache import Cache
 from sweeper.web.dashboard import UNAUTHORIZED, Dashboard
 
-LARGEST = 16_384
-"""Bytes of a request's body, at most."""
+MAX_BODY = 16_384
+"""Maximum size of a request's body, in bytes."""
 
 _MACHINES = ("/api/", "/metrics", "/livez", "/readyz")
 _HANDLED = (HTTPException, SweeperError, SQLAlchemyError, TimeoutError, Exception)
 
 
 def routes(app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> Starlette:
-    """Return the application."""
+    """Return the ASGI application; *wake* makes the service's workers read the queues at once."""
     cache = Cache(app, stats, health)
     auth, actions = Auth(app.settings.web), Actions(app, wake)
     dashboard, api = Dashboard(cache, actions, auth), Api(cache, actions)
@@ -52,18 +52,20 @@ def routes(app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> 
             Route("/sweep", auth.require_token(dashboard.sweep), methods=["POST"]),
             Route("/dead", auth.require_token(dashboard.dead), methods=["POST"]),
         ],
-        exception_handlers=dict.fromkeys(_HANDLED, _answering(dashboard, api)),
-        max_body_size=LARGEST,
+        exception_handlers=dict.fromkeys(_HANDLED, _error_handler(dashboard, api)),
+        max_body_size=MAX_BODY,
     )
 
 
-def _answering(dashboard: Dashboard, api: Api) -> Callable[[Request, Exception], Response]:
-    """Return what answers for whatever was raised: JSON to machines, a page to people."""
+def _error_handler(dashboard: Dashboard, api: Api) -> Callable[[Request, Exception], Response]:
+    """Return the handler of every error: it answers machines with JSON, and people with a page."""
 
     def answer(request: Request, error: Exception) -> Response:
-        status, told = _fault(error)
-        machine = request.url.path.startswith(_MACHINES)
-        response = api.refuse(status, told) if machine else dashboard.refuse(request, status, told)
+        status, message = _fault(error)
+        if request.url.path.startswith(_MACHINES):
+            response = api.error_response(status, message)
+        else:
+            response = dashboard.error_response(request, status, message)
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         if status == UNAUTHORIZED:

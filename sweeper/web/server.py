@@ -1,4 +1,4 @@
-"""The page, its JSON and the metrics: served by a thread of their own, and bounded."""
+"""The web server: uvicorn in a thread of its own, with a rate limit and security headers."""
 
 import socket
 import time
@@ -34,9 +34,9 @@ _HEADERS = {
 
 
 class Web:
-    """The server; *wake* has the service's workers look at the queues at once.
+    """Serves the dashboard and the API; *wake* makes the service's workers read the queues at once.
 
-    address -- host:port, once it is open
+    address -- host:port; None until the server is open
     """
 
     def __init__(self, app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class Web:
             loop="asyncio",
             lifespan="off",
             log_config=None,
-            log_level="critical",  # what goes wrong is an event already
+            log_level="critical",  # every error is already logged as an event
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -61,14 +61,14 @@ class Web:
         self.address: str | None = None
 
     def open(self) -> None:
-        """Take the port and serve; raises SettingsError where it cannot be had, and must be."""
+        """Listen and serve; raises SettingsError if the port is required and cannot be opened."""
         host, port = self._settings.host, self._settings.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._listener = socket.create_server((host, port), family=family)
         except OSError as error:
-            why = str(error.strerror).partition(" (")[0]
-            message = f"web.port {port} on {host} cannot be had: {why}"
+            reason = str(error.strerror).partition(" (")[0]
+            message = f"web.port {port} on {host} cannot be opened: {reason}"
             if self._settings.required:
                 message += "\nset web.port, or web.required = false to go on without the page"
                 raise SettingsError(message) from error
@@ -80,7 +80,7 @@ class Web:
         self._thread.start()
 
     def close(self) -> None:
-        """Take no more requests; those under way get two seconds."""
+        """Accept no more requests; those in progress have two seconds to finish."""
         if self._thread.is_alive():
             self._server.should_exit = True
             self._thread.join(3)
@@ -88,30 +88,30 @@ class Web:
     def _serve(self) -> None:
         try:
             self._server.run([self._listener] if self._listener else None)
-        except Exception as error:  # noqa: BLE001 -- the sweep does not depend on the page
+        except Exception as error:  # noqa: BLE001 -- sweeps do not depend on the web server
             events.WEB_FAILED.log(error=in_one_line(error))
 
 
 class Bounds:
-    """Around everything: no peer asks too often, and every answer tells browsers to be strict."""
+    """Middleware that limits the request rate of each peer, and adds the security headers."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
-        self._bucket = RateLimit(rate=20, burst=200)
+        self._rate_limit = RateLimit(rate=20, burst=200)
         self._headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or answer 429 if its peer exceeds the rate limit."""
 
-        async def strict(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
         host, _ = scope.get("client") or ("", 0)
-        if self._bucket.take(host, time.monotonic()):
-            await self._inner(scope, receive, strict)
+        if self._rate_limit.take(host, time.monotonic()):
+            await self._inner(scope, receive, send_with_headers)
         else:
             answer = {"success": False, "error": "too many requests"}
             response = JSONResponse(answer, 429, {"retry-after": "1"})
-            await response(scope, receive, strict)
+            await response(scope, receive, send_with_headers)

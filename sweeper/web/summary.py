@@ -1,4 +1,4 @@
-"""The picture in a sentence and a few numbers: is all well, and if not, what is to be done."""
+"""The summary on the dashboard: one sentence that says what is wrong, and a few numbers."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from sweeper.monitoring.status import Overdue, Status
 Tone = Literal["", "quiet", "good", "warn", "bad"]
 
 _LATE = 300.0
-"""Seconds beyond its limit after which an overdue row is no longer about to be swept."""
+"""Seconds beyond its limit after which an overdue row is reported as a problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a person reads first."""
+    """The most important problem as a title, with lines that explain it."""
 
     tone: Tone
     title: str
@@ -24,7 +24,7 @@ class Summary:
 
 
 class Number(NamedTuple):
-    """One of the numbers below it."""
+    """A number with its label, shown below the summary."""
 
     label: str
     value: str
@@ -32,24 +32,24 @@ class Number(NamedTuple):
 
 
 def summarize(status: Status | None, reasons: Sequence[str], on: Container[str]) -> Summary:
-    """Return the verdict.
+    """Return the summary: the worst problem, or that all is well.
 
     status  -- None while the database cannot be read
-    reasons -- why the service does not do its work
-    on      -- the rules that are on; nobody is called for what another one finds
+    reasons -- why the service is not ready
+    on      -- the enabled rules; what other rules find is not reported as a problem
     """
     if status is None:
         lines = ("Nothing is lost: what is due is found again as soon as it answers.", *reasons)
         return Summary("bad", "The database does not answer", lines)
     rules = {name: rule for name, rule in status.rules.items() if name in on}
-    complaints = [*_complaints(rules, status.dead.count, reasons)]
-    first, *others = complaints or [_content(rules)]
+    problems = [*_problems(rules, status.dead.count, reasons)]
+    first, *others = problems or [_all_well(rules)]
     also = (f"Also: {', '.join(other.title for other in others).lower()}.",) if others else ()
     return replace(first, lines=(*first.lines, *also))
 
 
 def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
-    """Return the numbers that matter most, the job files' own among them."""
+    """Return the most important numbers, with those that job files export."""
     depths = status.queues.values()
     return [
         _number("overdue", _overdue(status.rules), "warn"),
@@ -60,10 +60,8 @@ def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
     ]
 
 
-def _complaints(
-    rules: Mapping[str, Overdue], dead: int, reasons: Sequence[str]
-) -> Iterator[Summary]:
-    """Yield what is wrong, the worst first."""
+def _problems(rules: Mapping[str, Overdue], dead: int, reasons: Sequence[str]) -> Iterator[Summary]:
+    """Yield the problems, the worst first."""
     if reasons:
         yield Summary("bad", "The sweeper does not work", reasons)
     held = [name for name, rule in rules.items() if rule.last_sweep_ok is False]
@@ -79,7 +77,7 @@ def _complaints(
         yield Summary("warn", title, ("Mend the cause, then retry; or let them go.",))
 
 
-def _content(rules: Mapping[str, Overdue]) -> Summary:
+def _all_well(rules: Mapping[str, Overdue]) -> Summary:
     if overdue := _overdue(rules):
         return Summary("good", f"{number(overdue)} being swept")
     return Summary("good", "All is swept", ("Nothing is overdue, and nothing is dead.",))

@@ -147,7 +147,7 @@ def test_two_machines_do_not_prune_at_the_same_time(
     sweep(app, "expire_dp")
     grow_old(connection, KEEP + DAY)
     other = connect()
-    other.execute(pruner._ALONE)
+    other.execute(pruner._LOCK)
     pruning = Thread(target=app.pruner.prune, args=[now])
 
     pruning.start()

@@ -309,8 +309,14 @@ def test_all_faults_of_the_settings_are_reported_at_once(run: Run, ready: dict[s
         (("enqueue", "ORDER_EXPIRE_DP", "{}"), "orderId: Field required"),
         (("enqueue", "ORDER_EXPIRE_DP", '{"orderId": 7}'), "orderId: "),
         (("enqueue", "STOCK_RELEASE", '{"productId": "p1", "quantity": 0}'), "quantity: "),
-        (("dead", "retry"), "say which: ids, --type, --reason, --fingerprint or --all"),
-        (("dead", "drop"), "say which: ids, --type, --reason, --fingerprint or --all"),
+        (
+            ("dead", "retry"),
+            "no dead letters selected: give ids, --type, --reason, --fingerprint or --all",
+        ),
+        (
+            ("dead", "drop"),
+            "no dead letters selected: give ids, --type, --reason, --fingerprint or --all",
+        ),
         (("dead", "show", "99"), "there is no dead letter 99"),
         (("dead", "retry", "99"), "there is no dead letter 99"),
         (("explain", "no-such-order"), "no-such-order"),

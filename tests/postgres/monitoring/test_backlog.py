@@ -22,7 +22,7 @@ from tests.support.verbs import (
 
 def why(app: App) -> dict[str, str]:
     """Return why each row is still due, by key."""
-    return {late.key: late.why for late in app.backlog_reader.look().late["expire_dp"]}
+    return {late.key: late.why for late in app.backlog_reader.read().late["expire_dp"]}
 
 
 def test_a_row_before_the_first_scan(app: App, shop: Shop) -> None:
@@ -83,7 +83,7 @@ def test_a_row_whose_rule_is_disabled(open_app: OpenApp, shop: Shop) -> None:
 def test_an_anomaly_is_shown_with_its_reason(app: App, shop: Shop) -> None:
     """L3: an order with evidence of payment is not cancelled."""
     order = shop.order(age=HOUR, dp_payment_id="pay-1")
-    (anomaly,) = app.backlog_reader.look().anomalies["expire_dp"]
+    (anomaly,) = app.backlog_reader.read().anomalies["expire_dp"]
 
     assert (order, "pending_dp with evidence of payment") == anomaly
 
@@ -95,7 +95,7 @@ def test_consecutive_scans_that_found_nothing_are_combined(app: App, shop: Shop)
     sweep(app, reason="by hand")
     sweep(app, trigger=Trigger.SCHEDULE)
 
-    latest, *found, first = app.backlog_reader.look().sweeps
+    latest, *found, first = app.backlog_reader.read().sweeps
 
     assert isinstance(latest, QuietScans)
     assert isinstance(first, QuietScans)
@@ -115,7 +115,7 @@ def test_dead_letters_are_grouped_by_cause(app: App, shop: Shop) -> None:
     with broken(app, "Order"):
         drain(app)
 
-    common, single = app.backlog_reader.look().causes
+    common, single = app.backlog_reader.read().causes
 
     assert ("ORDER_EXPIRE_DP", "exhausted", 7) == (common.type, common.reason, common.count)
     assert (5, orders[-1]) == (len(common.ids), common.keys[0])

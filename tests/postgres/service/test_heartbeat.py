@@ -45,7 +45,7 @@ def statuses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture(autouse=True)
 def short_timeout(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Shorten the timeout for the monitor, and keep no connection to it."""
-    monkeypatch.setattr(heartbeat, "_PATIENCE", timedelta(milliseconds=300))
+    monkeypatch.setattr(heartbeat, "_TIMEOUT", timedelta(milliseconds=300))
     http_client._client().close()
     http_client._client.cache_clear()
     yield

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.postgres.clock import iso
-from sweeper.sweep.plan import sealed
+from sweeper.sweep.plan import with_checksum
 from tests.support.verbs import DAY, HOUR, Run, messages, rows, send
 
 MINUTE_AGO = "2026-01-31T11:58:00.000Z"
@@ -130,7 +130,7 @@ def test_a_plan_of_one_rule_runs_only_that_rule(run: Run, plan_file: Path, shop:
 def sealed_again(plan: dict[str, Any], **changes: Any) -> str:
     """Return *plan* as JSON with these changes and a valid checksum."""
     unsealed = {name: value for name, value in plan.items() if name != "checksum"}
-    return json.dumps(sealed(unsealed | changes))
+    return json.dumps(with_checksum(unsealed | changes))
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def sealed_again(plan: dict[str, Any], **changes: Any) -> str:
         (lambda plan: json.dumps(plan)[:-100], "cut off"),
         (lambda plan: json.dumps(plan | {"limit": 7}), "was changed"),
         (lambda _plan: "", "not JSON"),
-        (lambda _plan: "[]", "no plan"),
-        (lambda plan: json.dumps(plan["rules"]), "no plan"),
-        (lambda _plan: json.dumps(sealed({"hello": "world"})), "sweep_id"),
+        (lambda _plan: "[]", "not a valid plan"),
+        (lambda plan: json.dumps(plan["rules"]), "not a valid plan"),
+        (lambda _plan: json.dumps(with_checksum({"hello": "world"})), "sweep_id"),
         (lambda plan: sealed_again(plan, dry_run=False), "dry_run"),
         (lambda plan: sealed_again(plan, rules={"expire": {"orders": []}}), "no rule 'expire'"),
         (lambda plan: sealed_again(plan, database="7/5"), "another database"),

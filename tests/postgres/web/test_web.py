@@ -616,7 +616,7 @@ def test_a_port_in_use_is_a_settings_error(open_app: OpenApp) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         web = Web(open_app(web__port=port), Stats(), Health({}, HOUR, {}, HOUR), lambda: None)
-        with pytest.raises(SettingsError, match="cannot be had") as fault:
+        with pytest.raises(SettingsError, match="cannot be opened") as fault:
             web.open()
 
     assert 78 == fault.value.exit_code

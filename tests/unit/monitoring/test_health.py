@@ -39,7 +39,7 @@ def notifications(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         sent.append(fields)
         return True
 
-    monkeypatch.setattr(systemd, "tell", tell)
+    monkeypatch.setattr(systemd, "notify", tell)
     return sent
 
 

@@ -37,7 +37,7 @@ def bound_to_a_file(
         (systemd.stopping, "STOPPING=1"),
         (lambda: systemd.starting(timedelta(seconds=30)), "EXTEND_TIMEOUT_USEC=30000000"),
         (lambda: systemd.status("UP: 12 processed"), "STATUS=UP: 12 processed"),
-        (lambda: systemd.tell(READY="1", STATUS="there"), "READY=1\nSTATUS=there"),
+        (lambda: systemd.notify(READY="1", STATUS="there"), "READY=1\nSTATUS=there"),
     ],
     ids=["ready", "alive", "stopping", "starting", "status", "two at once"],
 )

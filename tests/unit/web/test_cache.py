@@ -40,7 +40,7 @@ def test_the_error_of_a_read_is_raised_for_every_request() -> None:
 def test_a_slow_read_continues_after_requests_time_out_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cache, "PATIENCE", 0.05)
+    monkeypatch.setattr(cache, "TIMEOUT", 0.05)
     started, may_finish = list[int](), Event()
 
     def slow() -> str:
@@ -53,13 +53,13 @@ def test_a_slow_read_continues_after_requests_time_out_and_is_not_repeated(
         with pytest.raises(TimeoutError):
             cached.get()
     may_finish.set()
-    monkeypatch.setattr(cache, "PATIENCE", 10)
+    monkeypatch.setattr(cache, "TIMEOUT", 10)
 
     assert ("read", 1) == (cached.get(), len(started))
 
 
 def test_a_value_that_was_slow_to_read_is_kept_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MOMENT", 0.0)
+    monkeypatch.setattr(cache, "FRESH_FOR", 0.0)
     reads = iter(range(9))
     cached = SingleFlight(lambda: (Event().wait(0.2), next(reads))[1])
     began = monotonic()
