@@ -36,7 +36,7 @@ PAGE = (CONFIG / "recipes.md").read_text("utf-8")
 RECIPES = re.findall(r"(?ms)^### (.+?)\n.*?^```sh\n(.+?)^```", PAGE)
 PHONE = "0812-0001-0001"
 FROZEN = (
-    "import freezegun; from sweeper.cli import main; "
+    "import freezegun; from sweeper.cli.main import main; "
     f"freezegun.freeze_time({NOW.isoformat()!r}).start(); main()"
 )
 
