@@ -88,7 +88,7 @@ def test_a_blank_reference_is_refused(run: Run, order: str) -> None:
 def test_an_order_that_nothing_is_owed_for_is_refused(run: Run) -> None:
     code, _, err = run("settle", "nix", "--reference", "BCA 1")
 
-    assert (2, "sweeper: no refund is written down for order 'nix'\n") == (code, err)
+    assert (2, "sweeper: no refund is recorded for order 'nix'\n") == (code, err)
 
 
 def test_what_is_owed_is_exported_as_csv(run: Run, order: str) -> None:
