@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.demo.people import INT_MAX
+from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from tests.support.browser import Page, chromium

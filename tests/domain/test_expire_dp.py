@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from jobs.demo.people import ODD_IDS
+from jobs.demo.sample_orders import UNUSUAL_IDS
 from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON
 from sweeper.app import App
@@ -287,7 +287,7 @@ def test_a_list_of_ids_cancels_what_is_due_and_skips_the_rest(app: App, shop: Sh
     assert (shop.status(young), shop.status(paid)) == ("pending_dp", "paid")
 
 
-@pytest.mark.parametrize("order_id", ODD_IDS)
+@pytest.mark.parametrize("order_id", UNUSUAL_IDS)
 def test_ids_are_data_and_nothing_else(app: App, shop: Shop, order_id: str) -> None:
     """Quotes, percent signs, backslashes and other people's letters are letters."""
     stays = shop.order(status="paid", age=HOUR)

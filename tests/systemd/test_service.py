@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, make_url, text
 
-from jobs.demo.people import INT_MAX
+from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from tests.support import log_schema
 from tests.support.container import ROOT, Container, booted, lacking, wheelhouse
