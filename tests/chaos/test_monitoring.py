@@ -27,7 +27,7 @@ from jobs.demo.shop import Shop
 from sweeper.postgres import clock
 from tests import conftest
 from tests.support import log_schema
-from tests.support.fake_provider import TOKEN, Mood, provider
+from tests.support.fake_provider import TOKEN, Behaviour, provider
 from tests.support.paths import ROOT
 from tests.support.verbs import DAY, HOUR, NOW
 
@@ -66,10 +66,10 @@ def troubled(
 ) -> Walk:
     """Run a service into all the troubles at once."""
     log: Path = tmp_path_factory.mktemp("troubled") / "log.jsonl"
-    with conftest._database(admin, template) as name, provider("fonnte") as fonnte:
-        url = conftest._named(server_url, name)
+    with conftest._new_database(admin, template) as name, provider("fonnte") as fonnte:
+        url = conftest._with_database(server_url, name)
         furnish(url)
-        fonnte.mood = Mood.BAD_TOKEN
+        fonnte.behaviour = Behaviour.BAD_TOKEN
         settings = {
             "SWEEPER_RETRY__MAX_RETRIES": "0",
             "SWEEPER_SAFETY__MAX_PER_SWEEP": "3",
@@ -98,8 +98,8 @@ def troubled(
 def calm(server_url: str, admin: psycopg.Connection, template: str, tmp_path_factory: Any) -> Walk:
     """Run a service that finds nothing to complain of."""
     log: Path = tmp_path_factory.mktemp("calm") / "log.jsonl"
-    with conftest._database(admin, template) as name:
-        url = conftest._named(server_url, name)
+    with conftest._new_database(admin, template) as name:
+        url = conftest._with_database(server_url, name)
         with service(url, log, {}) as metrics:
             until(lambda: any(beat["status"] == "UP" for beat in told(log, "service.heartbeat")))
             exposed = metrics()

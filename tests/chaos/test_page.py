@@ -42,9 +42,9 @@ def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def browser(chromium_page: Page) -> Iterator[Page]:
     """Lend a browser that nobody has signed in with; it has nothing to complain of afterwards."""
     chromium_page.command("Network.clearBrowserCookies")
-    chromium_page.complaints.clear()
+    chromium_page.problems.clear()
     yield chromium_page
-    assert [] == chromium_page.complaints
+    assert [] == chromium_page.problems
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_page_that_gets_no_answer_says_that_it_is_old(acting: App, browser: Pa
         browser.open(site.url)
         assert "What you see is old" not in browser.text()
     browser.until("document.body.innerText.includes('What you see is old')")
-    browser.complaints.clear()  # of the connection that was refused
+    browser.problems.clear()  # of the connection that was refused
 
 
 def test_a_person_previews_a_sweep_and_runs_it(
@@ -184,4 +184,4 @@ def test_a_wrong_token_asks_for_the_right_one(site: Site, browser: Page) -> None
     browser.fill("[name=token]", "tebakan")
     browser.press("Sign in")
     browser.until("document.body.innerText.includes('The token, please')")
-    browser.complaints.clear()  # of the answer 401
+    browser.problems.clear()  # of the answer 401

@@ -19,7 +19,7 @@ import pytest
 
 from jobs.demo.shop import Shop
 from tests.support import log_schema
-from tests.support.network import Cable, cable
+from tests.support.network import NetworkProxy, network_proxy
 from tests.support.verbs import HOUR
 
 WATCHDOG = 2.0  # seconds after which systemd would restart the service
@@ -100,13 +100,13 @@ Start = Callable[..., Unit]
 
 
 @pytest.fixture
-def line(server_url: str) -> Iterator[Cable]:
-    with cable(server_url) as laid:
+def line(server_url: str) -> Iterator[NetworkProxy]:
+    with network_proxy(server_url) as laid:
         yield laid
 
 
 @pytest.fixture
-def start(line: Cable, database_url: str, tmp_path: Path) -> Iterator[Start]:
+def start(line: NetworkProxy, database_url: str, tmp_path: Path) -> Iterator[Start]:
     """Start `sweeper run` with a wedge in it; return once it is ready."""
     units: list[Unit] = []
 
@@ -146,31 +146,31 @@ def start(line: Cable, database_url: str, tmp_path: Path) -> Iterator[Start]:
 
 
 def test_a_database_that_is_away_makes_not_ready_and_nothing_is_restarted(
-    start: Start, line: Cable
+    start: Start, line: NetworkProxy
 ) -> None:
     """L9: the watchdog is fed all the while, and the service recovers by itself."""
     unit = start()
     unit.wait_for("READY=1")
 
-    line.cut()
+    line.disconnect()
 
     assert "the database cannot be read" in unit.wait_for("STATUS=DOWN")
     assert "the queues were last read" in str(unit.wait_for_event("readiness.lost")["reasons"])
     assert all(unit.is_fed() for _ in range(8))
 
-    line.mend()
+    line.restore()
 
     assert "processed" in unit.wait_for("STATUS=UP: ")
     unit.process.send_signal(signal.SIGTERM)
     assert 0 == unit.process.wait(WITHIN)
 
 
-def test_a_database_that_hangs_starves_the_watchdog(start: Start, line: Cable) -> None:
+def test_a_database_that_hangs_starves_the_watchdog(start: Start, line: NetworkProxy) -> None:
     """L9: no timeout of the server's or the kernel's ends a wait that nobody answers."""
     unit = start()
     unit.wait_for("READY=1")
 
-    line.pinch()
+    line.freeze()
 
     assert "DOWN" in unit.wait_for("STATUS=DOWN")
     assert unit.starves()

@@ -21,7 +21,7 @@ from tests.support.verbs import (
     STORED_NOW,
     changed,
     drain,
-    endings,
+    job_outcomes,
     scan,
     send,
     sweep,
@@ -195,7 +195,7 @@ def test_an_order_answered_between_scan_and_drain_stays(
 
     assert drain(app) == Tally(skipped=1)
     assert shop.row("Order", order) == before
-    assert endings(connection) == [(TYPE, order, "skipped", "not due")]
+    assert job_outcomes(connection) == [(TYPE, order, "skipped", "not due")]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_every_dialect_rejects_the_order_once(
     drain(app)
 
     assert shop.status(order) == "rejected"
-    done = [ending for ending in endings(connection) if ending[0] == TYPE and ending[2] == "done"]
+    done = [row for row in job_outcomes(connection) if row[0] == TYPE and row[2] == "done"]
     assert done == [(TYPE, order, "done", None)]
 
 

@@ -22,7 +22,7 @@ from tests.support.verbs import (
     OpenApp,
     changed,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     scan,
     send,
@@ -188,7 +188,7 @@ def test_an_order_paid_between_scan_and_drain_stays(
 
     assert drain(app) == Tally(skipped=1)
     assert shop.row("Order", order) == before
-    assert endings(connection) == [(TYPE, order, "skipped", "not due")]
+    assert job_outcomes(connection) == [(TYPE, order, "skipped", "not due")]
 
 
 def test_an_order_deleted_between_scan_and_drain_is_skipped(
@@ -200,7 +200,7 @@ def test_an_order_deleted_between_scan_and_drain_is_skipped(
     connection.execute(text('delete from "Order"'))
 
     assert drain(app) == Tally(skipped=1)
-    assert endings(connection) == [(TYPE, order, "skipped", "not due")]
+    assert job_outcomes(connection) == [(TYPE, order, "skipped", "not due")]
 
 
 def test_a_payment_under_way_is_neither_overtaken_nor_waited_for(
@@ -258,7 +258,7 @@ def test_every_dialect_cancels_the_order_once(
     drain(app)
 
     assert shop.status(order) == "cancelled"
-    done = [ending for ending in endings(connection) if ending[2] == "done"]
+    done = [ending for ending in job_outcomes(connection) if ending[2] == "done"]
     assert done == [
         (TYPE, order, "done", None),
         ("NOTIFICATION_SEND_WHATSAPP", order, "done", None),
@@ -311,7 +311,7 @@ def test_two_jobs_for_one_order_in_one_batch_have_one_effect(
 
     assert drain(app) == Tally(done=2, skipped=1)
     assert shop.stock(product) == 3
-    assert endings(connection)[:2] == [
+    assert job_outcomes(connection)[:2] == [
         (TYPE, order, "done", None),
         (TYPE, order, "skipped", "duplicate"),
     ]
@@ -328,4 +328,4 @@ def test_a_message_that_comes_late_finds_nothing_to_do(
 
     assert drain(app) == Tally(skipped=1)
     assert shop.row("Order", order) == after
-    assert endings(connection)[-1] == (TYPE, order, "skipped", "not due")
+    assert job_outcomes(connection)[-1] == (TYPE, order, "skipped", "not due")

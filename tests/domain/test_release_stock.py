@@ -17,7 +17,7 @@ from tests.support.verbs import (
     changed,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
@@ -190,7 +190,7 @@ def test_an_unknown_product_is_skipped(app: App, connection: Connection) -> None
     send(app, TYPE, {"productId": "no-such-product", "quantity": 1})
 
     assert drain(app) == Tally(skipped=1)
-    assert [(key, outcome) for _, key, outcome, _ in endings(connection)] == [
+    assert [(key, outcome) for _, key, outcome, _ in job_outcomes(connection)] == [
         ("no-such-product", "skipped")
     ]
 

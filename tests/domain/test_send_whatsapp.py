@@ -19,16 +19,16 @@ from tests.support.verbs import (
     OUTBOUND,
     QUEUE,
     STORED_NOW,
-    answered_by,
     changed,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
     send,
     sweep,
+    with_call,
 )
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -69,7 +69,7 @@ def test_a_notice_that_was_taken_is_sent(app: App, connection: Connection) -> No
     metadata = difference.pop("metadata")
     assert difference == {"status": "sent", "sentAt": STORED_NOW}
     assert metadata == before["metadata"] | {"provider": "log"}
-    assert endings(connection) == [(TYPE, "cnotice", "done", None)]
+    assert job_outcomes(connection) == [(TYPE, "cnotice", "done", None)]
 
 
 def test_while_the_call_is_out_the_notice_is_being_sent(app: App, connection: Connection) -> None:
@@ -82,7 +82,7 @@ def test_while_the_call_is_out_the_notice_is_being_sent(app: App, connection: Co
         return call(parcel)
 
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
-    drain(answered_by(app, TYPE, look))
+    drain(with_call(app, TYPE, look))
 
     assert [*seen, notice(connection)["status"]] == ["sending", "sent"]
 
@@ -101,7 +101,7 @@ def test_no_transaction_is_open_during_the_call(app: App, connection: Connection
         return call(parcel)
 
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
-    drain(answered_by(app, TYPE, look))
+    drain(with_call(app, TYPE, look))
 
     assert seen == [0]
 
@@ -157,7 +157,7 @@ def test_an_unknown_notice_is_skipped(app: App, connection: Connection) -> None:
     send(app, TYPE, {"messageId": "no-such-notice"}, queue=OUTBOUND)
 
     assert drain(app) == Tally(skipped=1)
-    assert [(key, outcome) for _, key, outcome, _ in endings(connection)] == [
+    assert [(key, outcome) for _, key, outcome, _ in job_outcomes(connection)] == [
         ("no-such-notice", "skipped")
     ]
 
@@ -177,7 +177,7 @@ def test_the_platforms_own_dialect_is_sent(app: App, connection: Connection, que
 
     (sent,) = [line for line in lines if line["event"] == "notification.sent"]
     assert (sent["key"], sent["event_type"]) == ("corder", "ORDER_PAID")
-    assert endings(connection) == [(TYPE, "corder", "done", None)]
+    assert job_outcomes(connection) == [(TYPE, "corder", "done", None)]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_provider_that_fails_is_asked_again(app: App, connection: Connection) 
             raise trouble
         return call(parcel)
 
-    flaky = answered_by(app, TYPE, answer)
+    flaky = with_call(app, TYPE, answer)
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     tallies = []
@@ -235,7 +235,7 @@ def test_a_notice_whose_retries_are_used_up_has_failed(app: App, connection: Con
 
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND, maxRetries=1)
     for _ in range(2):
-        drain(answered_by(app, TYPE, answer))
+        drain(with_call(app, TYPE, answer))
         make_visible(app)
 
     assert [letter.reason for letter in dead_letters(app)] == ["exhausted"]
@@ -258,7 +258,7 @@ def test_a_provider_that_refuses_one_keeps_the_others_going(
             raise RejectedError(message)
         return call(parcel)
 
-    tally = drain(answered_by(app, TYPE, answer))
+    tally = drain(with_call(app, TYPE, answer))
 
     assert tally == Tally(done=2, dead=1)
     assert [notice(connection, f"c{n}")["status"] for n in (0, 2)] == ["sent", "sent"]

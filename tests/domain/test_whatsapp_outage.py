@@ -12,7 +12,7 @@ from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.worker.drain import Drain
-from tests.support.fake_provider import Mood, Provider, provider
+from tests.support.fake_provider import Behaviour, Provider, provider
 from tests.support.verbs import (
     OUTBOUND,
     OpenApp,
@@ -91,14 +91,14 @@ def test_an_outage_costs_no_attempts_and_is_said_once(
     app: App, whatsapp: Provider, connection: Connection, hand: Hand
 ) -> None:
     """Issue: the first two failures are failures; from the third on, everybody waits."""
-    whatsapp.mood = Mood.BROKEN
+    whatsapp.behaviour = Behaviour.BROKEN
     tell(app, 20)
     lane = app.outbound()
 
     with capture_logs() as lines:
         down = [work(app, lane, hand, 400) for _ in range(12)]
         asked = whatsapp.requests
-        whatsapp.mood = Mood.OK
+        whatsapp.behaviour = Behaviour.OK
         up = work(app, lane, hand, 400)
 
     assert 2 == sum(tally.retried for tally in down)
@@ -114,7 +114,7 @@ def test_while_the_lane_rests_nobody_is_asked(
     app: App, whatsapp: Provider, connection: Connection, hand: Hand
 ) -> None:
     """Messages that come meanwhile wait, uncounted, until the pause is over."""
-    whatsapp.mood = Mood.BROKEN
+    whatsapp.behaviour = Behaviour.BROKEN
     tell(app, 3)
     lane = app.outbound()
     work(app, lane, hand, 0)
@@ -132,7 +132,7 @@ def test_while_the_lane_rests_nobody_is_asked(
 
 
 def test_one_call_shows_that_the_pause_is_over(app: App, whatsapp: Provider, hand: Hand) -> None:
-    whatsapp.mood = Mood.BROKEN
+    whatsapp.behaviour = Behaviour.BROKEN
     tell(app, 30)
     lane = app.outbound()
     work(app, lane, hand, 0)
@@ -146,12 +146,12 @@ def test_one_call_shows_that_the_pause_is_over(app: App, whatsapp: Provider, han
 def test_one_notice_alone_survives_a_long_outage(
     app: App, whatsapp: Provider, connection: Connection, hand: Hand
 ) -> None:
-    whatsapp.mood = Mood.BROKEN
+    whatsapp.behaviour = Behaviour.BROKEN
     tell(app)
     lane = app.outbound()
     for _ in range(20):
         work(app, lane, hand, 400)
-    whatsapp.mood = Mood.OK
+    whatsapp.behaviour = Behaviour.OK
 
     assert Tally(done=1) == work(app, lane, hand, 400)
     assert {"sent"} == statuses(connection)
@@ -161,7 +161,7 @@ def test_a_notice_that_always_fails_dies_alone(
     app: App, whatsapp: Provider, connection: Connection, hand: Hand
 ) -> None:
     """Where others succeed there is no outage: it has its four executions, and no more."""
-    whatsapp.by_number["6281234560000"] = Mood.BROKEN
+    whatsapp.by_number["6281234560000"] = Behaviour.BROKEN
     tell(app)
     lane, tallies = app.outbound(), []
     for number in range(1, 5):
@@ -181,7 +181,7 @@ def test_a_notice_that_always_fails_dies_alone(
 def test_a_token_that_is_mended_sets_everything_going(
     app: App, whatsapp: Provider, connection: Connection, hand: Hand
 ) -> None:
-    whatsapp.mood = Mood.BAD_TOKEN
+    whatsapp.behaviour = Behaviour.BAD_TOKEN
     tell(app, 20)
     lane = app.outbound()
 
@@ -189,7 +189,7 @@ def test_a_token_that_is_mended_sets_everything_going(
         for _ in range(5):
             work(app, lane, hand, 400)
         assert {TYPE: True} == lane.blocked
-        whatsapp.mood = Mood.OK
+        whatsapp.behaviour = Behaviour.OK
         tally = work(app, lane, hand, 400)
 
     assert (Tally(done=20), {TYPE: False}) == (tally, lane.blocked)
@@ -202,7 +202,7 @@ def test_a_token_that_is_mended_sets_everything_going(
 
 def test_to_be_asked_to_wait_is_no_outage(app: App, whatsapp: Provider, hand: Hand) -> None:
     """DOMAIN 6: after Retry-After it goes on, without a longer pause."""
-    whatsapp.moods.extend([Mood.BUSY])
+    whatsapp.behaviours.extend([Behaviour.BUSY])
     tell(app)
     lane = app.outbound()
     work(app, lane, hand, 0)

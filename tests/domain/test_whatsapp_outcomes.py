@@ -19,7 +19,7 @@ from sweeper.cli.doctor import Level, examine
 from sweeper.errors import SettingsError
 from sweeper.outbound.in_flight import InFlight
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
-from tests.support.fake_provider import TOKEN, Mood, Provider, provider
+from tests.support.fake_provider import TOKEN, Behaviour, Provider, provider
 from tests.support.verbs import (
     NOW,
     OUTBOUND,
@@ -27,12 +27,12 @@ from tests.support.verbs import (
     OpenApp,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
     send,
-    worked_by,
+    with_handler,
 )
 
 TYPE = "NOTIFICATION_SEND_WHATSAPP"
@@ -96,12 +96,12 @@ def test_what_the_provider_takes_is_sent(
     assert [delivery.to for delivery in whatsapp.deliveries] == [NUMBER]
     (line,) = told(lines, "notification.sent")
     assert (line["to"], line["provider"]) == ("6281****890", whatsapp.kind)
-    assert endings(connection) == [(TYPE, "cnotice", "done", None)]
+    assert job_outcomes(connection) == [(TYPE, "cnotice", "done", None)]
 
 
 def test_a_bad_number_fails_at_once(app: App, whatsapp: Provider, connection: Connection) -> None:
     """DOMAIN 6: no retry can help, and nobody is woken for it."""
-    whatsapp.mood = Mood.BAD_NUMBER
+    whatsapp.behaviour = Behaviour.BAD_NUMBER
     noticed(app, connection)
 
     with capture_logs() as lines:
@@ -117,7 +117,7 @@ def test_a_wrong_request_fails_at_once_and_is_dead(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
     """DOMAIN 6: other 4xx; once mended, a person may have it sent after all."""
-    whatsapp.moods.append(Mood.BAD_REQUEST)
+    whatsapp.behaviours.append(Behaviour.BAD_REQUEST)
     noticed(app, connection)
 
     assert drain(app) == Tally(dead=1)
@@ -135,7 +135,7 @@ def test_a_bad_token_stops_the_lane_and_burns_nothing(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
     """DOMAIN 6: one is asked, the others are not tried; all wait, and it is shouted once."""
-    whatsapp.mood = Mood.BAD_TOKEN
+    whatsapp.behaviour = Behaviour.BAD_TOKEN
     names = [noticed(app, connection, f"c{number}") for number in range(30)]
 
     with capture_logs() as lines:
@@ -157,7 +157,7 @@ def test_busy_waits_as_told_and_costs_nothing(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
     """DOMAIN 6: 429 honours Retry-After, for everybody, at no attempt."""
-    whatsapp.mood, whatsapp.retry_after = Mood.BUSY, "120"
+    whatsapp.behaviour, whatsapp.retry_after = Behaviour.BUSY, "120"
     for number in range(12):
         noticed(app, connection, f"c{number}")
 
@@ -174,7 +174,7 @@ def test_an_error_of_the_providers_is_retried(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
     """DOMAIN 6, L5: the first time it is a failure; the row waits as queued."""
-    whatsapp.moods.append(Mood.BROKEN)
+    whatsapp.behaviours.append(Behaviour.BROKEN)
     noticed(app, connection)
 
     assert drain(app) == Tally(retried=1)
@@ -200,12 +200,14 @@ def test_a_provider_that_cannot_be_reached_is_tried_again(
     assert "unknown" not in notice(connection)["metadata"]
 
 
-@pytest.mark.parametrize("mood", [Mood.HANG, Mood.RESET, Mood.LOST, Mood.GARBAGE])
+@pytest.mark.parametrize(
+    "behaviour", [Behaviour.HANG, Behaviour.RESET, Behaviour.LOST, Behaviour.GARBAGE]
+)
 def test_a_lost_reply_is_unknown_and_sent_once_more(
-    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+    app: App, whatsapp: Provider, connection: Connection, behaviour: Behaviour
 ) -> None:
     """DOMAIN 6: recorded as unknown; whatever happens, it is sent twice at most."""
-    whatsapp.moods.append(mood)
+    whatsapp.behaviours.append(behaviour)
     noticed(app, connection)
 
     with capture_logs() as lines:
@@ -222,7 +224,7 @@ def test_a_lost_reply_is_unknown_and_sent_once_more(
 
 
 def test_two_lost_replies_are_the_end(app: App, whatsapp: Provider, connection: Connection) -> None:
-    whatsapp.mood = Mood.LOST
+    whatsapp.behaviour = Behaviour.LOST
     noticed(app, connection)
 
     for _ in range(6):
@@ -240,7 +242,7 @@ def test_a_notice_whose_job_is_exhausted_is_failed(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
     """DOMAIN 6: it does not stay in `sending`; a person may have it sent after all."""
-    whatsapp.moods.append(Mood.BROKEN)
+    whatsapp.behaviours.append(Behaviour.BROKEN)
     noticed(app, connection)
     no_retries = text(f"update pgmq.q_{OUTBOUND} set message = message || :none")
     connection.execute(no_retries, {"none": '{"maxRetries": 0}'})
@@ -267,7 +269,7 @@ def test_a_notice_whose_job_crashed_too_often_is_failed(
     assert notice(connection)["status"] == "failed"
     (letter,) = dead_letters(app)
     assert (letter.reason, letter.attempts) == ("crashed", 5)
-    assert endings(connection) == [(TYPE, "cnotice", "dead", "crashed")]
+    assert job_outcomes(connection) == [(TYPE, "cnotice", "dead", "crashed")]
     assert whatsapp.requests == 0
 
 
@@ -293,11 +295,11 @@ def test_what_a_stranger_sends_has_its_row_too(
     assert "Halo {name}" in json.dumps(delivery.body)
 
 
-@pytest.mark.parametrize("mood", [Mood.BROKEN, Mood.LOST])
+@pytest.mark.parametrize("behaviour", [Behaviour.BROKEN, Behaviour.LOST])
 def test_what_a_stranger_sends_is_one_notice_through_all_its_tries(
-    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+    app: App, whatsapp: Provider, connection: Connection, behaviour: Behaviour
 ) -> None:
-    whatsapp.moods.append(mood)
+    whatsapp.behaviours.append(behaviour)
     send(app, TYPE, {"recipientPhone": PHONE, "message": "Halo"}, queue=OUTBOUND)
 
     drain(app)
@@ -331,12 +333,12 @@ def test_a_notice_for_another_channel_is_left_alone(
     assert (notice(connection)["status"], whatsapp.requests) == ("queued", 0)
 
 
-@pytest.mark.parametrize("mood", Mood)
+@pytest.mark.parametrize("behaviour", Behaviour)
 def test_no_number_no_token_and_no_text_is_logged(
-    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+    app: App, whatsapp: Provider, connection: Connection, behaviour: Behaviour
 ) -> None:
     """L11: in no event, no dead letter's error and no book, whatever the provider quotes."""
-    whatsapp.mood = mood
+    whatsapp.behaviour = behaviour
     noticed(app, connection)
 
     with capture_logs() as lines:
@@ -432,7 +434,7 @@ def test_an_answer_that_could_not_be_recorded_is_kept(
             batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
         handler.record(batch, answers)
 
-    lane = worked_by(app, TYPE, replace(handler, record=record)).outbound()
+    lane = with_handler(app, TYPE, replace(handler, record=record)).outbound()
     with pytest.raises(OperationalError):
         lane.step()
     assert (notice(connection)["status"], lane.active) == ("sending", 1)

@@ -21,7 +21,7 @@ from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from tests.support import log_schema
 from tests.support.container import ROOT, Container, booted, lacking, wheelhouse
-from tests.support.network import Cable, cable
+from tests.support.network import NetworkProxy, network_proxy
 from tests.support.verbs import HOUR, Connect, wait_for_a_blocked_session
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -36,8 +36,8 @@ PASSWORD = secrets.token_hex(8)
 
 
 @pytest.fixture(scope="module")
-def line(server_url: str) -> Iterator[Cable]:
-    with cable(server_url) as laid:
+def line(server_url: str) -> Iterator[NetworkProxy]:
+    with network_proxy(server_url) as laid:
         yield laid
 
 
@@ -59,7 +59,7 @@ def database_url(platform: str) -> str:
 
 @pytest.fixture(scope="module")
 def machine(
-    line: Cable, platform: str, tmp_path_factory: pytest.TempPathFactory
+    line: NetworkProxy, platform: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Container]:
     """Boot a machine, and install the service as README says."""
     with psycopg.connect(platform, autocommit=True) as connection:
@@ -125,9 +125,9 @@ class Unit:
 
 
 @pytest.fixture
-def unit(machine: Container, line: Cable) -> Unit:
+def unit(machine: Container, line: NetworkProxy) -> Unit:
     """Lend the service, running and ready, as it is shipped."""
-    line.mend()
+    line.restore()
     unit = Unit(machine)
     machine.run(f"rm -f {DROP_IN}; systemctl daemon-reload")
     unit("reset-failed")
@@ -206,34 +206,34 @@ def test_a_process_that_stands_still_is_killed_and_restarted(unit: Unit) -> None
     assert "Failed with result 'watchdog'" in unit.journal()
 
 
-def test_a_thread_that_hangs_is_as_bad(unit: Unit, line: Cable) -> None:
+def test_a_thread_that_hangs_is_as_bad(unit: Unit, line: NetworkProxy) -> None:
     """L9: the database hangs without closing; not ready, then restarted, then at work again."""
     unit.override(
         "WatchdogSec=6s",
         "Environment=SWEEPER_DATABASE__STATEMENT_TIMEOUT=1s SWEEPER_DATABASE__CONNECT_TIMEOUT=1s",
     )
 
-    line.pinch()
+    line.freeze()
     unit.wait_for(lambda: unit.told("readiness.lost"))
     unit.wait_for(lambda: "Failed with result 'watchdog'" in unit.journal())
-    line.mend()
+    line.restore()
 
     assert unit.told("loop.stalled")
     unit.wait_for(lambda: unit.show("ActiveState") == "active")
     assert unit.is_ready()
 
 
-def test_a_database_that_is_away_is_waited_for(unit: Unit, line: Cable, shop: Shop) -> None:
+def test_a_database_that_is_away_is_waited_for(unit: Unit, line: NetworkProxy, shop: Shop) -> None:
     """L9: for a minute; not ready, never restarted, and back by itself."""
     before = unit.show("MainPID")
     order = shop.order(age=HOUR)
 
-    line.cut()
+    line.disconnect()
     unit.wait_for(lambda: unit.told("readiness.lost"))
     time.sleep(60)
     assert not unit.is_ready()
     assert "DOWN" in unit.show("StatusText")
-    line.mend()
+    line.restore()
 
     unit.wait_for(unit.is_ready)
     unit("kill", "-s USR1")
@@ -242,14 +242,14 @@ def test_a_database_that_is_away_is_waited_for(unit: Unit, line: Cable, shop: Sh
 
 
 def test_a_database_that_is_away_at_the_start_is_tried_until_it_comes(
-    unit: Unit, line: Cable
+    unit: Unit, line: NetworkProxy
 ) -> None:
     unit("stop")
-    line.cut()
+    line.disconnect()
 
     assert unit.machine.attempt("systemctl start sweeper").returncode
     assert "check DATABASE_URL" in unit.journal()
-    line.mend()
+    line.restore()
 
     unit.wait_for(lambda: unit.show("ActiveState") == "active")
 

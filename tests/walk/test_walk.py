@@ -19,7 +19,7 @@ from tests.support.verbs import (
     MS,
     OUTBOUND,
     changed,
-    endings,
+    job_outcomes,
     messages,
     rows,
     sweep,
@@ -85,7 +85,7 @@ def test_an_order_whose_down_payment_never_comes(
     assert "30 menit" in text
 
     # The books know of both jobs.
-    assert [ending[:3] for ending in endings(connection)] == [
+    assert [ending[:3] for ending in job_outcomes(connection)] == [
         ("ORDER_EXPIRE_DP", order, "done"),
         ("NOTIFICATION_SEND_WHATSAPP", order, "done"),
     ]

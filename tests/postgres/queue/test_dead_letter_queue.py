@@ -22,13 +22,13 @@ from tests.support.verbs import (
     broken,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     scan,
     send,
     send_raw,
-    worked_by,
+    with_handler,
 )
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -53,7 +53,7 @@ def graves(app: App) -> list[DeadLetter]:
         (TYPE, fail, 0),
     ):
         send(app, kind, {"orderId": f"c-{kind}-{retries}"}, maxRetries=retries)
-        drain(worked_by(app, kind, handler))
+        drain(with_handler(app, kind, handler))
     send_raw(app, "5")
     send(app, "MAKE_COFFEE", {"cups": 2})
     drain(app)
@@ -91,7 +91,7 @@ def test_a_letter_is_sent_to_the_queue_of_its_type(app: App) -> None:
         raise RejectedError
 
     send(app, "STOCK_RELEASE", {"productId": "p", "quantity": 1}, queue=LOW)
-    drain(worked_by(app, "STOCK_RELEASE", refuse))
+    drain(with_handler(app, "STOCK_RELEASE", refuse))
 
     app.dead_letter_queue.retry(DeadLetterFilter())
 
@@ -161,7 +161,7 @@ def test_errors_of_one_kind_are_chosen_by_their_fingerprint(app: App) -> None:
 
     for number in (101, 202, 303):
         send(app, TYPE, {"orderId": str(number)}, maxRetries=0)
-    drain(worked_by(app, TYPE, fail))
+    drain(with_handler(app, TYPE, fail))
     first, second, third = dead_letters(app)
 
     assert first.fingerprint == second.fingerprint != third.fingerprint
@@ -190,7 +190,7 @@ def test_the_books_know_what_a_person_did(app: App, connection: Connection) -> N
     app.dead_letter_queue.retry(DeadLetterFilter(ids=[letters[0].msg_id]))
     app.dead_letter_queue.drop(DeadLetterFilter(ids=[letters[1].msg_id]))
 
-    assert endings(connection)[-2:] == [
+    assert job_outcomes(connection)[-2:] == [
         (TYPE, letters[0].key, "revived", "rejected"),
         ("ORDER_AUTO_REFUND", letters[1].key, "dropped", "rejected"),
     ]

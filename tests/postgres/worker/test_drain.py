@@ -31,17 +31,17 @@ from tests.support.verbs import (
     SECOND,
     Connect,
     OpenApp,
-    answered_by,
     broken,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
     send,
     send_raw,
-    worked_by,
+    with_call,
+    with_handler,
 )
 
 TYPE = "ORDER_EXPIRE_DP"
@@ -97,7 +97,7 @@ def test_message_effect_follow_up_and_books_come_together(
     assert shop.status(order) == "cancelled"
     assert messages(app) == []
     assert len(messages(app, OUTBOUND)) == 1
-    assert endings(connection) == [(TYPE, order, "done", None)]
+    assert job_outcomes(connection) == [(TYPE, order, "done", None)]
 
 
 @frozen_clock
@@ -119,7 +119,7 @@ def test_what_fails_at_the_end_has_happened_not_at_all(
     assert shop.row("Order", order) == before
     assert shop.stock(product) == 1
     assert messages(app, OUTBOUND) == []
-    assert endings(connection) == []
+    assert job_outcomes(connection) == []
     assert [message.body["retryCount"] for message in messages(app)] == [1]
 
 
@@ -144,7 +144,7 @@ def test_a_message_that_was_settled_by_somebody_else_is_theirs(
         assert app.drain().step() == Tally()
 
     assert (shop.status(order), shop.stock(product)) == ("cancelled", 3)
-    assert endings(connection) == [(TYPE, order, "done", None)]
+    assert job_outcomes(connection) == [(TYPE, order, "done", None)]
     assert [line["keys"] for line in lines if line["event"] == "lease.lost"] == [[order]]
 
 
@@ -170,7 +170,7 @@ def test_what_is_left_of_a_batch_is_still_worked(
         "pending_dp",
         "cancelled",
     ]
-    assert [key for _, key, _, _ in endings(connection)] == [orders[1], orders[3]]
+    assert [key for _, key, _, _ in job_outcomes(connection)] == [orders[1], orders[3]]
 
 
 @frozen_clock
@@ -185,11 +185,11 @@ def test_a_worker_that_is_killed_loses_nothing(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        drain(worked_by(app, TYPE, killed))
+        drain(with_handler(app, TYPE, killed))
 
     assert shop.status(order) == "pending_dp"
     assert [message.read_ct for message in messages(app)] == [1]
-    assert endings(connection) == []
+    assert job_outcomes(connection) == []
     make_visible(app)
     assert drain(app) == Tally(done=2)
     assert shop.status(order) == "cancelled"
@@ -347,12 +347,12 @@ def test_a_job_that_no_retry_can_help_is_dead_at_once(
             message = "the order is cursed"
             raise RejectedError(message)
 
-    assert worked_by(app, TYPE, handler).drain().step() == Tally(done=2, dead=1)
+    assert with_handler(app, TYPE, handler).drain().step() == Tally(done=2, dead=1)
 
     (letter,) = dead_letters(app)
     assert (letter.key, letter.reason, letter.attempts) == (culprit, "rejected", 1)
     assert "cursed" in letter.error
-    assert {(key, outcome) for _, key, outcome, _ in endings(connection)} == {
+    assert {(key, outcome) for _, key, outcome, _ in job_outcomes(connection)} == {
         (first, "done"),
         (culprit, "dead"),
         (last, "done"),
@@ -370,10 +370,10 @@ def test_a_handler_judges_each_job(app: App, shop: Shop, connection: Connection)
         batch.postpone(postponed, "not now")
         batch.reject(rejected, "never")
 
-    tally = worked_by(app, TYPE, handler).drain().step()
+    tally = with_handler(app, TYPE, handler).drain().step()
 
     assert tally == Tally(done=1, skipped=1, postponed=1, dead=1)
-    assert endings(connection) == [
+    assert job_outcomes(connection) == [
         (TYPE, orders[0], "done", None),
         (TYPE, orders[1], "skipped", "needs nothing"),
         (TYPE, orders[3], "dead", "never"),
@@ -390,7 +390,7 @@ def test_a_handler_judges_each_job(app: App, shop: Shop, connection: Connection)
 def test_any_error_of_a_handler_is_a_failure(app: App, shop: Shop) -> None:
     """L5: whatever it was, in one line, and then the job is done."""
     queued(app, shop)
-    flaky = worked_by(app, TYPE, raising(KeyError("a\nb"), ZeroDivisionError("by zero"), None))
+    flaky = with_handler(app, TYPE, raising(KeyError("a\nb"), ZeroDivisionError("by zero"), None))
 
     told = []
     for _ in range(2):
@@ -557,7 +557,7 @@ def test_a_message_that_kills_its_workers_is_dead_after_five_of_them(
     assert shop.status(order) == "pending_dp"
     (letter,) = dead_letters(app)
     assert (letter.key, letter.reason, letter.attempts) == (order, "crashed", 6)
-    assert endings(connection) == [(TYPE, order, "dead", "crashed")]
+    assert job_outcomes(connection) == [(TYPE, order, "dead", "crashed")]
 
 
 @frozen_clock
@@ -606,7 +606,7 @@ def test_a_suspect_takes_no_neighbours_along(app: App, shop: Shop, connection: C
     def handler(batch: Batch[Any]) -> None:
         begun.extend(batch.keys)
 
-    worked_by(app, TYPE, handler).drain().step()
+    with_handler(app, TYPE, handler).drain().step()
 
     assert begun == [suspect]
     assert [(m.body["payload"]["orderId"], m.read_ct) for m in messages(app)] == [
@@ -630,7 +630,7 @@ def test_a_suspect_in_the_outbound_lane_takes_no_neighbours_along(
         called.append(parcel.phone)
         return call(parcel)
 
-    answered_by(app, NOTICE, answer).outbound().step()
+    with_call(app, NOTICE, answer).outbound().step()
 
     assert called == ["081234567891"]
     assert [(m.msg_id, m.read_ct) for m in messages(app, OUTBOUND)] == [(1, 0), (3, 0)]
@@ -649,7 +649,7 @@ def test_high_comes_before_normal_before_low(app: App, connection: Connection) -
     for _ in range(3):
         worker.step()
 
-    assert [key for _, key, _, _ in endings(connection)] == [HIGH, QUEUE, LOW]
+    assert [key for _, key, _, _ in job_outcomes(connection)] == [HIGH, QUEUE, LOW]
 
 
 @frozen_clock
@@ -669,7 +669,7 @@ def test_the_lowest_is_never_starved(
     for _ in range(reads):
         worker.step()
 
-    order = [str(key) for _, key, _, _ in endings(connection)]
+    order = [str(key) for _, key, _, _ in job_outcomes(connection)]
 
     turns = [n for n, queue in enumerate(order) if queue == waiting[-1]]
     gaps = [later - earlier for earlier, later in pairwise([-1, *turns, reads])]
@@ -689,7 +689,7 @@ def test_a_new_worker_does_not_begin_with_the_lowest(
 
     app.drain().step()
 
-    assert [key for _, key, _, _ in endings(connection)] == [HIGH]
+    assert [key for _, key, _, _ in job_outcomes(connection)] == [HIGH]
 
 
 # The database's trouble.
@@ -717,7 +717,7 @@ def test_a_locked_order_is_postponed_at_once(
     holder.rollback()
     make_visible(app)
     assert app.drain().step() == Tally(done=1)
-    assert (TYPE, locked, "done", None) in endings(connection)
+    assert (TYPE, locked, "done", None) in job_outcomes(connection)
 
 
 def test_a_locked_product_postpones_only_whoever_needs_it(
@@ -764,7 +764,7 @@ def test_the_databases_trouble_costs_no_attempt(
     assert timedelta(0) < message.delay <= SECOND
     make_visible(app)
     assert app.drain().step() == Tally(done=1)
-    assert [outcome for _, _, outcome, _ in endings(connection)] == ["done", "done"]
+    assert [outcome for _, _, outcome, _ in job_outcomes(connection)] == ["done", "done"]
 
 
 @frozen_clock
@@ -786,7 +786,7 @@ def test_a_lost_connection_burns_nothing(app: App, shop: Shop, connection: Conne
         batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(OperationalError):
-        worked_by(app, TYPE, cut).drain().step()
+        with_handler(app, TYPE, cut).drain().step()
 
     assert [(m.read_ct, m.body["retryCount"]) for m in messages(app)] == [(0, 0)] * 3
     assert drain(app) == Tally(done=6)
@@ -826,14 +826,14 @@ def test_an_outbound_worker_that_is_told_to_stop_gives_back_what_it_has_not_call
         called.append(parcel.phone)
         return call(parcel)
 
-    worker = answered_by(app, NOTICE, answer).outbound()
+    worker = with_call(app, NOTICE, answer).outbound()
     worker.stopping = lambda: len(called) >= enough
 
     worker.step()
 
     left = messages(app, OUTBOUND)
     assert enough <= len(called) < len(phones)
-    assert len(endings(connection)) == len(called)
+    assert len(job_outcomes(connection)) == len(called)
     assert sorted([*called, *(m.body["payload"]["recipientPhone"] for m in left)]) == phones
     assert {message.read_ct for message in left} == {0}
 

@@ -21,14 +21,14 @@ from tests.support.verbs import (
     Connect,
     OpenApp,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     scan,
     send,
     sweep,
     wait_for_a_blocked_session,
-    worked_by,
+    with_handler,
 )
 
 
@@ -143,7 +143,7 @@ def test_a_lost_connection_gives_everything_back_uncounted(
     shop.order(age=HOUR)
     scan(app)
     with pytest.raises(Exception, match=r"terminat|closed|lost"):
-        worked_by(app, "ORDER_EXPIRE_DP", cut).drain().step()
+        with_handler(app, "ORDER_EXPIRE_DP", cut).drain().step()
 
     (left,) = messages(app)
     assert (0, 0) == (left.read_ct, left.body["retryCount"])
@@ -211,7 +211,7 @@ def test_a_message_that_kills_workers_does_not_take_its_neighbours_along(
         handler(batch)  # type: ignore[operator]
 
     scan(app)
-    worker = worked_by(app, "ORDER_EXPIRE_DP", deadly).drain()
+    worker = with_handler(app, "ORDER_EXPIRE_DP", deadly).drain()
     kills = 0
     for _ in range(100):
         try:
@@ -221,7 +221,7 @@ def test_a_message_that_kills_workers_does_not_take_its_neighbours_along(
             kills += 1
             make_visible(app)
 
-    ends = [end for end in endings(connection) if end[2] == "dead"]
+    ends = [end for end in job_outcomes(connection) if end[2] == "dead"]
     assert [("ORDER_EXPIRE_DP", culprit, "dead", "crashed")] == ends
     assert 5 == kills
     assert 39 == [shop.status(order) for order in orders].count("cancelled")
