@@ -1,1 +1,1 @@
-"""The domain: what this platform calls stale, and what is done about it."""
+"""The job package of this platform: its job types, its rules, and what they share."""

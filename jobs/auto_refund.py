@@ -1,4 +1,4 @@
-"""ORDER_AUTO_REFUND: reject orders that the jastiper never answered, and owe the buyer the DP."""
+"""ORDER_AUTO_REFUND: reject orders that the jastiper never answered, and record a refund."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,9 +18,9 @@ waiting: ColumnElement[bool] = ORDER.c.status == "awaiting_validation"
 
 
 def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
-    """Return what makes an order unanswered at *cutoff*, part by part.
+    """Return the conditions that make an order unanswered at *cutoff*, each with a description.
 
-    One that was answered before, and came back, has had its 24 hours long ago.
+    An order that was answered before and sent back is not one of them: its 24 hours are over.
     """
     return {
         "it waits for the jastiper (status awaiting_validation)": waiting,
@@ -30,17 +30,17 @@ def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
 
 
 def unanswered(cutoff: datetime) -> ColumnElement[bool]:
-    """Return the whole condition: the scan asks it, the handler asks it again under the lock."""
+    """Return the whole condition; the scan evaluates it, the handler again under the row lock."""
     return and_(*terms(cutoff).values())
 
 
 def due(cutoff: datetime) -> Select[Any]:
-    """Return the unanswered orders, the one paid first before the others."""
+    """Return the unanswered orders, the earliest payment first."""
     return due_rows(unanswered(cutoff), ORDER.c.dpPaidAt)
 
 
 def anomalies(cutoff: datetime) -> Select[Any]:
-    """Return orders that are stuck, through nobody's fault."""
+    """Return orders that are stuck and that a person has to look at, each with the reason."""
     return anomalous(
         (
             "awaiting_validation without dpPaidAt",
@@ -54,7 +54,7 @@ def anomalies(cutoff: datetime) -> Select[Any]:
 
 
 def refund(batch: Batch[OrderPayload]) -> None:
-    """Reject the batch in one statement; orders answered meanwhile fall out of it."""
+    """Reject the batch's orders in one statement; an order answered meanwhile is skipped."""
     rejected = claim(batch, unanswered(batch.cutoff), "rejected", REASON)
     release_stock(batch, rejected)
     record_refunds(batch, rejected)

@@ -1,4 +1,4 @@
-"""The events that the job files log; `docs/events.md` lists them beside the engine's own."""
+"""The events that the job files log; `docs/events.md` lists them with the engine's events."""
 
 from sweeper import Event
 

@@ -1,4 +1,4 @@
-"""ORDER_EXPIRE_DP: cancel orders whose down payment never came."""
+"""ORDER_EXPIRE_DP: cancel orders whose down payment was never paid."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ paid: ColumnElement[bool] = or_(
 
 
 def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
-    """Return what makes an order unpaid at *cutoff*, part by part."""
+    """Return the conditions that make an order unpaid at *cutoff*, each with a description."""
     return {
         "it waits for its down payment (status pending_dp)": pending,
         f"it was placed by {cutoff:%Y-%m-%d %H:%M:%S} UTC": ORDER.c.createdAt <= cutoff,
@@ -29,7 +29,7 @@ def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
 
 
 def unpaid(cutoff: datetime) -> ColumnElement[bool]:
-    """Return the whole condition: the scan asks it, the handler asks it again under the lock."""
+    """Return the whole condition; the scan evaluates it, the handler again under the row lock."""
     return and_(*terms(cutoff).values())
 
 
@@ -39,13 +39,13 @@ def due(cutoff: datetime) -> Select[Any]:
 
 
 def anomalies(cutoff: datetime) -> Select[Any]:
-    """Return orders in which money may be, although they wait for it."""
+    """Return orders that wait for a down payment although something says that it was paid."""
     *waiting, _ = terms(cutoff).values()
     return anomalous(("pending_dp with evidence of payment", and_(*waiting, paid)))
 
 
 def expire(batch: Batch[OrderPayload]) -> None:
-    """Cancel the batch in one statement; orders paid meanwhile fall out of it."""
+    """Cancel the batch's orders in one statement; an order paid meanwhile is skipped."""
     cancelled = claim(batch, unpaid(batch.cutoff), "cancelled", REASON)
     release_stock(batch, cancelled)
     announce(batch, cancelled, ORDER_CANCELLED)

@@ -1,4 +1,4 @@
-"""What the jobs' statements need of the platform's tables, and of our own; nothing more."""
+"""The database privileges that the jobs' statements need, and no more."""
 
 from sweeper import Grant
 

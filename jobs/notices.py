@@ -1,6 +1,6 @@
-"""Notices about orders: each has its row in NotificationLog from the moment it is queued.
+"""Notices about orders: each has a row in NotificationLog from the moment it is queued.
 
-A notice's id follows from its order and event, so that there is one of each, ever.
+The id of a notice is computed from its order and its event, so that there is never a second one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,10 +37,10 @@ _TO_JASTIPER = frozenset({ORDER_MISSED})
 
 
 def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
-    """Write down one notice for each order and event, and queue it, in one statement.
+    """Insert one notice for each order and event, and enqueue its job, in one statement.
 
-    What a buyer does not want to be told is written down as suppressed. Returns how many were
-    queued.
+    The notice of a buyer who does not want WhatsApp messages is stored as suppressed, without a
+    job. Returns how many jobs were enqueued.
     """
     if not order_ids:
         return 0
@@ -51,7 +51,7 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
         *(column for column in notices.c),
         literal(batch.now, UtcTimestamp).label("createdAt"),
     ]
-    queued = (
+    inserted = (
         insert(NOTIFICATION_LOG)
         .from_select([column.name for column in columns], select(*columns))
         .on_conflict_do_nothing()
@@ -60,16 +60,16 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
             NOTIFICATION_LOG.c.metadata,
             NOTIFICATION_LOG.c.status,
         )
-        .cte("written")
+        .cte("inserted")
     )
-    return batch.enqueue(SEND_WHATSAPP, select(queued).where(queued.c.status == "queued"))
+    return batch.enqueue(SEND_WHATSAPP, select(inserted).where(inserted.c.status == "queued"))
 
 
 def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
     to_jastiper = event_type in _TO_JASTIPER
     phone = USER.c.whatsappNumber if to_jastiper else PARTICIPANT.c.phone
     name = USER.c.profileName if to_jastiper else PARTICIPANT.c.name
-    unwanted = literal(to_jastiper).is_(False) & GUEST.c.notifyWhatsapp.is_(False)
+    opted_out = literal(to_jastiper).is_(False) & GUEST.c.notifyWhatsapp.is_(False)
     code = func.coalesce(
         ORDER.c.orderCode, literal("#", Text) + func.upper(func.left(ORDER.c.id, 8))
     )
@@ -81,7 +81,7 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
             (null() if to_jastiper else GUEST.c.id).label("guestId"),
             literal("WHATSAPP", Text).label("channel"),
             literal(event_type, Text).label("eventType"),
-            case((unwanted, "suppressed"), else_="queued").label("status"),
+            case((opted_out, "suppressed"), else_="queued").label("status"),
             func.jsonb_build_object(
                 "orderId",
                 ORDER.c.id,
@@ -108,7 +108,7 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
 
 
 def notice_facts(order_id: str) -> Select[Any]:
-    """Return an order's notices, for `explain`; their ids lead to them."""
+    """Return an order's notices with their times, for `explain`; they are found by their ids."""
     ids = [notice_id_of(literal(order_id, Text), event) for event in NOTICE_TYPES]
     what = func.concat("notice ", NOTIFICATION_LOG.c.eventType, " is ", NOTIFICATION_LOG.c.status)
     at = func.timezone("UTC", NOTIFICATION_LOG.c.createdAt)
@@ -119,11 +119,11 @@ FACTS = notice_facts
 
 
 def notices_of(order_ids: Sequence[str]) -> Select[Any]:
-    """Return these orders' notices, for a dry run; their ids lead to them."""
+    """Return the notices of these orders, for a dry run; they are found by their ids."""
     ids = func.unnest(cast(order_ids, ARRAY(Text))).column_valued("order_id")
-    ours = union_all(*(select(notice_id_of(ids, event).label("id")) for event in NOTICE_TYPES)).cte(
-        "ours"
-    )
+    wanted = union_all(
+        *(select(notice_id_of(ids, event).label("id")) for event in NOTICE_TYPES)
+    ).cte("wanted")
     order_id = NOTIFICATION_LOG.c.metadata["orderId"].astext.label("order_id")
     return (
         select(
@@ -133,12 +133,12 @@ def notices_of(order_ids: Sequence[str]) -> Select[Any]:
             NOTIFICATION_LOG.c.recipientId,
             NOTIFICATION_LOG.c.status,
         )
-        .join(ours, ours.c.id == NOTIFICATION_LOG.c.id)
+        .join(wanted, wanted.c.id == NOTIFICATION_LOG.c.id)
         .order_by(order_id, NOTIFICATION_LOG.c.eventType)
     )
 
 
-def _written(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _notice_effect(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "order_id": after.get("order_id"),
         "event_type": after.get("eventType"),
@@ -147,4 +147,4 @@ def _written(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
     }
 
 
-EFFECTS = (Effect("notices", "notices", notices_of, _written),)
+EFFECTS = (Effect("notices", "notices", notices_of, _notice_effect),)

@@ -1,4 +1,4 @@
-"""What both order jobs share: their payload, and the claim on rows that are due."""
+"""What both order jobs share: their payload, and the statement that updates due orders."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ from sweeper import Batch, Effect, Payload
 
 
 class OrderPayload(Payload):
-    """An order's id, as the platform and our own scans send it."""
+    """The id of an order; the platform and the scans send the same payload."""
 
     order_id: Annotated[str, Field(min_length=1)]
 
@@ -31,33 +31,37 @@ class OrderPayload(Payload):
 def claim(
     batch: Batch[OrderPayload], due: ColumnElement[bool], status: str, reason: str
 ) -> list[str]:
-    """Move the batch's due orders to *status* in one statement, and judge its jobs by it.
+    """Update the batch's due orders to *status* in one statement; skip or postpone the other jobs.
 
-    Rows are locked in the order of their ids; a row that somebody else holds is left for later
-    rather than waited for. *due* is asked again under the lock. Returns the ids that moved.
+    Rows are locked in the order of their ids; a row that another session has locked is skipped
+    rather than waited for, and its job is postponed. *due* is evaluated again under the lock.
+    Returns the ids of the updated orders.
+
+    due    -- the condition under which an order is still to be updated
+    reason -- stored as rejectionReason; customers read it
     """
     wanted = select(ORDER.c.id).where(ORDER.c.id == any_(cast(batch.keys, ARRAY(Text))), due)
     seen = wanted.cte("seen")
     locked = (
         wanted.order_by(ORDER.c.id).with_for_update(key_share=True, skip_locked=True).cte("locked")
     )
-    moved = (
+    updated = (
         update(ORDER)
         .where(ORDER.c.id == locked.c.id)
         .values(status=status, rejectionReason=reason, updatedAt=batch.now)
         .returning(ORDER.c.id)
-        .cte("moved")
+        .cte("updated")
     )
-    outcome = select(seen.c.id, moved.c.id.is_not(None)).outerjoin_from(
-        seen, moved, moved.c.id == seen.c.id
+    outcome = select(seen.c.id, updated.c.id.is_not(None)).outerjoin_from(
+        seen, updated, updated.c.id == seen.c.id
     )
     claims: Mapping[str, bool] = dict(batch.tx.execute(outcome).all())
     batch.claimed(claims)
-    return [order_id for order_id, ours in claims.items() if ours]
+    return [order_id for order_id, was_updated in claims.items() if was_updated]
 
 
 def due_rows(due: ColumnElement[bool], since: ColumnElement[datetime]) -> Select[Any]:
-    """Return the due orders as a rule tells them, the one that has waited longest first."""
+    """Return the due orders as (order_id, since), the longest waiting first."""
     return (
         select(ORDER.c.id.label("order_id"), since.label("since"))
         .where(due)
@@ -66,24 +70,29 @@ def due_rows(due: ColumnElement[bool], since: ColumnElement[datetime]) -> Select
 
 
 def anomalous(*kinds: tuple[str, ColumnElement[bool]]) -> Select[Any]:
-    """Return the orders that look due and must not be touched, each with the reason."""
+    """Return the orders that look due but must not be changed, each with the reason.
+
+    kinds -- the reason, and the condition under which it applies
+    """
     return select(
         union_all(
             *(
-                select(ORDER.c.id.label("key"), literal(reason, Text).label("reason")).where(which)
-                for reason, which in kinds
+                select(ORDER.c.id.label("key"), literal(reason, Text).label("reason")).where(
+                    condition
+                )
+                for reason, condition in kinds
             )
-        ).subquery("odd")
+        ).subquery("anomalies")
     )
 
 
-def states(order_ids: Sequence[str]) -> Select[Any]:
-    """Return these orders' states, for a dry run."""
-    ours = ORDER.c.id == any_(cast(order_ids, ARRAY(Text)))
-    return select(ORDER.c.id, ORDER.c.orderCode, ORDER.c.status).where(ours).order_by(ORDER.c.id)
+def orders_of(order_ids: Sequence[str]) -> Select[Any]:
+    """Return code and status of these orders, for a dry run."""
+    wanted = ORDER.c.id == any_(cast(order_ids, ARRAY(Text)))
+    return select(ORDER.c.id, ORDER.c.orderCode, ORDER.c.status).where(wanted).order_by(ORDER.c.id)
 
 
-def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _order_effect(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "order_id": before.get("id"),
         "order_code": before.get("orderCode"),
@@ -92,4 +101,4 @@ def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-EFFECTS = (Effect("orders", "orders", states, _moved),)
+EFFECTS = (Effect("orders", "orders", orders_of, _order_effect),)

@@ -1,4 +1,4 @@
-"""Money that is owed back: written down with the rejection, settled by people."""
+"""The refund ledger: money owed to buyers, recorded with the rejection and settled by people."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -46,7 +46,7 @@ _due = REFUND.c.state == "due"
 
 
 def record_refunds(batch: Batch[Any], order_ids: list[str]) -> None:
-    """Write down the down payments of these orders as due to their buyers, once an order."""
+    """Record the down payments of these orders as refunds that are due, one for each order."""
     if not order_ids:
         return
     refunds = (
@@ -64,15 +64,15 @@ def record_refunds(batch: Batch[Any], order_ids: list[str]) -> None:
         .where(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), ORDER.c.dpAmount > 0)
     )
     names = ["order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at"]
-    write = insert(REFUND).from_select(names, refunds).on_conflict_do_nothing()
-    written = batch.tx.execute(write.returning(REFUND.c.order_id, REFUND.c.amount)).all()
-    if written:
-        keys, amounts = zip(*written, strict=True)
+    statement = insert(REFUND).from_select(names, refunds).on_conflict_do_nothing()
+    inserted = batch.tx.execute(statement.returning(REFUND.c.order_id, REFUND.c.amount)).all()
+    if inserted:
+        keys, amounts = zip(*inserted, strict=True)
         batch.log(REFUND_RECORDED, keys=list(keys), amount=sum(amounts))
 
 
 def refund_facts(order_id: str) -> Select[Any]:
-    """Return the refund of an order, for `explain`."""
+    """Return the refund of an order with its time, for `explain`."""
     what = func.concat("refund of Rp ", REFUND.c.amount, " is ", REFUND.c.state)
     return select(REFUND.c.at, what).where(REFUND.c.order_id == order_id)
 
@@ -81,10 +81,12 @@ FACTS = refund_facts
 
 
 def mark_settled(tx: Connection, order_id: str, reference: str, now: datetime) -> int | None:
-    """Write down that a refund was paid; return the amount, None where that was known already.
+    """Record that a refund was paid; return its amount in rupiah, or None if it was settled before.
 
-    Raises UsageError for a blank reference, for an order that nothing is owed for, and for another
-    reference than the one that it was settled with: somebody has paid twice, or is mistaken.
+    reference -- the bank's reference, by which the payment is found
+
+    Raises UsageError for a blank reference, for an order without a refund, and for a refund that
+    was settled with another reference: it was paid twice, or the reference is wrong.
     """
     if not reference.strip():
         message = "the reference is blank; say how the payment is found at the bank"
@@ -92,7 +94,7 @@ def mark_settled(tx: Connection, order_id: str, reference: str, now: datetime) -
     refund = select(REFUND).where(REFUND.c.order_id == order_id)
     row = tx.execute(refund.with_for_update()).one_or_none()
     if row is None:
-        message = f"no refund is written down for order {order_id!r}"
+        message = f"no refund is recorded for order {order_id!r}"
         raise UsageError(message)
     if row.state == "due":
         paid = {"state": "settled", "settled_at": now, "reference": reference}
@@ -105,9 +107,9 @@ def mark_settled(tx: Connection, order_id: str, reference: str, now: datetime) -
 
 
 def refund_rows(tx: Connection, *, everything: bool) -> list[dict[str, Any]]:
-    """Return what is due, or with *everything* also what was settled, the oldest first.
+    """Return the refunds that are due, or with *everything* all refunds, the oldest first.
 
-    Phones are masked: who pays finds the buyer in the platform, by the order.
+    Phones are masked: the person who pays finds the buyer in the platform, by the order.
     """
     query = select(REFUND).order_by(REFUND.c.at, REFUND.c.order_id)
     rows = tx.execute(query if everything else query.where(_due)).mappings()
@@ -137,14 +139,14 @@ FIGURES = (
 
 
 def refunds_of(order_ids: Sequence[str]) -> Select[Any]:
-    """Return what is owed for these orders, for a dry run."""
-    ours = REFUND.c.order_id == any_(cast(order_ids, ARRAY(Text)))
+    """Return the refunds of these orders, for a dry run."""
+    wanted = REFUND.c.order_id == any_(cast(order_ids, ARRAY(Text)))
     columns = (REFUND.c.order_id, REFUND.c.order_code, REFUND.c.amount)
-    return select(*columns).where(ours).order_by(REFUND.c.order_id)
+    return select(*columns).where(wanted).order_by(REFUND.c.order_id)
 
 
-def _owed(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _refund_effect(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     return dict(after)
 
 
-EFFECTS = (Effect("refunds", "refunds", refunds_of, _owed),)
+EFFECTS = (Effect("refunds", "refunds", refunds_of, _refund_effect),)

@@ -1,4 +1,4 @@
-"""`sweeper refunds`: what is owed back, for the people who pay it."""
+"""`sweeper refunds`: list, settle and export the refunds that are owed to buyers."""
 
 import csv
 import sys
@@ -14,11 +14,11 @@ from sweeper.cli.session import Json, open_app
 from sweeper.postgres.clock import now
 
 COMMANDS = typer.Typer(
-    help="Down payments that are owed back: list them, settle them, export them.",
+    help="List, settle and export the down payments that are owed to buyers.",
     no_args_is_help=True,
 )
 
-Everything = Annotated[bool, typer.Option("--all", help="Those that were settled, too.")]
+Everything = Annotated[bool, typer.Option("--all", help="Also show the settled refunds.")]
 
 _COLUMNS = ("order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at",
             "settled_at", "reference")  # fmt: skip
@@ -28,7 +28,7 @@ _COLUMNS = ("order_id", "order_code", "amount", "buyer_name", "buyer_phone", "st
 def list_refunds(
     context: typer.Context, *, everything: Everything = False, as_json: Json = False
 ) -> None:
-    """List what is owed, the oldest first; phones are masked."""
+    """List the refunds that are due, the oldest first; phones are masked."""
     with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
@@ -44,12 +44,15 @@ def list_refunds(
 @COMMANDS.command("settle")
 def settle_refund(
     context: typer.Context,
-    order_id: Annotated[str, typer.Argument(help="The order's id.")],
-    reference: Annotated[str, typer.Option(help="The bank's, by which the payment is found.")],
+    order_id: Annotated[str, typer.Argument(help="The id of the order.")],
+    reference: Annotated[str, typer.Option(help="The bank's reference of the payment.")],
     *,
     as_json: Json = False,
 ) -> None:
-    """Write down that a refund was paid. Twice the same is once; twice differently is refused."""
+    """Record that a refund was paid.
+
+    Settling it again with the same reference changes nothing; another reference is an error.
+    """
     with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
@@ -70,10 +73,10 @@ def settle_refund(
 def export_refunds(
     context: typer.Context,
     *,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, the only form there is.")] = True,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, the only format.")] = True,
     everything: Everything = False,
 ) -> None:
-    """Print what is owed as CSV, with a heading."""
+    """Print the refunds that are due as CSV, with a header line."""
     del as_csv
     with open_app(context) as app:
         app.check()

@@ -1,4 +1,4 @@
-"""Stock that an order took goes back, once ever for each order and product."""
+"""Return the stock that an order took, at most once for each order and product."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
-from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from jobs.tables import ORDER, ORDER_ITEM, PRODUCT
 from sweeper import METADATA, Batch, Effect, Section
@@ -42,7 +42,7 @@ class TakenAt(StrEnum):
 
 
 class StockSettings(Section):
-    """Facts about this platform's stock that only an operator knows."""
+    """The section `[stock]`: what the operator knows about the platform's stock."""
 
     name: ClassVar[str] = "stock"
 
@@ -66,7 +66,7 @@ STOCK_RELEASE = Table(
 
 
 def was_taken(batch: Batch[Any]) -> ColumnElement[bool]:
-    """Return the condition under which an order's stock was taken, by the platform's evidence."""
+    """Return the condition under which the platform has taken an order's stock."""
     taken_at = batch.settings(StockSettings).taken_at
     match taken_at:
         case TakenAt.CHECKOUT:
@@ -82,10 +82,11 @@ def was_taken(batch: Batch[Any]) -> ColumnElement[bool]:
 
 
 def release_stock(batch: Batch[Any], order_ids: list[str]) -> set[str]:
-    """Add what these orders took to the stock of limited goods, in one statement.
+    """Add the quantities that these orders took to the stock of limited goods, in one statement.
 
-    The caller holds the orders' row locks. Products are locked in the order of their ids, so that
-    two orders that share some cannot deadlock. Returns the orders that gave something back.
+    The caller must hold the row locks of the orders. Products are locked in the order of their
+    ids, so that two orders that share products cannot deadlock. Returns the ids of the orders for
+    which stock was returned.
     """
     if not order_ids:
         return set()
@@ -98,7 +99,7 @@ def release_stock(batch: Batch[Any], order_ids: list[str]) -> set[str]:
         .cte("locked")
     )
     released = (
-        insert_or_leave(STOCK_RELEASE)
+        postgres_insert(STOCK_RELEASE)
         .from_select(
             ["order_id", "product_id", "quantity", "at"],
             select(
@@ -130,8 +131,11 @@ def release_stock(batch: Batch[Any], order_ids: list[str]) -> set[str]:
     return set(batch.tx.execute(query).scalars())
 
 
-def add(batch: Batch[Any], quantities: dict[str, int]) -> set[str]:
-    """Add to the stock of limited goods by product id; return the products that are such."""
+def add_stock(batch: Batch[Any], quantities: dict[str, int]) -> set[str]:
+    """Add quantities to the stock of limited goods; return the ids of the updated products.
+
+    quantities -- pieces to add, by product id
+    """
     wanted = select(
         func.unnest(cast(list(quantities), ARRAY(Text))).label("id"),
         func.unnest(cast(list(quantities.values()), ARRAY(BigInteger))).label("quantity"),
@@ -153,22 +157,25 @@ def add(batch: Batch[Any], quantities: dict[str, int]) -> set[str]:
 
 
 def _lines(order_ids: Sequence[str], taken: ColumnElement[bool]) -> Select[tuple[str, str, int]]:
-    """Return what each order took, one row a product: its items, or itself where it has none."""
-    ours = and_(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), taken)
+    """Return what each order took as (order_id, product_id, quantity), one row for each product.
+
+    An order without items took the product that stands in its own row.
+    """
+    wanted = and_(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), taken)
     items = select(
         ORDER_ITEM.c.orderId.label("order_id"),
         ORDER_ITEM.c.productId.label("product_id"),
         ORDER_ITEM.c.quantity,
-    ).join(ORDER, and_(ORDER.c.id == ORDER_ITEM.c.orderId, ours))
+    ).join(ORDER, and_(ORDER.c.id == ORDER_ITEM.c.orderId, wanted))
     has_items = select(ORDER_ITEM.c.id).where(ORDER_ITEM.c.orderId == ORDER.c.id).exists()
-    alone = select(ORDER.c.id, ORDER.c.productId, ORDER.c.quantity).where(
-        ours, ORDER.c.productId.is_not(None), ~has_items
+    without_items = select(ORDER.c.id, ORDER.c.productId, ORDER.c.quantity).where(
+        wanted, ORDER.c.productId.is_not(None), ~has_items
     )
-    every = union_all(items, alone).subquery("every")
-    quantity = func.sum(every.c.quantity)
+    lines = union_all(items, without_items).subquery("all_lines")
+    quantity = func.sum(lines.c.quantity)
     return (
-        select(every.c.order_id, every.c.product_id, quantity.label("quantity"))
-        .group_by(every.c.order_id, every.c.product_id)
+        select(lines.c.order_id, lines.c.product_id, quantity.label("quantity"))
+        .group_by(lines.c.order_id, lines.c.product_id)
         .having(quantity > 0)
     )
 
@@ -179,17 +186,17 @@ def _limited() -> ColumnElement[bool]:
     )
 
 
-def released(order_id: str) -> Select[Any]:
-    """Return what was given back for an order, for `explain`."""
+def release_facts(order_id: str) -> Select[Any]:
+    """Return the stock that was returned for an order, with its times, for `explain`."""
     what = func.concat("gave back ", STOCK_RELEASE.c.quantity, " of ", STOCK_RELEASE.c.product_id)
     return select(STOCK_RELEASE.c.at, what).where(STOCK_RELEASE.c.order_id == order_id)
 
 
-FACTS = released
+FACTS = release_facts
 
 
-def shelves(order_ids: Sequence[str]) -> Select[Any]:
-    """Return the stock of every product in these orders, for a dry run."""
+def stock_of(order_ids: Sequence[str]) -> Select[Any]:
+    """Return the stock of all products in these orders, for a dry run."""
     lines = _lines(order_ids, true()).subquery("lines")
     return (
         select(PRODUCT.c.id, PRODUCT.c.title, PRODUCT.c.stock)
@@ -198,7 +205,7 @@ def shelves(order_ids: Sequence[str]) -> Select[Any]:
     )
 
 
-def _restocked(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _stock_effect(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "product_id": before.get("id"),
         "title": before.get("title"),
@@ -207,4 +214,4 @@ def _restocked(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     }
 
 
-EFFECTS = (Effect("stock", "stock", shelves, _restocked),)
+EFFECTS = (Effect("stock", "stock", stock_of, _stock_effect),)

@@ -1,4 +1,4 @@
-"""The platform's tables, as far as the jobs touch them; the platform owns them."""
+"""The columns of the platform's tables that the jobs use; the platform owns the tables."""
 
 from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB

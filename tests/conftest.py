@@ -1,8 +1,8 @@
-"""Fixtures of all tests: one real server, and a fresh database for each test.
+"""Fixtures for all tests: one real server, and a new database for each test.
 
-The server is an embedded Postgres, or the one that SWEEPER_TEST_DATABASE_URL names; there, the
-login must be allowed to create databases. SWEEPER_TEST_POSTGRES chooses the embedded major version,
-SWEEPER_TEST_POOLER=1 leads every app through a real PgBouncer in transaction mode.
+The server is an embedded Postgres, or the one at SWEEPER_TEST_DATABASE_URL, whose login must be
+allowed to create databases. SWEEPER_TEST_POSTGRES is the major version of the embedded server.
+With SWEEPER_TEST_POOLER=1, every app connects through a real PgBouncer in transaction mode.
 """
 
 import logging
@@ -41,11 +41,16 @@ from tests.support.log_schema import faults_of
 from tests.support.pooler import pgbouncer
 from tests.support.verbs import NOW, QUEUE, Connect, OpenApp, Run
 
-# Nothing here outlives the run, so nothing need reach the disk.
-_HURRY = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
-_ROOM = 2 << 30
-_PLATFORM = ("DATABASE_URL", "DIRECT_URL", "NOTIFY_SOCKET")
-POOLER = os.environ.get("SWEEPER_TEST_POOLER")  # read before `clean` takes it away
+# The data is not needed after the run, so it does not have to reach the disk.
+_NO_DURABILITY = (
+    "fsync = off",
+    "synchronous_commit = off",
+    "full_page_writes = off",
+    "autovacuum = off",
+)
+_MINIMUM_FREE_BYTES = 2 << 30
+_SHARED_VARIABLES = ("DATABASE_URL", "DIRECT_URL", "NOTIFY_SOCKET")
+POOLER = os.environ.get("SWEEPER_TEST_POOLER")  # read before `clean` deletes it
 _number = count(1)
 
 
@@ -54,17 +59,17 @@ _number = count(1)
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """Return where the server's administrator connects."""
+    """Start the server; yield the URL of its administrator."""
     if given := os.environ.get("SWEEPER_TEST_DATABASE_URL"):
         yield given
         return
-    with TemporaryDirectory(prefix="sweeper-test-", dir=_roomy_memory()) as name:
+    with TemporaryDirectory(prefix="sweeper-test-", dir=_memory_folder()) as name:
         folder = Path(name)
         folder.chmod(0o755)  # the server may run as another user
         server = Embedded(folder / "data", major=int(os.environ.get("SWEEPER_TEST_POSTGRES", "18")))
         try:
             with psycopg.connect(server.url, autocommit=True) as admin:
-                for setting in _HURRY:
+                for setting in _NO_DURABILITY:
                     admin.execute(SQL("alter system set ") + SQL(setting))
                 admin.execute("select pg_reload_conf()")
             yield server.url
@@ -74,16 +79,16 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def admin(server_url: str) -> Iterator[psycopg.Connection]:
-    """Lend the administrator's session."""
+    """Open a session of the administrator."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture(scope="session")
 def template(server_url: str, admin: psycopg.Connection) -> Iterator[str]:
-    """Make a database with the platform's tables, pgmq and our own schema, all empty."""
-    with _database(admin, "template1") as name:
-        url = _named(server_url, name)
+    """Create a database with the platform's tables, pgmq and the sweeper's schema, all empty."""
+    with _new_database(admin, "template1") as name:
+        url = _with_database(server_url, name)
         engine = _engine(url)
         with engine.begin() as connection:
             create_platform(connection)
@@ -95,26 +100,26 @@ def template(server_url: str, admin: psycopg.Connection) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(server_url: str, admin: psycopg.Connection, template: str) -> Iterator[str]:
-    """Make a fresh database, migrated, with an empty platform in it."""
-    with _database(admin, template) as name:
-        yield _named(server_url, name)
+    """Create a migrated database with the platform's empty tables; yield its URL."""
+    with _new_database(admin, template) as name:
+        yield _with_database(server_url, name)
 
 
 @pytest.fixture
 def bare_database_url(server_url: str, admin: psycopg.Connection) -> Iterator[str]:
-    """Make a fresh database with nothing in it, not even pgmq."""
-    with _database(admin, "template1") as name:
-        yield _named(server_url, name)
+    """Create an empty database without pgmq; yield its URL."""
+    with _new_database(admin, "template1") as name:
+        yield _with_database(server_url, name)
 
 
-# The test's own hands.
+# The environment, the clock, and the sessions of a test.
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep this host's own settings and log set-up out of the tests."""
+    """Hide this host's settings from the tests, and reset logging."""
     for name in list(os.environ):
-        if name.startswith("SWEEPER_") or name in _PLATFORM:
+        if name.startswith("SWEEPER_") or name in _SHARED_VARIABLES:
             monkeypatch.delenv(name)
     monkeypatch.setattr(settings, "SYSTEM_FILE", tmp_path / "missing.toml")
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
@@ -124,8 +129,8 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def spoken_as_promised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Hold every event that the test causes against the types in the catalogue."""
+def valid_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail the test if an event that it logs violates the schema of the event reference."""
     faults: list[str] = []
     log = Event.log
 
@@ -140,19 +145,17 @@ def spoken_as_promised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def frozen() -> Iterator[FrozenDateTimeFactory]:
-    """Stop this host's clock at NOW; the database's goes on."""
-    real = [
-        "_pytest.timing",
-        "sqlalchemy.util.queue",
-    ]  # whose clocks measure, and wait for connections
-    with freeze_time(NOW, ignore=real) as hand:
-        assert isinstance(hand, FrozenDateTimeFactory)
-        yield hand
+    """Stop this host's clock at NOW; the clock of the database continues."""
+    # They measure durations, and wait for connections.
+    real = ["_pytest.timing", "sqlalchemy.util.queue"]
+    with freeze_time(NOW, ignore=real) as frozen_clock:
+        assert isinstance(frozen_clock, FrozenDateTimeFactory)
+        yield frozen_clock
 
 
 @pytest.fixture
 def now(request: pytest.FixtureRequest) -> datetime:
-    """Return the time at the test's beginning: NOW where the clock is frozen."""
+    """Return the time when the test begins: NOW if the clock is frozen."""
     if "frozen" in request.fixturenames:
         request.getfixturevalue("frozen")
     return clock.now()
@@ -160,7 +163,7 @@ def now(request: pytest.FixtureRequest) -> datetime:
 
 @pytest.fixture
 def connect(database_url: str) -> Iterator[Connect]:
-    """Open sessions of somebody else, each in a transaction until it commits or rolls back."""
+    """Return a function that opens a session of another client, in a transaction of its own."""
     opened: list[Connection] = []
 
     def open_one() -> Connection:
@@ -174,7 +177,7 @@ def connect(database_url: str) -> Iterator[Connect]:
 
 @pytest.fixture
 def connection(database_url: str) -> Iterator[Connection]:
-    """Lend the platform's own session, which commits every statement."""
+    """Open a session of the platform, which commits every statement."""
     engine = _engine(database_url).execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
@@ -182,42 +185,44 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def shop(connection: Connection, now: datetime) -> Shop:
-    """Lend the platform's hand; what it writes is committed at once."""
+    """Return a shop that writes the platform's rows; each is committed at once."""
     return Shop(connection, now)
 
 
 @pytest.fixture(scope="session")
 def through_pooler(server_url: str) -> Iterator[Callable[[str], str]]:
-    """Lead a database's URL through PgBouncer where SWEEPER_TEST_POOLER asks for it."""
+    """Return a function that leads a URL through PgBouncer, with SWEEPER_TEST_POOLER=1."""
     if not POOLER:
         yield lambda url: url
         return
-    everybody = make_url(server_url).username  # whom this pooler takes all logins for
+    administrator = make_url(server_url).username  # the pooler maps every login to it
     with pgbouncer(server_url) as pooler:
 
-        def led(url: str) -> str:
-            asked = make_url(url)
-            if asked.username != everybody:
-                return url  # a test of what one login may is no test of the pooler
-            return _named(f"{pooler.render_as_string()}/?pgbouncer=true", str(asked.database))
+        def pooled(url: str) -> str:
+            direct = make_url(url)
+            if direct.username != administrator:
+                return url  # tests of a login's privileges do not use the pooler
+            return _with_database(
+                f"{pooler.render_as_string()}/?pgbouncer=true", str(direct.database)
+            )
 
-        yield led
+        yield pooled
 
 
 @pytest.fixture
 def open_app(database_url: str, through_pooler: Callable[[str], str]) -> Iterator[OpenApp]:
-    """Put apps together; the clocks may differ, because this host's is often frozen."""
+    """Return a function that builds apps; they accept a clock skew, because tests freeze time."""
     opened: list[App] = []
 
     def open_one(*, url: str | None = None, package: str = "jobs", **flags: Any) -> App:
-        usual = {
+        defaults = {
             "database.url": through_pooler(url or database_url),
             "database.direct_url": url or database_url,
             "safety.max_clock_skew": "36500d",
             **({"stock.taken_at": "checkout"} if package == "jobs" else {}),
         }
-        own = {name.replace("__", "."): value for name, value in flags.items()}
-        opened.append(App.load(catalog.load(package), flags=usual | own))
+        given = {name.replace("__", "."): value for name, value in flags.items()}
+        opened.append(App.load(catalog.load(package), flags=defaults | given))
         return opened[-1]
 
     yield open_one
@@ -227,7 +232,7 @@ def open_app(database_url: str, through_pooler: Callable[[str], str]) -> Iterato
 
 @pytest.fixture
 def app(open_app: OpenApp) -> App:
-    """Return the app of most tests: stock is taken at checkout, the rest stands at its default."""
+    """Return an app with the default settings, whose platform takes stock at checkout."""
     return open_app()
 
 
@@ -235,48 +240,48 @@ def app(open_app: OpenApp) -> App:
 def run(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Run]:
-    """Run a command on the test's database; return its exit code, stdout and stderr."""
+    """Return a function that runs a command; it returns exit code, stdout and stderr."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    ready = {
+    defaults = {
         "DATABASE_URL": database_url,
         "SWEEPER_STOCK__TAKEN_AT": "checkout",
         "COLUMNS": "200",
     }
 
-    def run_it(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    def run_command(*arguments: str, **variables: str) -> tuple[int, str, str]:
         capfd.readouterr()
         with monkeypatch.context() as patch:
-            patch.setattr(os, "environ", {**os.environ, **ready, **variables})
+            patch.setattr(os, "environ", {**os.environ, **defaults, **variables})
             patch.setattr(sys, "argv", ["sweeper", *arguments])
             with pytest.raises(SystemExit) as ended:
                 main()
         return (int(ended.value.code or 0), *capfd.readouterr())
 
-    yield run_it
+    yield run_command
     root.handlers[:] = handlers
     root.setLevel(level)
 
 
-def _roomy_memory() -> str | None:
-    """Return the folder that this host keeps in memory, where it has one with room to spare."""
-    folder = Path("/dev/shm")  # noqa: S108 -- what is made in it has a name of its own
-    roomy = folder.is_dir() and shutil.disk_usage(folder).free > _ROOM
-    return str(folder) if roomy and os.access(folder, os.W_OK) else None
+def _memory_folder() -> str | None:
+    """Return a folder in memory with enough free space, or None if there is none."""
+    folder = Path("/dev/shm")  # noqa: S108 -- the folder that is created in it has a unique name
+    has_space = folder.is_dir() and shutil.disk_usage(folder).free > _MINIMUM_FREE_BYTES
+    return str(folder) if has_space and os.access(folder, os.W_OK) else None
 
 
 @contextmanager
-def _database(admin: psycopg.Connection, template: str) -> Iterator[str]:
+def _new_database(admin: psycopg.Connection, template: str) -> Iterator[str]:
     name = f"sweeper_test_{os.getpid()}_{next(_number)}"
-    made = SQL("create database {} template {}").format(Identifier(name), Identifier(template))
-    # Copying files needs a checkpoint: quick where nothing is synced to disk, and only there.
+    create = SQL("create database {} template {}").format(Identifier(name), Identifier(template))
+    # Copying files needs a checkpoint, which is fast only if nothing is synced to disk.
     (synced,) = admin.execute("show fsync").fetchone() or ("on",)
-    admin.execute(made + SQL(" strategy file_copy") if synced == "off" else made)
+    admin.execute(create + SQL(" strategy file_copy") if synced == "off" else create)
     yield name
     admin.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
-def _named(url: str, database: str) -> str:
+def _with_database(url: str, database: str) -> str:
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 

@@ -1,4 +1,4 @@
-"""The demo: a small shop, and the walk told as a story."""
+"""`sweeper demo`: a small shop on a Postgres of its own, swept step by step."""
 
 from typing import Annotated
 
@@ -11,18 +11,18 @@ COMMANDS = typer.Typer(invoke_without_command=True, subcommand_metavar="")
 def demo(
     *,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the server running; print how to reach it.")
+        bool, typer.Option("--keep", help="Keep the server running and print how to reach it.")
     ] = False,
     serve: Annotated[
         bool, typer.Option("--serve", help="Run the service on it afterwards, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Tell the whole walk as a story, in a few seconds, on a Postgres of its own.
+    """Show a whole sweep step by step, in a few seconds, on a Postgres of its own.
 
-    Starts an embedded Postgres with pgmq, fills a small shop with orders, sweeps it, and shows what
-    became of them: orders, stock, notices, refunds, and a job that dies and lives again. Nothing
-    of yours is touched, nobody is called, and everything is removed at the end.
+    Starts an embedded Postgres with pgmq, fills a small shop with orders, sweeps it, and shows the
+    results: orders, stock, notices, refunds, and a dead letter that is retried. Your own data is
+    not touched, no message is sent, and everything is removed at the end.
     """
-    from jobs.demo.story import tell  # noqa: PLC0415 -- other commands need neither server nor shop
+    from jobs.demo.story import run_demo  # noqa: PLC0415 -- other commands do not need a server
 
-    raise typer.Exit(tell(keep=keep, serve=serve))
+    raise typer.Exit(run_demo(keep=keep, serve=serve))

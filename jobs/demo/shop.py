@@ -1,4 +1,4 @@
-"""A shop on the platform's tables: orders for the demo, and for every test that needs one."""
+"""Write rows into the platform's tables: orders for the demo and for the tests."""
 
 import itertools
 from base64 import b32encode
@@ -38,11 +38,13 @@ def create_platform(connection: Connection) -> None:
 
 
 class Shop:
-    """The platform's own hand at one moment: it writes rows as the platform does, and commits none.
+    """Writes rows as the platform does, at one moment; the caller commits.
 
-    *now* is aware; every age counts back from it. The ids repeat with *seed*, so two shops
-    on one database need two seeds. Any column can be given by its name in snake_case, `id` among
-    them. Where nothing is said, an order belongs to the shop's usual trip, buyer and guest.
+    Any column can be given by its name in snake_case, also `id`. An order belongs to the shop's
+    usual trip, buyer and guest unless others are given.
+
+    now  -- an aware time, from which every age is subtracted
+    seed -- determines the ids; two shops on one database need two seeds
     """
 
     def __init__(self, connection: Connection, now: datetime, *, seed: int = 0) -> None:
@@ -58,26 +60,26 @@ class Shop:
 
     @cached_property
     def usual_trip(self) -> str:
-        """The trip of whatever names no other."""
+        """The trip of every row that is added without one."""
         return self.trip()
 
     @cached_property
     def usual_participant(self) -> str:
-        """The buyer in the usual trip."""
+        """The buyer in the usual trip, as a participant."""
         return self.participant(phone="0812-0001-0001")
 
     @cached_property
     def usual_guest(self) -> str:
-        """The same buyer across trips."""
+        """The same buyer across trips, as a guest."""
         return self.guest()
 
     @cached_property
     def usual_product(self) -> str:
-        """What bulk orders are for."""
+        """The product of orders that are added in bulk."""
         return self.product()
 
     def user(self, *, whatsapp_number: str | None = "+6281200000001", **columns: object) -> str:
-        """Add a jastiper."""
+        """Add a jastiper; return the id."""
         slug = f"jastiper-{next(self._count)}-{self._seed}"
         row = {
             "email": f"{slug}@example.com",
@@ -90,7 +92,7 @@ class Shop:
         return self._add("User", row | columns)
 
     def trip(self, *, jastiper: str | None = None, **columns: object) -> str:
-        """Add a trip, of the usual jastiper unless another is given."""
+        """Add a trip of the usual jastiper, unless another is given; return the id."""
         row = {
             "jastiper_id": jastiper or self.usual_user,
             "slug": "tokyo",
@@ -108,7 +110,7 @@ class Shop:
         trip: str | None = None,
         **columns: object,
     ) -> str:
-        """Add a buyer in a trip, whose phone is a new one unless given."""
+        """Add a buyer in a trip, with a new phone unless one is given; return the id."""
         row = {
             "trip_id": trip or self.usual_trip,
             "phone": phone or f"0812-0000-{next(self._count):04}",
@@ -124,7 +126,7 @@ class Shop:
         notify_whatsapp: bool = True,
         **columns: object,
     ) -> str:
-        """Add a buyer across trips."""
+        """Add a buyer across trips; return the id."""
         row = {
             "contact_hash": self._new_id(),
             "name": name,
@@ -143,7 +145,7 @@ class Shop:
         trip: str | None = None,
         **columns: object,
     ) -> str:
-        """Add a product; `type` is goods unless given as tasks."""
+        """Add a product of the type goods, unless another is given; return the id."""
         row = {
             "trip_id": trip or self.usual_trip,
             "slug": "matcha",
@@ -171,10 +173,11 @@ class Shop:
         code: str | EllipsisType | None = ...,
         **columns: object,
     ) -> str:
-        """Add an order of this *age*, with *items* as pairs of product and quantity.
+        """Add an order that was created *age* ago; return the id.
 
-        An ellipsis stands for the usual; None writes NULL. *product* and *quantity* are the
-        order's own, as the older single-product route fills them.
+        items             -- pairs of a product's id and a quantity
+        product, quantity -- columns of the order itself, which the older single-product route fills
+        guest, trip, code -- an ellipsis for the usual one, None for NULL
         """
         created_at = self.now - age
         paid_at = None if paid_ago is None else self.now - paid_ago
@@ -206,7 +209,7 @@ class Shop:
         paid_ago: timedelta | None = None,
         product: str | None = None,
     ) -> str:
-        """Add *count* orders of one *product* each, and return what their ids begin with."""
+        """Add *count* orders for one piece of *product*; return the prefix of their ids."""
         created_at = _stored(self.now - age)
         paid_at = None if paid_ago is None else _stored(self.now - paid_ago)
         prefix = self._new_id()[:17]
@@ -229,16 +232,16 @@ class Shop:
         return prefix
 
     def status(self, order_id: str) -> str:
-        """Return the order's status as it is now."""
+        """Return the current status of an order."""
         return str(self.row("Order", order_id)["status"])
 
     def stock(self, product_id: str) -> int | None:
-        """Return what is left of the product; None where nobody counts."""
+        """Return the current stock of a product; None where it is not counted."""
         stock: int | None = self.row("Product", product_id)["stock"]
         return stock
 
     def row(self, name: str, row_id: str) -> dict[str, Any]:
-        """Return one row of the table *name*, by its columns as the platform spells them."""
+        """Return one row of the table *name*, by the platform's column names."""
         found = select(text("*")).select_from(table(name)).where(column("id") == row_id)
         return dict(self._connection.execute(found).mappings().one())
 
@@ -276,7 +279,7 @@ def _camel(name: str) -> str:
 
 
 def _stored(value: object) -> object:
-    """Turn a moment into naive UTC of whole milliseconds, and a document into JSONB."""
+    """Return a time as naive UTC in whole milliseconds, and a document as JSONB."""
     match value:
         case datetime():
             naive = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value

@@ -1,4 +1,4 @@
-"""WhatsApp: texts, phone numbers, providers and delivery; its settings are `[whatsapp]`."""
+"""WhatsApp: texts, phone numbers, providers and delivery, with the settings `[whatsapp]`."""
 
 from jobs.whatsapp.settings import SETTINGS
 

@@ -1,4 +1,4 @@
-"""A notice on its way: packed from its row, and unpacked as the letter that a provider delivers."""
+"""Turn a row of NotificationLog into a delivery, and a delivery into a provider's message."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,15 @@ from jobs.whatsapp.texts import fields, owed, render_text
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One notice, and all that its call needs.
+    """One notice, with everything that its call needs.
 
-    unknown -- how many calls for it have ended without a reply
-    crashed -- whether the last of them did so because its worker ended
+    id         -- the id of its row in NotificationLog
+    key        -- the job's key, which the events about it carry
+    event_type -- the event that the notice is about, such as ORDER_CANCELLED
+    phone      -- the recipient's phone, as the platform stores it
+    facts      -- the metadata of the row
+    unknown    -- the number of calls for it that ended without a reply
+    crashed    -- whether the last of them ended without a reply because its worker crashed
     """
 
     id: str
@@ -29,40 +34,41 @@ class Delivery:
 
     @property
     def about(self) -> dict[str, str]:
-        """What every event about it says."""
+        """The fields that every event about this notice carries."""
         return {"key": self.key, "event_type": self.event_type, "to": mask(self.phone)}
 
 
 def prepare_delivery(row: Any, claim: str, key: str, settings: WhatsappSettings) -> Delivery | str:
-    """Return the parcel of a row of NotificationLog, or why it is not this message's to send.
+    """Return the delivery of a row of NotificationLog, or the reason why it must not be sent.
 
-    claim -- what this message keeps through all its retries, and no other message has
+    row   -- the locked row, or None where there is none
+    claim -- the time at which the message was created: it stays the same through all retries
     """
     if row is None or row.channel.upper() != "WHATSAPP":
         return "no notice that waits to be sent"
     facts = row.metadata if isinstance(row.metadata, dict) else {}
-    mine = facts.get(CLAIM) == claim
-    if row.status != "queued" and not (mine and row.status in {"sending", "failed"}):
+    is_claimed = facts.get(CLAIM) == claim
+    if row.status != "queued" and not (is_claimed and row.status in {"sending", "failed"}):
         return f"the notice is {row.status}"
-    # What our own log is to tell was not told: that comes after the commit.
+    # The provider `log` has sent nothing before the commit.
     crashed = row.status == "sending" and settings.provider != "log"
-    before = facts.get(UNKNOWN)
-    unknown = (before if isinstance(before, int) else 0) + crashed
+    earlier = facts.get(UNKNOWN)
+    unknown = (earlier if isinstance(earlier, int) else 0) + crashed
     return Delivery(row.id, key, row.eventType, row.recipientId, facts, settings, unknown, crashed)
 
 
 def outgoing_message(delivery: Delivery, number: str) -> OutgoingMessage:
-    """Return what is to be delivered to *number*.
+    """Return the message that a provider is to deliver to *number*.
 
-    Raises RejectedError where nothing is known to be said about the event.
+    Raises RejectedError for an event that has no text.
     """
     facts, settings = delivery.facts, delivery.settings
     if isinstance(own := facts.get("message"), str):
         return OutgoingMessage(number, own)
     text = render_text(delivery.event_type, facts, settings.language, settings.messages)
     variant = f"{delivery.event_type}_REFUND" if owed(facts) else delivery.event_type
-    known = settings.templates if settings.mode == "template" else {}
-    template = known.get(variant) or known.get(delivery.event_type)
+    templates = settings.templates if settings.mode == "template" else {}
+    template = templates.get(variant) or templates.get(delivery.event_type)
     if template is None:
         return OutgoingMessage(number, text)
     values = fields(facts)

@@ -1,4 +1,4 @@
-"""The rows of NotificationLog: written down, taken for sending, and marked with what came of it."""
+"""The rows of NotificationLog: insert them, lock them for sending, and store the results."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,10 +26,10 @@ from jobs.tables import NOTIFICATION_LOG
 from sweeper import UtcTimestamp
 
 CLAIM = "claim"
-"""In the metadata of a notice under way: when the message was created that sends it."""
+"""The key in the metadata of a notice in progress: when the message that sends it was created."""
 
 UNKNOWN = "unknown"
-"""In the metadata: how many calls for it ended without a reply."""
+"""The key in the metadata: the number of calls that ended without a reply."""
 
 _LOG = NOTIFICATION_LOG.c
 _OPEN = ("queued", "sending", "failed")
@@ -37,7 +37,11 @@ _OPEN = ("queued", "sending", "failed")
 
 @dataclass(frozen=True, slots=True)
 class NoticeUpdate:
-    """What is to stand in a notice's row; *notes* are added to its metadata."""
+    """The new values of a notice's row.
+
+    error -- one line, or None to clear it
+    notes -- added to the metadata
+    """
 
     id: str
     status: str
@@ -45,32 +49,32 @@ class NoticeUpdate:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def notice_id(*about: str) -> str:
-    """Return an id in the shape of the platform's own, always the same for the same words."""
-    return f"c{sha256(' '.join(about).encode()).hexdigest()[:24]}"
+def notice_id(*parts: str) -> str:
+    """Return an id in the format of the platform's ids, always the same for the same texts."""
+    return f"c{sha256(' '.join(parts).encode()).hexdigest()[:24]}"
 
 
 def notice_id_of(order_id: ColumnElement[str], event_type: str) -> ColumnElement[str]:
-    """Return the same id of an order's notice as `notice_id` does, for a statement."""
+    """Return the id of an order's notice as SQL: the same id that `notice_id` computes."""
     digest = func.sha256(func.convert_to(order_id + literal(f" {event_type}"), "UTF8"))
     return literal("c", Text) + func.left(func.encode(digest, "hex"), 24)
 
 
 def insert_notices(tx: Connection, rows: Sequence[Mapping[str, Any]], now: datetime) -> None:
-    """Add notices that are not there yet, as queued."""
-    usual = {
+    """Insert the notices that do not exist yet, as queued."""
+    defaults = {
         "recipientType": "PHONE",
         "channel": "WHATSAPP",
         "status": "queued",
         "createdAt": now,
     }
     if rows:
-        values = [{**usual, **row} for row in rows]
+        values = [{**defaults, **row} for row in rows]
         tx.execute(insert(NOTIFICATION_LOG).values(values).on_conflict_do_nothing())
 
 
 def lock_notices(tx: Connection, ids: Iterable[str]) -> dict[str, Any]:
-    """Return notices by id, each locked until the transaction ends."""
+    """Return notices by id, with their rows locked until the transaction ends."""
     query = (
         select(_LOG.id, _LOG.recipientId, _LOG.channel, _LOG.eventType, _LOG.status, _LOG.metadata)
         .where(_LOG.id == any_(cast(list(ids), ARRAY(Text))))
@@ -81,7 +85,7 @@ def lock_notices(tx: Connection, ids: Iterable[str]) -> dict[str, Any]:
 
 
 def update_notices(tx: Connection, updates: Sequence[NoticeUpdate], now: datetime) -> None:
-    """Write *marks* in one statement; a notice that somebody else has ended is left alone."""
+    """Apply *updates* in one statement, except to notices that have reached a final status."""
     if not updates:
         return
     columns = {
@@ -92,8 +96,8 @@ def update_notices(tx: Connection, updates: Sequence[NoticeUpdate], now: datetim
     }
     rows = select(
         *(func.unnest(cast(values, ARRAY(Text))).label(name) for name, values in columns.items())
-    ).subquery("marks")
-    known = case(
+    ).subquery("updates")
+    metadata = case(
         (func.jsonb_typeof(_LOG.metadata) == "object", _LOG.metadata), else_=cast({}, JSONB)
     )
     sent_at = case((rows.c.status == "sent", literal(now, UtcTimestamp)), else_=_LOG.sentAt)
@@ -103,7 +107,7 @@ def update_notices(tx: Connection, updates: Sequence[NoticeUpdate], now: datetim
             status=rows.c.status,
             errorMessage=rows.c.error,
             sentAt=sent_at,
-            metadata=known.op("-")(literal(CLAIM, Text)).op("||")(cast(rows.c.notes, JSONB)),
+            metadata=metadata.op("-")(literal(CLAIM, Text)).op("||")(cast(rows.c.notes, JSONB)),
         )
         .where(_LOG.id == rows.c.id, _LOG.status.in_(_OPEN))
     )

@@ -1,4 +1,4 @@
-"""How notices reach people: the settings, and what every provider is given and gives back."""
+"""The section `[whatsapp]`, and the messages and errors that all providers share."""
 
 import math
 import re
@@ -23,11 +23,11 @@ from sweeper import (
     ThrottledError,
 )
 
-_WAIT = timedelta(seconds=30)  # where a provider asks to wait, and does not say for how long
+_WAIT = timedelta(seconds=30)  # used when a provider asks to wait without saying how long
 
 
 class Template(BaseModel):
-    """An approved template: its parameters are the fields that its numbers stand for, in order."""
+    """An approved template; *parameters* are the fields that fill its placeholders."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,24 +46,24 @@ TEMPLATES = {
 }
 
 
-def _completed(own: Any) -> Any:
-    """Return an operator's templates; what they do not say stays as it is shipped."""
-    if not isinstance(own, Mapping):
-        return own
-    made: dict[Any, Any] = {event: shipped.model_dump() for event, shipped in TEMPLATES.items()}
-    for event, template in own.items():
-        said = template if isinstance(template, Mapping) else {"name": template}
-        made[event] = {**made.get(event, {}), **said}
-    return made
+def _with_defaults(given: Any) -> Any:
+    """Return the operator's templates, completed with the values of the shipped ones."""
+    if not isinstance(given, Mapping):
+        return given
+    merged: dict[Any, Any] = {event: shipped.model_dump() for event, shipped in TEMPLATES.items()}
+    for event, template in given.items():
+        values = template if isinstance(template, Mapping) else {"name": template}
+        merged[event] = {**merged.get(event, {}), **values}
+    return merged
 
 
-def _readable(file: Path | None) -> Path | None:
+def _check_texts(file: Path | None) -> Path | None:
     texts(file)
     return file
 
 
 class WhatsappSettings(Section):
-    """How notices reach people."""
+    """The section `[whatsapp]`: the provider, its credentials, its rate and the texts."""
 
     name: ClassVar[str] = "whatsapp"
 
@@ -73,25 +73,25 @@ class WhatsappSettings(Section):
     phone_number_id: Annotated[str, Field(pattern=r"^\d+$")] | None = None
     graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v24.0"
     mode: Literal["template", "text"] = "template"
-    templates: Annotated[Mapping[str, Template], BeforeValidator(_completed)] = TEMPLATES
+    templates: Annotated[Mapping[str, Template], BeforeValidator(_with_defaults)] = TEMPLATES
     language: Literal["id", "en"] = "id"
-    messages: Annotated[Path, AfterValidator(_readable)] | None = None
+    messages: Annotated[Path, AfterValidator(_check_texts)] | None = None
     rate: Annotated[float, Field(gt=0)] = 10.0
     concurrency: Annotated[int, Field(ge=1, le=100)] = 8
     timeout: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=10)
 
     def faults(self) -> Iterable[str]:
-        """Return what the provider needs and is not set."""
-        needed = {"log": (), "cloud": ("token", "phone_number_id"), "fonnte": ("token",)}
+        """Return one line for each setting that the provider needs and that is not set."""
+        required = {"log": (), "cloud": ("token", "phone_number_id"), "fonnte": ("token",)}
         return [
             f"whatsapp.{key} is not set, and provider {self.provider} needs it"
-            for key in needed[self.provider]
+            for key in required[self.provider]
             if getattr(self, key) is None
         ]
 
     @property
     def pace(self) -> Pace:
-        """How hard the provider may be called; our own log takes whatever comes."""
+        """The rate, the concurrency and the timeout of calls; `log` has no rate limit."""
         rate = math.inf if self.provider == "log" else self.rate
         return Pace(rate, self.concurrency, self.timeout)
 
@@ -101,12 +101,12 @@ SETTINGS = WhatsappSettings
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """What a provider is to deliver.
+    """A message that a provider is to deliver.
 
     to         -- the number in digits, with its country code
     text       -- the whole text
-    template   -- the approved template that says the same, where there is one
-    parameters -- what its numbers stand for
+    template   -- the approved template with the same text, where there is one
+    parameters -- the values of the template's parameters, in order
     """
 
     to: str
@@ -116,33 +116,33 @@ class OutgoingMessage:
 
 
 class UndeliverableError(RejectedError):
-    """This person cannot be reached on WhatsApp."""
+    """The recipient cannot be reached on WhatsApp; a retry cannot help."""
 
 
-def error_for_status(reply: Reply, told: str) -> Exception:
-    """Return what a reply means whose own words are not known, by its HTTP status.
+def error_for_status(reply: Reply, message: str) -> Exception:
+    """Return the error that a reply means by its HTTP status, where its body does not say more.
 
-    told -- what is to be said of it
+    message -- the error's message
     """
     match reply.status:
         case 429:
-            return ThrottledError(told, reply.retry_after or _WAIT)
+            return ThrottledError(message, reply.retry_after or _WAIT)
         case 401 | 402 | 403 | 404 | 407:
-            return RefusedError(told)
+            return RefusedError(message)
         case 408:
-            return OutsideError(told)
-        case status if status >= 500:  # noqa: PLR2004 -- a server's own fault
-            return OutsideError(told)
-        case status if status >= 400:  # noqa: PLR2004 -- ours
-            return RejectedError(told)
+            return OutsideError(message)
+        case status if status >= 500:  # noqa: PLR2004 -- an error of the server
+            return OutsideError(message)
+        case status if status >= 400:  # noqa: PLR2004 -- an error in our request
+            return RejectedError(message)
         case _:
-            return LostReplyError(told)
+            return LostReplyError(message)
 
 
-def quote(reply: Reply, code: object, words: Any) -> str:
-    """Return a provider's words in one short line, without a number or a token in them."""
-    told = " ".join(str(words or "").split())[:200]
-    return f"{reply.status}: {code} {_PRIVATE.sub('***', told)}".strip()
+def quote(reply: Reply, code: object, text: Any) -> str:
+    """Return a provider's error text as one short line, with phone numbers and tokens masked."""
+    line = " ".join(str(text or "").split())[:200]
+    return f"{reply.status}: {code} {_PRIVATE.sub('***', line)}".strip()
 
 
 _PRIVATE = re.compile(r"\+?\d[\d\s().-]{6,}\d|[\w.+/=-]{20,}")

@@ -1,4 +1,4 @@
-"""What the notices say: texts as data, Indonesian first, with named fields."""
+"""The texts of the notices: templates with named fields, in Indonesian and English."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from sweeper import RejectedError
 LANGUAGES = ("id", "en")
 FIELDS = ("name", "order_code", "dp_amount")
 REFUND = "refund"
-"""The end of a text's key where a down payment is owed back."""
+"""The suffix of a text's key that is used when a down payment is owed to the buyer."""
 
 Texts = Mapping[str, Mapping[str, str]]
 
@@ -22,9 +22,9 @@ Texts = Mapping[str, Mapping[str, str]]
 def texts(file: Path | None = None) -> Texts:
     """Return every text by event and key: a language, or a language and `_refund`.
 
-    file -- an operator's own; what it does not say stays as it is shipped
+    file -- the operator's own texts; a text that is not in it stays as it is shipped
 
-    Raises ValueError that names file, key and field of all that is wrong with it.
+    Raises ValueError that names file, key and field of everything that is wrong in it.
     """
     source = file or resources.files(__package__).joinpath("messages.toml")
     try:
@@ -33,11 +33,11 @@ def texts(file: Path | None = None) -> Texts:
         message = f"{source} cannot be read: {error.strerror}"
         raise ValueError(message) from error
     except ValueError as error:
-        message = f"{source} is no TOML: {error}"
+        message = f"{source} is not valid TOML: {error}"
         raise ValueError(message) from error
     shipped = texts() if file else found
-    if wrong := [f"{source}: {fault}" for fault in faults(found, shipped)]:
-        raise ValueError("\n".join(wrong))
+    if problems := [f"{source}: {fault}" for fault in faults(found, shipped)]:
+        raise ValueError("\n".join(problems))
     return {event: {**variants, **found.get(event, {})} for event, variants in shipped.items()}
 
 
@@ -47,7 +47,7 @@ def render_text(
     """Return the text of a notice.
 
     facts -- the notice's metadata: name, orderCode, dpAmount in whole rupiah
-    file  -- an operator's own texts
+    file  -- the operator's own texts
 
     Raises RejectedError for an event that has no text.
     """
@@ -55,13 +55,13 @@ def render_text(
     if event is None:
         message = f"there is no text for {event_type!r}"
         raise RejectedError(message)
-    usual = event[language]
-    text = event.get(f"{language}_{REFUND}", usual) if owed(facts) else usual
+    default = event[language]
+    text = event.get(f"{language}_{REFUND}", default) if owed(facts) else default
     return text.format(**fields(facts)).strip()
 
 
 def fields(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a text may name, as people read it."""
+    """Return the fields that a text may use, formatted for people."""
     return {
         "name": str(facts.get("name") or "Kak"),
         "order_code": str(facts.get("orderCode") or ""),
@@ -70,7 +70,7 @@ def fields(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def owed(facts: Mapping[str, Any]) -> int:
-    """Return the down payment that a notice speaks of, in whole rupiah; 0 where there is none."""
+    """Return the down payment in a notice's metadata, in whole rupiah; 0 where there is none."""
     amount = str(facts.get("dpAmount"))
     return int(amount) if amount.isdecimal() else 0
 
@@ -81,34 +81,36 @@ def rupiah(amount: int) -> str:
 
 
 def faults(found: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with *found*, each fault with the key that it stands under.
+    """Yield one line for each error in *found*, beginning with the key of the text.
 
-    shipped -- the texts that there are; no others can be told
+    shipped -- the shipped texts; no other events and keys are valid
     """
     for event, variants in found.items():
         if event not in shipped or not isinstance(variants, dict):
-            yield f"{event} is no event; there are {', '.join(shipped)}"
+            yield f"{event} is not a valid event; the events are {', '.join(shipped)}"
             continue
         for key, text in variants.items():
             if key not in shipped[event] or not isinstance(text, str):
-                yield f"{event}.{key} is no text; there are {', '.join(shipped[event])}"
+                names = ", ".join(shipped[event])
+                yield f"{event}.{key} is not a valid text; the texts are {names}"
                 continue
-            for fault in _misspelt(key, text):
+            for fault in _text_faults(key, text):
                 yield f"{event}.{key} {fault}"
 
 
-def _misspelt(key: str, text: str) -> Iterator[str]:
+def _text_faults(key: str, text: str) -> Iterator[str]:
     try:
         parts = [part for part in Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
-        yield f"is no template: {error}"
+        yield f"is not a valid template: {error}"
         return
-    named = {name for _, name, spec, conversion in parts if not spec and not conversion}
+    used = {name for _, name, spec, conversion in parts if not spec and not conversion}
     for _, name, spec, conversion in parts:
         if name not in FIELDS or spec or conversion:
-            yield f"names {_braced([name])}, which no notice has; there are {_braced(FIELDS)}"
-    needed = {"order_code", "dp_amount"} if key.endswith(f"_{REFUND}") else {"order_code"}
-    for name in sorted(needed - named):
+            field = _braced([name])
+            yield f"uses {field}, which is not a valid field; the fields are {_braced(FIELDS)}"
+    required = {"order_code", "dp_amount"} if key.endswith(f"_{REFUND}") else {"order_code"}
+    for name in sorted(required - used):
         yield f"lacks {_braced([name])}"
 
 

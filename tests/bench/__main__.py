@@ -1,7 +1,7 @@
-"""How fast the walk is: the engine, a hand-written script, and a loop over single orders.
+"""Benchmark: the engine, a hand-written script in batches, and a loop over single orders.
 
-All three cancel the same unpaid orders and give back their stock, on the same server in one run.
-Quote the ratios: the rates say as much about the machine.
+All three cancel the same unpaid orders and return their stock, on the same server in one run.
+Compare the ratios, because the rates depend on the machine.
 """
 
 import argparse
@@ -45,7 +45,7 @@ CANCEL = """
 
 
 def engine(url: str) -> None:
-    """Scan and drain with every law, ledger and notice on, as the command does."""
+    """Scan and drain as the command does, with ledger, notices and retries."""
     flags = {"database.url": url, "stock.taken_at": "checkout", "queue.batch": BATCH}
     app = App.load(catalog.load("jobs"), flags=flags)
     app.sweep().run([app.catalog.rule("expire_dp")], limit=10**9, scan_only=True)
@@ -56,7 +56,7 @@ def engine(url: str) -> None:
 
 
 def by_hand(url: str) -> None:
-    """Do the same to orders and stock without an engine: no books, no notices, no retries."""
+    """Update the same orders and stock without the engine: no ledger, no notices, no retries."""
     with psycopg.connect(url) as connection:
         connection.execute(FILL)
         connection.commit()
@@ -68,7 +68,7 @@ def by_hand(url: str) -> None:
 
 
 def one_at_a_time(url: str) -> None:
-    """Do the same as a plain worker does: one message and one transaction an order."""
+    """Update the same orders as a simple worker does: one message and one transaction each."""
     with psycopg.connect(url) as connection:
         connection.execute(FILL)
         connection.commit()
@@ -80,24 +80,26 @@ def one_at_a_time(url: str) -> None:
 
 
 CONTENDERS: dict[str, Callable[[str], None]] = {
-    "engine, all laws, books and notices": engine,
+    "engine, with ledger and notices": engine,
     "hand-written, same batches": by_hand,
     "hand-written, one at a time": one_at_a_time,
 }
 
 
 def main() -> None:
-    """Measure, and print the rates and their ratios."""
-    asked = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    asked.add_argument("--orders", type=int, default=10_000, help="orders in each run")
-    asked.add_argument("--rounds", type=int, default=3, help="runs of each; the best one counts")
-    options = asked.parse_args()
+    """Run every contender, and print the rates and their ratios."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--orders", type=int, default=10_000, help="number of orders in each run")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="runs of each contender; the best one counts"
+    )
+    options = parser.parse_args()
     logs.configure("error", "json")
     best = dict.fromkeys(CONTENDERS, 0.0)
     with tempfile.TemporaryDirectory(prefix="sweeper-bench-") as name:
         Path(name).chmod(0o755)  # the server may run as another user
         server = Embedded(Path(name) / "data")
-        furnish(server.url, options.orders)
+        create_template(server.url, options.orders)
         for _ in track(range(options.rounds), "measuring", console=Console(stderr=True)):
             for contender, run in CONTENDERS.items():
                 rate = options.orders / seconds(server.url, run)
@@ -106,11 +108,11 @@ def main() -> None:
     show(best)
 
 
-def furnish(url: str, orders: int) -> None:
-    """Make the database that every run begins with."""
+def create_template(url: str, orders: int) -> None:
+    """Create the database that every run begins with."""
     with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("create database furnished")
-    app = App.load(catalog.load("jobs"), flags={"database.url": at(url, "furnished")})
+        admin.execute("create database prepared")
+    app = App.load(catalog.load("jobs"), flags={"database.url": at(url, "prepared")})
     app.migrate(install_pgmq=True)
     with app.database.transaction() as tx:
         create_platform(tx)
@@ -118,14 +120,14 @@ def furnish(url: str, orders: int) -> None:
         for product in [shop.product(stock=0) for _ in range(10)]:
             shop.many(orders // 10, age=HOUR, product=product)
     app.close()
-    with psycopg.connect(at(url, "furnished"), autocommit=True) as connection:
+    with psycopg.connect(at(url, "prepared"), autocommit=True) as connection:
         connection.execute("vacuum analyze")
 
 
 def seconds(url: str, run: Callable[[str], None]) -> float:
-    """Return how long *run* takes on a fresh copy of the database."""
+    """Return the seconds that *run* takes on a new copy of the database."""
     with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("create database run template furnished")
+        admin.execute("create database run template prepared")
         began = time.monotonic()
         run(at(url, "run"))
         took = time.monotonic() - began
@@ -137,14 +139,16 @@ def seconds(url: str, run: Callable[[str], None]) -> float:
 
 
 def at(url: str, database: str) -> str:
-    """Return the URL of another database of the same server."""
+    """Return the URL of another database on the same server."""
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
 def show(rates: dict[str, float]) -> None:
-    """Print the figures side by side."""
+    """Print the rates in orders per second, and their ratios to the engine's."""
     ours = next(iter(rates.values()))
-    table = Table("contender", "orders/s", "engine / contender", title="the walk, the best of each")
+    table = Table(
+        "contender", "orders/s", "engine / contender", title="sweep and drain, the best run of each"
+    )
     for contender, rate in rates.items():
         table.add_row(contender, f"{rate:,.0f}", f"{ours / rate:.2f}")
     Console().print(table)

@@ -1,4 +1,4 @@
-"""A sweeping process is killed over and over, and in the end nothing shows that it was."""
+"""A sweeping process is killed again and again, and the result is that of one quiet sweep."""
 
 import os
 import random
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.usefixtures("frozen")
 ORDERS = 500
 KILLS = 20
 
-# The command with its clock stopped: what it writes is then the same to the millisecond.
+# The command with its clock stopped, so that all times that it writes are the same.
 COMMAND = (
-    "import freezegun; from sweeper.cli import main; "
+    "import freezegun; from sweeper.cli.main import main; "
     f"freezegun.freeze_time({NOW.isoformat()!r}).start(); main()"
 )
 # Everything that customers, jastipers and bookkeepers can see.
-SEEN = (
+VISIBLE_ROWS = (
     'select to_jsonb(o) from "Order" o order by id',
     'select to_jsonb(p) from "Product" p order by id',
     "select to_jsonb(r) from sweeper.refund r order by order_id",
@@ -36,11 +36,11 @@ SEEN = (
 )
 
 
-def test_twenty_kills_leave_what_an_undisturbed_run_leaves(
+def test_twenty_kills_leave_the_same_rows_as_an_undisturbed_run(
     open_app: OpenApp, connection: Connection, database_url: str, admin: psycopg.Connection
 ) -> None:
     """L1, L2: kill -9 at any moment loses nothing and does nothing twice."""
-    furnish(connection)
+    add_orders(connection)
     twin = f"{make_url(database_url).database}_twin"
     connection.close()
     admin.execute(f"create database {twin} template {make_url(database_url).database}")
@@ -50,20 +50,20 @@ def test_twenty_kills_leave_what_an_undisturbed_run_leaves(
     )
     sweep(open_app(url=undisturbed))
 
-    chance = random.Random(20)  # noqa: S311 -- moments, not secrets
-    survivors = sum(killed(disturbed, chance.uniform(0.0, 0.6)) for _ in range(KILLS))
+    chance = random.Random(20)  # noqa: S311 -- times, not secrets
+    finished = sum(sweep_and_kill(disturbed, chance.uniform(0.0, 0.6)) for _ in range(KILLS))
     app = open_app(url=disturbed)
-    settle_down(app)
+    sweep_until_empty(app)
 
-    assert survivors < KILLS
+    assert finished < KILLS
     assert [] == dead_letters(app)
-    assert seen(undisturbed) == seen(disturbed)
+    assert visible_rows(undisturbed) == visible_rows(disturbed)
     balance = app.auditor.audit()
     assert (ORDERS, 0, ()) == (balance.jobs, balance.waiting, balance.gaps)
 
 
-def furnish(connection: Connection) -> None:
-    """Make orders of both kinds that are due, and that share products."""
+def add_orders(connection: Connection) -> None:
+    """Add due orders for both rules, which share products."""
     shop = Shop(connection, NOW)
     share = ORDERS // 10
     for product in [shop.product(stock=10) for _ in range(5)]:
@@ -73,8 +73,8 @@ def furnish(connection: Connection) -> None:
         )
 
 
-def killed(url: str, after: float) -> bool:
-    """Kill a sweep some seconds after its first sign of life; return whether it was faster."""
+def sweep_and_kill(url: str, after: float) -> bool:
+    """Kill a sweep *after* seconds from its first log line; return whether it had ended before."""
     environment = {
         **os.environ,
         "DATABASE_URL": url,
@@ -90,13 +90,13 @@ def killed(url: str, after: float) -> bool:
         assert process.stderr
         process.stderr.readline()  # the scan has begun
         Event().wait(after)
-        survived = process.poll() is not None
+        had_ended = process.poll() is not None
         process.kill()
-    return survived
+    return had_ended
 
 
-def settle_down(app: App) -> None:
-    """Sweep until nothing is left, letting the leases of the killed run out."""
+def sweep_until_empty(app: App) -> None:
+    """Sweep until the queues are empty; end the leases of killed processes each time."""
     for _ in range(20):
         make_visible(app)
         sweep(app)
@@ -104,11 +104,11 @@ def settle_down(app: App) -> None:
             depth.ready + depth.in_flight for depth in app.status_reader.read().queues.values()
         ):
             return
-    pytest.fail("something is left in the queues after twenty sweeps")
+    pytest.fail("the queues are not empty after twenty sweeps")
 
 
-def seen(url: str) -> list[list[Any]]:
-    """Return what shows."""
+def visible_rows(url: str) -> list[list[Any]]:
+    """Return all rows that people can see."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with engine.connect() as connection:
-        return [list(connection.execute(text(query)).scalars()) for query in SEEN]
+        return [list(connection.execute(text(query)).scalars()) for query in VISIBLE_ROWS]

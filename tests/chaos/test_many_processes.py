@@ -1,4 +1,4 @@
-"""Several services share one database, as after a deploy that forgot to stop the old one."""
+"""Several services share one database, as after a deploy that did not stop the old service."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ ORDERS = 2_000
 SERVICES = 4
 
 
-def test_four_services_have_each_effect_once(
+def test_four_services_apply_each_effect_once(
     app: App, shop: Shop, connection: Connection, database_url: str, tmp_path: Path
 ) -> None:
     """L1, L5: no effect twice, no error in any log, no attempt spent on a deadlock."""
@@ -43,13 +43,13 @@ def test_four_services_have_each_effect_once(
     assert [] == [line for line in lines if line["level"] == "error"]
     events = Counter(line["event"] for line in lines)
     assert (0, 0, 0) == (events["job.retried"], events["job.dead"], events["worker.failed"])
-    ends = connection.execute(text("select distinct outcome, attempt from sweeper.job_log"))
-    assert [("done", 1)] == [tuple(end) for end in ends]
+    outcomes = connection.execute(text("select distinct outcome, attempt from sweeper.job_log"))
+    assert [("done", 1)] == [tuple(row) for row in outcomes]
     assert () == app.auditor.audit().gaps
 
 
 def start(url: str, log: Path) -> "subprocess.Popen[bytes]":
-    """Start `sweeper run`, its log in a file: a pipe that nobody reads would fill, and stop it."""
+    """Start `sweeper run` with its log in a file: a pipe that is not read would block it."""
     environment = {
         **os.environ,
         "DATABASE_URL": url,
@@ -66,7 +66,7 @@ def start(url: str, log: Path) -> "subprocess.Popen[bytes]":
 
 
 def wait_until_idle(app: App) -> None:
-    """Return once no order is overdue and no queue holds anything."""
+    """Wait until no order is overdue and all queues are empty."""
     for _ in range(600):
         status = app.status_reader.read()
         queued = sum(d.ready + d.in_flight + d.delayed for d in status.queues.values())

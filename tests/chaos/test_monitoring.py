@@ -1,6 +1,6 @@
-"""The alarms, on the log of a walk in which everything goes wrong, and on that of a calm one.
+"""The alerts, on the log of a service in which everything goes wrong, and on that of a calm one.
 
-The tools are the real ones, of Debian: mtail, promtool (package prometheus) and jq.
+The tools are those of Debian: mtail, promtool (in the package prometheus) and jq.
 """
 
 import json
@@ -27,7 +27,7 @@ from jobs.demo.shop import Shop
 from sweeper.postgres import clock
 from tests import conftest
 from tests.support import log_schema
-from tests.support.fake_provider import TOKEN, Mood, provider
+from tests.support.fake_provider import TOKEN, Behaviour, provider
 from tests.support.paths import ROOT
 from tests.support.verbs import DAY, HOUR, NOW
 
@@ -42,7 +42,7 @@ FROZEN = (
 
 
 def needs(tool: str, package: str) -> pytest.MarkDecorator:
-    """Skip, and say what would have to be installed."""
+    """Skip the test without *tool*, and name the package to install."""
     missing = shutil.which(tool) is None
     return pytest.mark.skipif(missing, reason=f"NOT TESTED without {tool}: apt install {package}")
 
@@ -53,8 +53,8 @@ needs_jq = needs("jq", "jq")
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """What one run of the service left: its log, and its last /metrics."""
+class ServiceRun:
+    """One run of the service: its log, and its last response of /metrics."""
 
     log: Path
     metrics: str
@@ -63,13 +63,13 @@ class Walk:
 @pytest.fixture(scope="module")
 def troubled(
     server_url: str, admin: psycopg.Connection, template: str, tmp_path_factory: Any
-) -> Walk:
-    """Run a service into all the troubles at once."""
+) -> ServiceRun:
+    """Run a service that has all the troubles at once."""
     log: Path = tmp_path_factory.mktemp("troubled") / "log.jsonl"
-    with conftest._database(admin, template) as name, provider("fonnte") as fonnte:
-        url = conftest._named(server_url, name)
-        furnish(url)
-        fonnte.mood = Mood.BAD_TOKEN
+    with conftest._new_database(admin, template) as name, provider("fonnte") as fonnte:
+        url = conftest._with_database(server_url, name)
+        add_troubles(url)
+        fonnte.behaviour = Behaviour.BAD_TOKEN
         settings = {
             "SWEEPER_RETRY__MAX_RETRIES": "0",
             "SWEEPER_SAFETY__MAX_PER_SWEEP": "3",
@@ -78,9 +78,9 @@ def troubled(
             "SWEEPER_WHATSAPP__TOKEN": TOKEN,
         }
         with service(url, log, settings) as metrics:
-            until(lambda: told(log, "job.dead") and told(log, "lane.blocked"))
-            dead = len(told(log, "service.heartbeat"))
-            until(lambda: len(told(log, "service.heartbeat")) > dead + 1)
+            wait_until(lambda: logged(log, "job.dead") and logged(log, "lane.blocked"))
+            dead = len(logged(log, "service.heartbeat"))
+            wait_until(lambda: len(logged(log, "service.heartbeat")) > dead + 1)
             exposed = metrics()
         skewed = subprocess.run(
             [sys.executable, "-c", FROZEN, "sweep", "--json"],
@@ -91,23 +91,27 @@ def troubled(
         )
     with log.open("a") as appended:
         appended.writelines(re.findall(r"(?m)^{.*\n", skewed.stderr))
-    return Walk(log, exposed)
+    return ServiceRun(log, exposed)
 
 
 @pytest.fixture(scope="module")
-def calm(server_url: str, admin: psycopg.Connection, template: str, tmp_path_factory: Any) -> Walk:
-    """Run a service that finds nothing to complain of."""
+def calm(
+    server_url: str, admin: psycopg.Connection, template: str, tmp_path_factory: Any
+) -> ServiceRun:
+    """Run a service that has no trouble."""
     log: Path = tmp_path_factory.mktemp("calm") / "log.jsonl"
-    with conftest._database(admin, template) as name:
-        url = conftest._named(server_url, name)
+    with conftest._new_database(admin, template) as name:
+        url = conftest._with_database(server_url, name)
         with service(url, log, {}) as metrics:
-            until(lambda: any(beat["status"] == "UP" for beat in told(log, "service.heartbeat")))
+            wait_until(
+                lambda: any(beat["status"] == "UP" for beat in logged(log, "service.heartbeat"))
+            )
             exposed = metrics()
-    return Walk(log, exposed)
+    return ServiceRun(log, exposed)
 
 
-def furnish(url: str) -> None:
-    """Leave a cancellable order, one that cannot be, five unanswered ones and an old refund."""
+def add_troubles(url: str) -> None:
+    """Add an unpaid order, one that cannot be cancelled, five unanswered orders, an old refund."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with engine.begin() as connection:
         shop = Shop(connection, clock.now())
@@ -147,14 +151,14 @@ def environment(url: str, settings: Mapping[str, str] | None = None) -> dict[str
 
 @contextmanager
 def service(url: str, log: Path, settings: Mapping[str, str]) -> Iterator[Callable[[], str]]:
-    """Run `sweeper run` with its log in a file; lend the way to its metrics."""
+    """Run `sweeper run` with its log in a file; yield a function that returns its metrics."""
     with log.open("wb") as stdout:
         process = subprocess.Popen(
             [sys.executable, "-m", "sweeper", "run"], env=environment(url, settings), stdout=stdout
         )
     try:
-        until(lambda: told(log, "web.opened"))
-        (opened,) = told(log, "web.opened")
+        wait_until(lambda: logged(log, "web.opened"))
+        (opened,) = logged(log, "web.opened")
         yield lambda: httpx.get(f"http://{opened['address']}/metrics").text
         process.send_signal(signal.SIGTERM)
         assert 0 == process.wait(timeout=30)
@@ -163,21 +167,21 @@ def service(url: str, log: Path, settings: Mapping[str, str]) -> Iterator[Callab
         process.wait()
 
 
-def told(log: Path, event: str) -> list[dict[str, Any]]:
-    """Return the lines of one event so far."""
+def logged(log: Path, event: str) -> list[dict[str, Any]]:
+    """Return the lines that were logged for one event."""
     return [line for line in log_schema.lines(log.read_text("utf-8")) if line["event"] == event]
 
 
-def until(holds: Callable[[], object]) -> None:
+def wait_until(holds: Callable[[], object]) -> None:
     for _ in range(1_500):
         if holds():
             return
         Event().wait(0.02)
-    pytest.fail("it did not happen within thirty seconds")
+    pytest.fail("the condition was not met within thirty seconds")
 
 
-def ran(*command: str | Path, **options: Any) -> str:
-    """Run a tool; return what it prints, and fail with what it says where it fails."""
+def run_tool(*command: str | Path, **options: Any) -> str:
+    """Run a tool; return its output, or fail with it."""
     done: subprocess.CompletedProcess[str] = subprocess.run(
         command, capture_output=True, text=True, check=False, **options
     )
@@ -185,20 +189,20 @@ def ran(*command: str | Path, **options: Any) -> str:
     return done.stdout
 
 
-def by_mtail(log: Path) -> str:
-    """Return what mtail makes of a log, as Prometheus would scrape it."""
+def mtail_metrics(log: Path) -> str:
+    """Return the metrics that mtail derives from a log, in the format of Prometheus."""
     format_ = ("--one_shot", "--one_shot_format=prometheus", "--emit_prog_label=false")
-    return ran("mtail", *format_, "--progs", CONFIG, "--logs", log)
+    return run_tool("mtail", *format_, "--progs", CONFIG, "--logs", log)
 
 
 def samples(exposed: str) -> dict[str, float]:
-    """Return the sweeper's samples of a scrape, by name and labels."""
+    """Return the samples of the sweeper in a scrape, by name and labels."""
     found = re.findall(r"^(sweeper_\S+) (\S+)$", exposed, re.MULTILINE)
     return {name: float(value) for name, value in found}
 
 
-def alarms(exposed: str, folder: Path) -> set[str]:
-    """Return the alerts that fire, by the real promtool, where a scrape stays as it is."""
+def firing_alerts(exposed: str, folder: Path) -> set[str]:
+    """Return the alerts that promtool fires if the metrics stay the same for 15 minutes."""
     shutil.copy(CONFIG / "alerts.yml", folder)
     series = [
         {"series": f"{name}", "values": f"{value}x20"} for name, value in samples(exposed).items()
@@ -220,16 +224,16 @@ def alarms(exposed: str, folder: Path) -> set[str]:
 # The log itself.
 
 
-def test_every_line_of_the_walk_is_as_promised(troubled: Walk, calm: Walk) -> None:
-    """By the schema, even where everything goes wrong; and all the troubles are in it."""
+def test_every_log_line_matches_the_schema(troubled: ServiceRun, calm: ServiceRun) -> None:
+    """The schema holds also where everything goes wrong; the log contains all the troubles."""
     events = {line["event"] for line in log_schema.lines(troubled.log.read_text("utf-8"))}
 
     assert {"job.dead", "scan.braked", "clock.skewed", "lane.blocked"} <= events
     assert {"info"} == {line["level"] for line in log_schema.lines(calm.log.read_text("utf-8"))}
 
 
-def test_no_phone_and_no_secret_is_in_it(troubled: Walk) -> None:
-    """L11: the server's own error names a phone, the provider is called with a token."""
+def test_the_log_contains_no_phone_and_no_secret(troubled: ServiceRun) -> None:
+    """L11: an error of the server names a phone, and the provider is called with a token."""
     log = troubled.log.read_text("utf-8")
 
     assert "no way for [phone]" in log
@@ -237,12 +241,12 @@ def test_no_phone_and_no_secret_is_in_it(troubled: Walk) -> None:
     assert TOKEN not in log
 
 
-# What tools make of it.
+# The tools that read the log.
 
 
 @needs_mtail
-def test_mtail_counts_the_troubles(troubled: Walk) -> None:
-    found = samples(by_mtail(troubled.log))
+def test_mtail_exposes_every_trouble(troubled: ServiceRun) -> None:
+    found = samples(mtail_metrics(troubled.log))
 
     dead, overdue = found["sweeper_dead_letters"], found["sweeper_oldest_overdue_seconds"]
     assert (1, 1) == (dead, found["sweeper_database_up"])
@@ -258,7 +262,9 @@ def test_mtail_counts_the_troubles(troubled: Walk) -> None:
 
 @needs_mtail
 @needs_promtool
-def test_the_log_alone_raises_every_alarm(troubled: Walk, calm: Walk, tmp_path: Path) -> None:
+def test_the_log_alone_fires_every_alert(
+    troubled: ServiceRun, calm: ServiceRun, tmp_path: Path
+) -> None:
     expected = {
         "SweeperJobDead",
         "SweeperBrakeHeld",
@@ -268,13 +274,15 @@ def test_the_log_alone_raises_every_alarm(troubled: Walk, calm: Walk, tmp_path: 
         "SweeperProviderRefuses",
     }
 
-    assert expected == alarms(by_mtail(troubled.log), tmp_path)
-    assert set() == alarms(by_mtail(calm.log), tmp_path)
+    assert expected == firing_alerts(mtail_metrics(troubled.log), tmp_path)
+    assert set() == firing_alerts(mtail_metrics(calm.log), tmp_path)
 
 
 @needs_promtool
-def test_the_metrics_raise_the_same_alarms(troubled: Walk, calm: Walk, tmp_path: Path) -> None:
-    """All but the clock's: the service that was scraped had a good one."""
+def test_the_metrics_fire_the_same_alerts(
+    troubled: ServiceRun, calm: ServiceRun, tmp_path: Path
+) -> None:
+    """All but the clock's alert: the clock of the scraped service was right."""
     expected = {
         "SweeperJobDead",
         "SweeperBrakeHeld",
@@ -283,16 +291,16 @@ def test_the_metrics_raise_the_same_alarms(troubled: Walk, calm: Walk, tmp_path:
         "SweeperProviderRefuses",
     }
 
-    assert expected == alarms(troubled.metrics, tmp_path)
-    assert set() == alarms(calm.metrics, tmp_path)
+    assert expected == firing_alerts(troubled.metrics, tmp_path)
+    assert set() == firing_alerts(calm.metrics, tmp_path)
 
 
 @needs_jq
 @pytest.mark.parametrize(("trouble", "command"), RECIPES, ids=[name for name, _ in RECIPES])
-def test_a_recipe_prints_where_there_is_trouble_and_nowhere_else(
-    trouble: str, command: str, troubled: Walk, calm: Walk, tmp_path: Path
+def test_a_recipe_prints_lines_only_where_there_is_trouble(
+    trouble: str, command: str, troubled: ServiceRun, calm: ServiceRun, tmp_path: Path
 ) -> None:
-    """A journal of our own stands in for journald's."""
+    """A script replaces journalctl."""
     journal = tmp_path / "journalctl"
     journal.write_text('#!/bin/sh\necho "not JSON"\ncat "$LOG"\n')
     journal.chmod(0o755)
@@ -300,62 +308,64 @@ def test_a_recipe_prints_where_there_is_trouble_and_nowhere_else(
     silent.touch()
     path = f"{tmp_path}:{os.environ['PATH']}"
 
-    said = {
-        log: ran("sh", "-c", command, env={"PATH": path, "LOG": str(log)})
+    printed = {
+        log: run_tool("sh", "-c", command, env={"PATH": path, "LOG": str(log)})
         for log in (silent, troubled.log, calm.log)
     }
 
     assert [silent if trouble == "No heartbeat" else troubled.log] == [
-        log for log, lines in said.items() if lines
+        log for log, lines in printed.items() if lines
     ]
 
 
-def test_there_is_a_recipe_for_every_alarm() -> None:
+def test_every_alert_has_a_recipe() -> None:
     assert 7 == len(RECIPES)
 
 
-def test_logql_names_what_exists() -> None:
-    """There is no Loki to ask, but the events and the fields can be held to the schema."""
+def test_logql_queries_name_existing_events_and_fields() -> None:
+    """Without Loki, the events and fields of the queries are compared with the schema."""
     queries = re.findall(r"`(\w+_over_time.+?)`", PAGE)
     events = set(re.findall(r'event="([\w.]+)"', "".join(queries)))
     fields = set(re.findall(r"unwrap (\w+)", "".join(queries)))
 
     assert 7 == len(queries)
     assert events <= log_schema.SCHEMA["$defs"].keys()
-    beat = log_schema.SCHEMA["$defs"]["service.heartbeat"]["properties"]
-    assert {"oldest_overdue_seconds"} == fields & beat.keys()
-    assert {"figures_refunds_oldest_owed_seconds"} == fields - beat.keys()
+    heartbeat = log_schema.SCHEMA["$defs"]["service.heartbeat"]["properties"]
+    assert {"oldest_overdue_seconds"} == fields & heartbeat.keys()
+    assert {"figures_refunds_oldest_owed_seconds"} == fields - heartbeat.keys()
 
 
 # The rules, and the dashboard.
 
 
 @needs_promtool
-def test_the_alert_rules_are_rules() -> None:
-    assert "SUCCESS" in ran("promtool", "check", "rules", "--lint-fatal", CONFIG / "alerts.yml")
+def test_the_alert_rules_are_valid() -> None:
+    assert "SUCCESS" in run_tool(
+        "promtool", "check", "rules", "--lint-fatal", CONFIG / "alerts.yml"
+    )
 
 
 @needs_promtool
 def test_the_alert_rules_fire_when_they_should() -> None:
-    ran("promtool", "test", "rules", Path(__file__).parent / "alerts.yml")
+    run_tool("promtool", "test", "rules", Path(__file__).parent / "alerts.yml")
 
 
 @needs_promtool
-def test_the_dashboard_asks_what_prometheus_understands(tmp_path: Path) -> None:
+def test_prometheus_can_parse_the_dashboard(tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": expr}
-        for number, expr in enumerate(asked("grafana.json"))
+        for number, expr in enumerate(expressions("grafana.json"))
     ]
     file = tmp_path / "rules.json"
     file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
 
-    assert f"{len(rules)} rules found" in ran("promtool", "check", "rules", file)
+    assert f"{len(rules)} rules found" in run_tool("promtool", "check", "rules", file)
 
 
 @needs_mtail
-def test_everything_that_is_asked_for_exists(troubled: Walk) -> None:
-    """A dashboard that asks for a name that nobody exposes stays empty for ever."""
-    known = set(re.findall(r"# TYPE (\w+)", troubled.metrics + by_mtail(troubled.log)))
+def test_every_metric_in_dashboard_and_alerts_exists(troubled: ServiceRun) -> None:
+    """A panel for a metric that does not exist would stay empty."""
+    known = set(re.findall(r"# TYPE (\w+)", troubled.metrics + mtail_metrics(troubled.log)))
     named = {
         re.sub("_bucket$", "", name)
         for file in ("grafana.json", "alerts.yml")
@@ -366,12 +376,12 @@ def test_everything_that_is_asked_for_exists(troubled: Walk) -> None:
 
 
 @needs_promtool
-def test_the_metrics_keep_prometheus_conventions(troubled: Walk) -> None:
-    ran("promtool", "check", "metrics", input=troubled.metrics)
+def test_the_metrics_keep_the_conventions_of_prometheus(troubled: ServiceRun) -> None:
+    run_tool("promtool", "check", "metrics", input=troubled.metrics)
 
 
-def asked(dashboard: str) -> list[str]:
-    """Return every expression of a dashboard, its variables filled in."""
+def expressions(dashboard: str) -> list[str]:
+    """Return all expressions of a dashboard, with values for its variables."""
     board = json.loads((CONFIG / dashboard).read_text("utf-8"))
     targets = [target for panel in board["panels"] for target in panel["targets"]]
     targets += board["annotations"]["list"]

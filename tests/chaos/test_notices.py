@@ -1,4 +1,4 @@
-"""A thousand notices: at the pace that is set, beside the orders, and through a kill -9."""
+"""A thousand notices: they keep the rate limit, delay no order, and survive a kill -9."""
 
 import json
 import os
@@ -31,10 +31,10 @@ MESSAGES = text(f"""
 RATE = 25  # a second, well within what eight calls at once of 100 ms each can carry
 
 
-def test_a_thousand_notices_keep_the_pace_and_hold_up_no_order(
+def test_a_thousand_notices_keep_the_rate_limit_and_delay_no_order(
     open_app: OpenApp, shop: Shop, connection: Connection
 ) -> None:
-    """DOMAIN 6: the rate is met, and never exceeded; no order waits; nothing is sent twice."""
+    """DOMAIN 6: the rate is reached and not exceeded; no order waits; no notice is sent twice."""
     orders, notices = 300, 1_000
     product = shop.product(stock=0)
     shop.many(orders, age=HOUR, product=product)
@@ -42,7 +42,7 @@ def test_a_thousand_notices_keep_the_pace_and_hold_up_no_order(
         whatsapp.latency = 0.1
         app = open_app(**whatsapp.settings(rate=RATE, timeout="10s"))
         queue(connection, notices)
-        lane = Thread(target=work_off, args=(app,))
+        lane = Thread(target=drain_outbound, args=(app,))
         lane.start()
         while len(whatsapp.deliveries) < notices / 10:
             Event().wait(0.01)
@@ -58,24 +58,24 @@ def test_a_thousand_notices_keep_the_pace_and_hold_up_no_order(
     assert sent_meanwhile < notices / 2
     assert set(Counter(json.dumps(each.body) for each in whatsapp.deliveries).values()) == {1}
     times = [delivery.at for delivery in whatsapp.deliveries]
-    assert len(times) == notices + orders  # the orders' buyers are told, too
+    assert len(times) == notices + orders  # the buyers of the orders get notices, too
     assert (len(times) - 1) / (times[-1] - times[0]) == pytest.approx(RATE, rel=0.05)
-    # A call may be late on its way, and the next one not: over some seconds it makes no difference.
+    # A single call may arrive late; over some seconds this makes no difference.
     assert max(sum(t <= u < t + 5 for u in times) for t in times) <= 1.05 * 5 * RATE
 
 
-def test_a_kill_sends_at_most_those_in_flight_twice(
+def test_a_kill_resends_at_most_the_calls_in_flight(
     open_app: OpenApp, connection: Connection, database_url: str
 ) -> None:
-    """DOMAIN 6: whatever the kill interrupted is `unknown`, and sent once more; nothing is lost."""
+    """DOMAIN 6: a call that the kill interrupted is `unknown` and sent once more; none is lost."""
     kills, concurrency = 3, 8
     with provider("cloud") as whatsapp:
         whatsapp.latency = 0.1
-        own = whatsapp.settings(rate=100, concurrency=concurrency, timeout="10s")
-        app = open_app(**own)
+        settings = whatsapp.settings(rate=100, concurrency=concurrency, timeout="10s")
+        app = open_app(**settings)
         queue(connection, 200)
         for number in range(1, kills + 1):
-            killed(database_url, own, whatsapp, after=30 * number)
+            drain_and_kill(database_url, settings, whatsapp, after=30 * number)
             make_visible(app)
         while any(depth.ready for depth in app.status_reader.read().queues.values()):
             drain(app)
@@ -93,26 +93,28 @@ def test_a_kill_sends_at_most_those_in_flight_twice(
 
 
 def queue(connection: Connection, count: int) -> None:
-    """Add so many notices and their messages, as orders' changes do."""
+    """Add *count* notices and their messages, as changes of orders do."""
     connection.execute(NOTICES, {"count": count})
     connection.execute(MESSAGES, {"count": count})
 
 
-def work_off(app: App) -> None:
-    """Step the outbound lane until nothing is left, as the service does."""
+def drain_outbound(app: App) -> None:
+    """Step the outbound lane until it has been idle for a second, as the service does."""
     worker = app.outbound()
-    quiet = 0
-    while quiet < 20:
+    idle_steps = 0
+    while idle_steps < 20:
         if worker.step() is None:
-            quiet += 1
+            idle_steps += 1
             Event().wait(0.05)
         else:
-            quiet = 0
+            idle_steps = 0
 
 
-def killed(url: str, own: dict[str, object], whatsapp: Provider, *, after: int) -> None:
-    """Drain in a process that is killed once so many messages were taken."""
-    environment = {f"SWEEPER_{name.upper()}": str(value) for name, value in own.items()}
+def drain_and_kill(
+    url: str, settings: dict[str, object], whatsapp: Provider, *, after: int
+) -> None:
+    """Drain in a process that is killed when the provider has accepted *after* messages."""
+    environment = {f"SWEEPER_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-m", "sweeper", "drain"]
     host = {**os.environ, "DATABASE_URL": url, "SWEEPER_STOCK__TAKEN_AT": "checkout"}
     with subprocess.Popen(

@@ -1,6 +1,6 @@
-"""The page in a real browser: what a person sees on it, and what a person does with it.
+"""The page in a real browser: what it shows, and what people do on it.
 
-SWEEPER_TEST_SCREENSHOTS=docs puts its pictures there.
+With SWEEPER_TEST_SCREENSHOTS=docs, its screenshots are saved in docs.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.demo.people import INT_MAX
+from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from tests.support.browser import Page, chromium
@@ -26,42 +26,42 @@ from tests.support.verbs import (
 )
 from tests.support.web_client import TOKEN, Site, served
 
-PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` takes it away
+PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` deletes it
 SCREENS = [(390, 844, False), (390, 844, True), (1280, 900, False), (1280, 900, True)]
 PHONE = "0812-3456-7890"
 
 
 @pytest.fixture(scope="module")
 def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Start the browser, once."""
+    """Start one browser for all tests."""
     with chromium(tmp_path_factory.mktemp("chromium")) as page:
         yield page
 
 
 @pytest.fixture
 def browser(chromium_page: Page) -> Iterator[Page]:
-    """Lend a browser that nobody has signed in with; it has nothing to complain of afterwards."""
+    """Return a browser without cookies; fail the test if the page has logged problems."""
     chromium_page.command("Network.clearBrowserCookies")
-    chromium_page.complaints.clear()
+    chromium_page.problems.clear()
     yield chromium_page
-    assert [] == chromium_page.complaints
+    assert [] == chromium_page.problems
 
 
 @pytest.fixture
 def acting(open_app: OpenApp) -> App:
-    """Return an app whose page may be acted on."""
+    """Return an app whose page allows actions."""
     return open_app(web__token=TOKEN, web__port=0)
 
 
 @pytest.fixture
 def site(acting: App) -> Iterator[Site]:
-    """Serve its page."""
+    """Serve the page of the app."""
     with served(acting) as site:
         yield site
 
 
-def furnish(app: App, shop: Shop) -> str:
-    """Leave something of everything behind; return the order whose job is dead."""
+def fill(app: App, shop: Shop) -> str:
+    """Create something of everything that the page shows; return the order whose job is dead."""
     tins, shelf = shop.product(stock=8), shop.product(stock=INT_MAX)
     for days in (2, 3, 5):
         shop.order(
@@ -85,8 +85,8 @@ def furnish(app: App, shop: Shop) -> str:
     return overflowing
 
 
-def pressed_in(browser: Page, site: Site) -> None:
-    """Open the page on a desk, and sign in."""
+def sign_in(browser: Page, site: Site) -> None:
+    """Open the page on a wide screen, and sign in."""
     browser.look(width=1280, height=900)
     browser.open(site.url)
     browser.fill("[name=token]", TOKEN)
@@ -94,11 +94,11 @@ def pressed_in(browser: Page, site: Site) -> None:
     browser.until("document.body.innerText.includes('Sweep by hand')")
 
 
-def test_a_person_sees_everything_at_one_glance(
+def test_the_page_shows_everything_without_scrolling_sideways(
     acting: App, site: Site, shop: Shop, browser: Page, tmp_path: Path
 ) -> None:
-    """L11, and nothing sticks out at either width, by day or by night."""
-    doomed = furnish(acting, shop)
+    """L11: phones are masked. On narrow and wide screens, light and dark, the page fits."""
+    dead_order = fill(acting, shop)
     folder = Path(PICTURES) if PICTURES else tmp_path
 
     for width, height, dark in SCREENS:
@@ -108,10 +108,10 @@ def test_a_person_sees_everything_at_one_glance(
         picture.write_bytes(browser.picture())
         assert width >= browser.ask("document.documentElement.scrollWidth")
 
-    read = browser.text()
-    for words in (
+    shown = browser.text()
+    for expected in (
         "5 overdue",
-        f"{doomed}\t50 min\tdead letter 3: exhausted",
+        f"{dead_order}\t50 min\tdead letter 3: exhausted",
         "pending_dp with evidence of payment",
         "waits in the queue",
         "the next scan finds it",
@@ -119,15 +119,15 @@ def test_a_person_sees_everything_at_one_glance(
         "ratih: after the weekend",
         "Rp 600.000",
     ):
-        assert words in read
-    assert PHONE not in read
+        assert expected in shown
+    assert PHONE not in shown
 
 
-def test_the_page_refreshes_itself_and_keeps_what_is_open(
+def test_the_page_refreshes_itself_and_keeps_open_details_open(
     acting: App, site: Site, shop: Shop, browser: Page
 ) -> None:
-    furnish(acting, shop)
-    pressed_in(browser, site)
+    fill(acting, shop)
+    sign_in(browser, site)
     browser.press("Drop")
     shop.order(age=31 * MINUTE)
     browser.until("document.title.startsWith('6 overdue')")
@@ -135,20 +135,20 @@ def test_the_page_refreshes_itself_and_keeps_what_is_open(
     assert 1 == browser.ask("document.querySelectorAll('details[open]').length")
 
 
-def test_a_page_that_gets_no_answer_says_that_it_is_old(acting: App, browser: Page) -> None:
-    """Alive but not working is the worst: what is shown must never look fresh when it is not."""
+def test_a_page_that_cannot_refresh_says_that_it_is_old(acting: App, browser: Page) -> None:
+    """Figures that are no longer refreshed must not look current."""
     with served(acting) as site:
         browser.open(site.url)
         assert "What you see is old" not in browser.text()
     browser.until("document.body.innerText.includes('What you see is old')")
-    browser.complaints.clear()  # of the connection that was refused
+    browser.problems.clear()  # of the connection that was refused
 
 
-def test_a_person_previews_a_sweep_and_runs_it(
+def test_a_sweep_can_be_previewed_and_run(
     acting: App, site: Site, shop: Shop, browser: Page
 ) -> None:
     order = shop.order(age=HOUR)
-    pressed_in(browser, site)
+    sign_in(browser, site)
     browser.fill("[name=reason]", "before lunch")
     browser.press("Preview")
     browser.until("document.body.innerText.includes('1 would be swept')")
@@ -164,11 +164,11 @@ def test_a_person_previews_a_sweep_and_runs_it(
     assert "web 127.0.0.1: before lunch" in browser.text()
 
 
-def test_a_person_retries_one_cause_of_death_and_drops_another(
+def test_dead_letters_of_one_cause_can_be_retried_or_dropped(
     acting: App, site: Site, shop: Shop, browser: Page
 ) -> None:
-    furnish(acting, shop)
-    pressed_in(browser, site)
+    fill(acting, shop)
+    sign_in(browser, site)
     browser.press("Retry")
     browser.until("document.body.innerText.includes('1 sent again.')")
     assert 2 == len(dead_letters(acting))
@@ -179,9 +179,9 @@ def test_a_person_retries_one_cause_of_death_and_drops_another(
     assert 1 == len(dead_letters(acting))
 
 
-def test_a_wrong_token_asks_for_the_right_one(site: Site, browser: Page) -> None:
+def test_a_wrong_token_is_not_accepted(site: Site, browser: Page) -> None:
     browser.open(site.url)
     browser.fill("[name=token]", "tebakan")
     browser.press("Sign in")
     browser.until("document.body.innerText.includes('The token, please')")
-    browser.complaints.clear()  # of the answer 401
+    browser.problems.clear()  # of the answer 401

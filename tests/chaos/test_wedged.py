@@ -1,6 +1,6 @@
-"""A wedged service is not ready and its watchdog starves; one whose database is away just waits.
+"""A wedged service stops its watchdog pings; without its database a service only waits.
 
-What hangs is the real command; the service manager is a socket that hears what systemd would.
+The service is the real command; a socket receives what systemd would be sent.
 """
 
 import os
@@ -19,63 +19,64 @@ import pytest
 
 from jobs.demo.shop import Shop
 from tests.support import log_schema
-from tests.support.network import Cable, cable
+from tests.support.network import NetworkProxy, network_proxy
 from tests.support.verbs import HOUR
 
 WATCHDOG = 2.0  # seconds after which systemd would restart the service
 WITHIN = 20.0
 
-# The command, whose every bound is short.
+# The command, with short timeouts.
 COMMAND = """
 from datetime import timedelta
-from sweeper import cli, health
+from sweeper.cli import main
+from sweeper.monitoring import health
 health.SLOW = timedelta(seconds=1)
 {wedge}
-cli.main()
+main.main()
 """
-# Hooks: what they break is broken as soon as the file is there.
+# Faults: the second one takes effect as soon as the file exists.
 BLOCKED_DRAIN = """
 from threading import Event
-from sweeper.drain import Drain
+from sweeper.worker.drain import Drain
 Drain._attempt = lambda *_: Event().wait()
 """
 DEAD_SCHEDULER = """
 import os, threading
 from apscheduler.schedulers.base import BaseScheduler
-whole = BaseScheduler._process_jobs
+original = BaseScheduler._process_jobs
 def process(self):
     if os.path.exists(os.environ["WEDGE"]):
         raise MemoryError
-    return whole(self)
+    return original(self)
 BaseScheduler._process_jobs = process
 """
 
 
 @dataclass(slots=True)
 class Unit:
-    """A running service, and what its manager hears."""
+    """A running service, and the socket that receives its notifications."""
 
     process: "subprocess.Popen[bytes]"
     manager: socket.socket
     log: Path
     wedge: Path
 
-    def heard(self, within: float) -> Iterator[str]:
-        """Yield what the manager hears, for so many seconds."""
+    def notifications(self, within: float) -> Iterator[str]:
+        """Yield the notifications of the next *within* seconds."""
         deadline = time.monotonic() + within
         while (left := deadline - time.monotonic()) > 0:
             self.manager.settimeout(left)
             with suppress(TimeoutError):
                 yield self.manager.recv(4096).decode()
 
-    def wait_for(self, words: str) -> str:
-        """Return the next message that begins with these words."""
-        found = next((told for told in self.heard(WITHIN) if told.startswith(words)), None)
+    def wait_for(self, prefix: str) -> str:
+        """Return the next notification that begins with *prefix*."""
+        found = next((each for each in self.notifications(WITHIN) if each.startswith(prefix)), None)
         assert found is not None, self.log.read_text()
         return found
 
     def wait_for_event(self, name: str) -> dict[str, Any]:
-        """Return the first line of that name in the log."""
+        """Return the first event of that name in the log."""
         deadline = time.monotonic() + WITHIN
         while time.monotonic() < deadline:
             for line in log_schema.lines(self.log.read_text()):
@@ -84,15 +85,15 @@ class Unit:
             time.sleep(0.05)
         raise AssertionError(self.log.read_text())
 
-    def is_fed(self) -> bool:
-        """Return whether the watchdog is fed before it would bite."""
-        return "WATCHDOG=1" in self.heard(WATCHDOG)
+    def pings_watchdog(self) -> bool:
+        """Return whether a watchdog ping arrives before systemd would restart the service."""
+        return "WATCHDOG=1" in self.notifications(WATCHDOG)
 
-    def starves(self) -> dict[str, Any]:
-        """Wait until a loop stalls, and the watchdog starves; return what was logged of it."""
+    def wait_for_stall(self) -> dict[str, Any]:
+        """Wait until a loop stalls and no watchdog ping arrives; return the event."""
         stalled = self.wait_for_event("loop.stalled")
-        list(self.heard(0.1))
-        assert not self.is_fed()
+        list(self.notifications(0.1))
+        assert not self.pings_watchdog()
         return stalled
 
 
@@ -100,14 +101,14 @@ Start = Callable[..., Unit]
 
 
 @pytest.fixture
-def line(server_url: str) -> Iterator[Cable]:
-    with cable(server_url) as laid:
-        yield laid
+def network(server_url: str) -> Iterator[NetworkProxy]:
+    with network_proxy(server_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def start(line: Cable, database_url: str, tmp_path: Path) -> Iterator[Start]:
-    """Start `sweeper run` with a wedge in it; return once it is ready."""
+def start(network: NetworkProxy, database_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Return a function that starts `sweeper run` with a fault in it."""
     units: list[Unit] = []
 
     def start_one(wedge: str = "") -> Unit:
@@ -115,7 +116,7 @@ def start(line: Cable, database_url: str, tmp_path: Path) -> Iterator[Start]:
         manager.bind(str(tmp_path / "notify"))
         environment = {
             **os.environ,
-            "DATABASE_URL": line.url(database_url),
+            "DATABASE_URL": network.url(database_url),
             "NOTIFY_SOCKET": str(tmp_path / "notify"),
             "WATCHDOG_USEC": str(round(WATCHDOG * 1_000_000)),
             "WEDGE": str(tmp_path / "wedge"),
@@ -145,56 +146,58 @@ def start(line: Cable, database_url: str, tmp_path: Path) -> Iterator[Start]:
         unit.manager.close()
 
 
-def test_a_database_that_is_away_makes_not_ready_and_nothing_is_restarted(
-    start: Start, line: Cable
+def test_an_unreachable_database_makes_the_service_not_ready_and_does_not_restart_it(
+    start: Start, network: NetworkProxy
 ) -> None:
-    """L9: the watchdog is fed all the while, and the service recovers by itself."""
+    """L9: the watchdog pings go on, and the service recovers without a restart."""
     unit = start()
     unit.wait_for("READY=1")
 
-    line.cut()
+    network.disconnect()
 
     assert "the database cannot be read" in unit.wait_for("STATUS=DOWN")
     assert "the queues were last read" in str(unit.wait_for_event("readiness.lost")["reasons"])
-    assert all(unit.is_fed() for _ in range(8))
+    assert all(unit.pings_watchdog() for _ in range(8))
 
-    line.mend()
+    network.restore()
 
     assert "processed" in unit.wait_for("STATUS=UP: ")
     unit.process.send_signal(signal.SIGTERM)
     assert 0 == unit.process.wait(WITHIN)
 
 
-def test_a_database_that_hangs_starves_the_watchdog(start: Start, line: Cable) -> None:
-    """L9: no timeout of the server's or the kernel's ends a wait that nobody answers."""
+def test_a_database_that_hangs_stops_the_watchdog_pings(
+    start: Start, network: NetworkProxy
+) -> None:
+    """L9: no timeout of the server or of the kernel ends the wait for a reply."""
     unit = start()
     unit.wait_for("READY=1")
 
-    line.pinch()
+    network.freeze()
 
     assert "DOWN" in unit.wait_for("STATUS=DOWN")
-    assert unit.starves()
+    assert unit.wait_for_stall()
 
 
-def test_a_drain_that_is_blocked_starves_the_watchdog(start: Start, shop: Shop) -> None:
-    """L9: alive means working: the scans go on, and that is not enough."""
+def test_a_blocked_drain_stops_the_watchdog_pings(start: Start, shop: Shop) -> None:
+    """L9: alive means working: scans that go on are not enough."""
     unit = start(BLOCKED_DRAIN)
     unit.wait_for("READY=1")
 
     shop.order(age=HOUR)
 
     assert "drain" in unit.wait_for("STATUS=DOWN")
-    stalled = unit.starves()
+    stalled = unit.wait_for_stall()
     assert stalled["loops"] in (["drain 1"], ["drain 2"])
     assert any("drain.py" in stack and stack.endswith(" wait") for stack in stalled["stacks"])
 
 
-def test_a_scheduler_that_died_starves_the_watchdog(start: Start) -> None:
-    """L9: nothing raises, nothing hangs, and nothing is scanned any more."""
+def test_a_dead_scheduler_stops_the_watchdog_pings(start: Start) -> None:
+    """L9: no error and no hanging thread shows that no rule is scanned any more."""
     unit = start(DEAD_SCHEDULER)
     unit.wait_for("READY=1")
 
     unit.wedge.touch()
 
     assert "expire_dp" in str(unit.wait_for_event("readiness.lost")["reasons"])
-    assert "expire_dp" in unit.starves()["loops"]
+    assert "expire_dp" in unit.wait_for_stall()["loops"]

@@ -1,4 +1,4 @@
-"""ORDER_AUTO_REFUND: who is rejected, how, and who is left alone."""
+"""ORDER_AUTO_REFUND: which orders are rejected, how, and which are not changed."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from tests.support.verbs import (
     STORED_NOW,
     changed,
     drain,
-    endings,
+    job_outcomes,
     scan,
     send,
     sweep,
@@ -48,7 +48,7 @@ OTHER_STATUSES = (
 
 
 def unanswered(shop: Shop, paid_ago: timedelta = LIMIT, **columns: Any) -> str:
-    """Add an order whose jastiper says nothing, created an hour before it was paid."""
+    """Add an order that the jastiper has not answered, created an hour before it was paid."""
     usual: dict[str, Any] = {"status": "awaiting_validation", "age": paid_ago + HOUR}
     return shop.order(paid_ago=paid_ago, **usual | columns)
 
@@ -64,10 +64,10 @@ def test_the_exact_limit_is_due(app: App, shop: Shop, paid_ago: timedelta, found
 @pytest.mark.parametrize(
     ("paid_ago", "status"), [(LIMIT, "rejected"), (LIMIT - MS, "awaiting_validation")]
 )
-def test_the_handler_asks_the_limit_again(
+def test_the_handler_checks_the_limit_again(
     app: App, shop: Shop, paid_ago: timedelta, status: str
 ) -> None:
-    """L3: whoever sends the message, an order that is not due is left alone."""
+    """L3: an order that is not due is not changed, whatever message arrives for it."""
     order = unanswered(shop, paid_ago)
     send(app, TYPE, {"orderId": order})
 
@@ -76,14 +76,14 @@ def test_the_handler_asks_the_limit_again(
     assert shop.status(order) == status
 
 
-def test_the_payment_counts_and_not_the_checkout(app: App, shop: Shop) -> None:
+def test_the_time_of_payment_counts_and_not_the_time_of_checkout(app: App, shop: Shop) -> None:
     order = unanswered(shop, MINUTE, age=30 * DAY)
 
     assert scan(app, "auto_refund").found == 0
     assert shop.status(order) == "awaiting_validation"
 
 
-def test_only_status_reason_and_time_of_the_order_change(app: App, shop: Shop) -> None:
+def test_only_status_reason_and_updated_at_of_an_order_change(app: App, shop: Shop) -> None:
     """DOMAIN: validatedAt, validatedBy, dpPaidAt, amounts and proofs stay as they are."""
     order = unanswered(
         shop,
@@ -107,12 +107,12 @@ def test_only_status_reason_and_time_of_the_order_change(app: App, shop: Shop) -
     }
 
 
-def test_customers_read_the_limit_in_the_reason() -> None:
+def test_the_reason_names_the_limit() -> None:
     assert "24 jam" in REASON
 
 
 @pytest.mark.parametrize("payment_type", ["full", "dp"])
-def test_the_payment_type_of_the_trip_plays_no_role(
+def test_the_payment_type_of_the_trip_makes_no_difference(
     app: App, shop: Shop, payment_type: str
 ) -> None:
     order = unanswered(shop, trip=shop.trip(payment_type=payment_type))
@@ -123,8 +123,8 @@ def test_the_payment_type_of_the_trip_plays_no_role(
 
 
 @pytest.mark.parametrize("status", OTHER_STATUSES)
-def test_other_statuses_are_left_alone(app: App, shop: Shop, status: str) -> None:
-    """L3: not even a message for it touches an order of another status."""
+def test_orders_of_other_statuses_are_not_changed(app: App, shop: Shop, status: str) -> None:
+    """L3: a message for an order of another status does not change it."""
     order = unanswered(shop, status=status)
     before = shop.row("Order", order)
     send(app, TYPE, {"orderId": order})
@@ -149,8 +149,8 @@ def test_other_statuses_are_left_alone(app: App, shop: Shop, status: str) -> Non
     ],
     ids=["never paid", "answered before", "sent back after a failed final payment"],
 )
-def test_what_is_stuck_is_an_anomaly(app: App, shop: Shop, columns: dict[str, Any]) -> None:
-    """L3: it looks due, nobody is at fault, so it is counted and reported, and never touched."""
+def test_a_stuck_order_is_an_anomaly(app: App, shop: Shop, columns: dict[str, Any]) -> None:
+    """L3: it looks due but cannot be judged, so it is counted and reported, and not changed."""
     order = shop.order(status="awaiting_validation", **columns)
     before = shop.row("Order", order)
     send(app, TYPE, {"orderId": order})
@@ -170,7 +170,9 @@ def test_what_is_stuck_is_an_anomaly(app: App, shop: Shop, columns: dict[str, An
     ],
     ids=["never paid", "answered before"],
 )
-def test_what_is_not_overdue_is_no_anomaly(app: App, shop: Shop, columns: dict[str, Any]) -> None:
+def test_an_order_that_is_not_overdue_is_not_an_anomaly(
+    app: App, shop: Shop, columns: dict[str, Any]
+) -> None:
     shop.order(status="awaiting_validation", **columns)
 
     assert scan(app, "auto_refund").anomalies == 0
@@ -184,10 +186,10 @@ def test_what_is_not_overdue_is_no_anomaly(app: App, shop: Shop, columns: dict[s
     ],
     ids=["accepted", "rejected by hand"],
 )
-def test_an_order_answered_between_scan_and_drain_stays(
+def test_an_order_answered_between_scan_and_drain_is_skipped(
     app: App, shop: Shop, connection: Connection, answer: str
 ) -> None:
-    """L3: the message is finished as skipped, and the jastiper's word stands."""
+    """L3: the job is skipped, and the jastiper's answer stays."""
     order = unanswered(shop)
     scan(app, "auto_refund")
     connection.execute(text(f'update "Order" set {answer}'))
@@ -195,7 +197,7 @@ def test_an_order_answered_between_scan_and_drain_stays(
 
     assert drain(app) == Tally(skipped=1)
     assert shop.row("Order", order) == before
-    assert endings(connection) == [(TYPE, order, "skipped", "not due")]
+    assert job_outcomes(connection) == [(TYPE, order, "skipped", "not due")]
 
 
 @pytest.mark.parametrize(
@@ -207,22 +209,22 @@ def test_an_order_answered_between_scan_and_drain_stays(
     ],
     ids=["one", "list", "as text"],
 )
-def test_every_dialect_rejects_the_order_once(
+def test_every_payload_format_rejects_the_order_once(
     app: App, shop: Shop, connection: Connection, payload: Callable[[str], Any]
 ) -> None:
-    """DOMAIN 5: the payloads that arrive are all understood."""
+    """DOMAIN 5: every format of the payload that the platform sends is accepted."""
     order = unanswered(shop)
     send(app, TYPE, payload(order))
 
     drain(app)
 
     assert shop.status(order) == "rejected"
-    done = [ending for ending in endings(connection) if ending[0] == TYPE and ending[2] == "done"]
+    done = [row for row in job_outcomes(connection) if row[0] == TYPE and row[2] == "done"]
     assert done == [(TYPE, order, "done", None)]
 
 
-def test_both_rules_do_not_meet(app: App, shop: Shop) -> None:
-    """An order is one rule's or the other's, and a message of the wrong type changes nothing."""
+def test_a_message_of_the_other_rule_changes_nothing(app: App, shop: Shop) -> None:
+    """An order belongs to one rule, and jobs of the other rule's type are skipped."""
     unpaid, waiting = shop.order(age=HOUR), unanswered(shop)
     send(app, TYPE, {"orderId": unpaid})
     send(app, "ORDER_EXPIRE_DP", {"orderId": waiting})

@@ -1,4 +1,4 @@
-"""A dry run says what a sweep would do, and a sweep then does just that."""
+"""A dry run shows what a sweep would do, and a sweep then does exactly that."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 
-from jobs.demo.people import INT_MAX
+from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.batch import Tally
@@ -25,36 +25,38 @@ from tests.support.verbs import (
 TYPE = "ORDER_EXPIRE_DP"
 
 
-def rehearsed(app: App, *rules: str, **options: Any) -> dict[str, Any]:
-    """Return the document of a dry run."""
+def dry_run_report(app: App, *rules: str, **options: Any) -> dict[str, Any]:
+    """Run a dry run; return its JSON document."""
     return sweep(app, *rules, dry_run=True, **options).as_json()
 
 
-def outcomes(told: dict[str, Any], rule: str = "expire_dp") -> dict[str, str]:
-    """Return what would become of each order."""
-    return {one["key"]: one["outcome"] for one in told["rules"][rule]["due"]}
+def outcomes(report: dict[str, Any], rule: str = "expire_dp") -> dict[str, str]:
+    """Return the predicted outcome of each order, by id."""
+    return {one["key"]: one["outcome"] for one in report["rules"][rule]["due"]}
 
 
-def test_what_it_says_comes_true(app: App, shop: Shop, connection: Connection) -> None:
-    """Orders, stock, notices and refunds, as they then stand in the platform's tables."""
+def test_a_sweep_does_what_the_dry_run_predicted(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """The predicted effects are compared with the rows after the sweep."""
     tin = shop.product(stock=3, title="Matcha")
     unpaid = shop.order(age=HOUR, items=[(tin, 2)], code="JST-AAAAAA-AA")
-    silent = shop.guest(notify_whatsapp=False)
+    opted_out = shop.guest(notify_whatsapp=False)
     unanswered = shop.order(
         status="awaiting_validation",
         age=30 * HOUR,
         paid_ago=26 * HOUR,
         items=[(tin, 5)],
         dp_amount=75_000,
-        guest=silent,
+        guest=opted_out,
         code=None,
     )
 
-    told = rehearsed(app)
+    report = dry_run_report(app)
     assert (shop.status(unpaid), shop.stock(tin)) == ("pending_dp", 3)
     sweep(app)
 
-    effects = told["effects"]
+    effects = report["effects"]
     assert {row["order_id"]: row["after"] for row in effects["orders"]} == {
         order: shop.status(order) for order in (unpaid, unanswered)
     }
@@ -71,114 +73,112 @@ def test_what_it_says_comes_true(app: App, shop: Shop, connection: Connection) -
     }
 
 
-def test_it_says_why_and_for_how_long(app: App, shop: Shop) -> None:
+def test_it_shows_reason_and_age_of_each_order(app: App, shop: Shop) -> None:
     newer, older = shop.order(age=HOUR), shop.order(age=2 * HOUR)
 
-    told = rehearsed(app)["rules"]["expire_dp"]
+    report = dry_run_report(app)["rules"]["expire_dp"]
 
-    assert told["orders"] == [older, newer] == [one["key"] for one in told["due"]]
-    ages = [one["age_seconds"] for one in told["due"]]
+    assert report["orders"] == [older, newer] == [one["key"] for one in report["due"]]
+    ages = [one["age_seconds"] for one in report["due"]]
     assert ages == pytest.approx([7_200, 3_600], abs=60)
-    assert {one["reason"] for one in told["due"]} == {"the down payment did not come"}
-    assert {one["outcome"] for one in told["due"]} == {"done"}
+    assert {one["reason"] for one in report["due"]} == {"the down payment did not come"}
+    assert {one["outcome"] for one in report["due"]} == {"done"}
 
 
-def test_it_names_what_is_left_alone(app: App, shop: Shop) -> None:
+def test_it_shows_anomalies_as_left_alone(app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg")
 
-    told = rehearsed(app)["rules"]["expire_dp"]
+    report = dry_run_report(app)["rules"]["expire_dp"]
 
-    assert told["left_alone"] == [{"key": order, "reason": "pending_dp with evidence of payment"}]
-    assert (told["anomalies"], told["orders"]) == (1, [])
+    assert report["left_alone"] == [{"key": order, "reason": "pending_dp with evidence of payment"}]
+    assert (report["anomalies"], report["orders"]) == (1, [])
 
 
 def test_phones_are_masked(app: App, shop: Shop) -> None:
-    """L11: a plan is a file that lies about."""
+    """L11: a plan is saved as a file that others may read."""
     shop.order(age=HOUR, participant=shop.participant(phone="0812-3456-7890"))
 
-    (notice,) = rehearsed(app)["effects"]["notices"]
+    (notice,) = dry_run_report(app)["effects"]["notices"]
 
     assert "****" in notice["to"]
     assert "3456" not in notice["to"]
 
 
-def test_an_order_that_would_fail_is_named_and_its_neighbours_are_not(app: App, shop: Shop) -> None:
-    """The same halving, down to the culprit."""
+def test_an_order_that_would_fail_is_isolated(app: App, shop: Shop) -> None:
+    """The batch is halved until the failing order is alone, as in a sweep."""
     full = shop.product(stock=INT_MAX)
     good, bad = shop.order(age=HOUR), shop.order(age=HOUR, items=[(full, 1)])
 
-    told = rehearsed(app)
+    report = dry_run_report(app)
 
-    assert outcomes(told) == {good: "done", bad: "retried"}
-    (failing,) = [one for one in told["rules"]["expire_dp"]["due"] if one["error"]]
+    assert outcomes(report) == {good: "done", bad: "retried"}
+    (failing,) = [one for one in report["rules"]["expire_dp"]["due"] if one["error"]]
     assert "NumericValueOutOfRange" in failing["error"]
-    assert [row["order_id"] for row in told["effects"]["orders"]] == [good]
+    assert [row["order_id"] for row in report["effects"]["orders"]] == [good]
 
 
-def test_an_order_that_somebody_holds_would_be_postponed(
-    app: App, shop: Shop, connect: Connect
-) -> None:
+def test_a_locked_order_would_be_postponed(app: App, shop: Shop, connect: Connect) -> None:
     held, free = shop.order(age=HOUR), shop.order(age=HOUR)
     connect().execute(text('select from "Order" where id = :id for update'), {"id": held})
 
-    assert outcomes(rehearsed(app)) == {held: "postponed", free: "done"}
+    assert outcomes(dry_run_report(app)) == {held: "postponed", free: "done"}
 
 
-def test_what_nobody_may_touch_for_a_while_is_postponed(open_app: OpenApp, shop: Shop) -> None:
-    """L5: the database's trouble is no error of the order's."""
+def test_an_order_is_postponed_if_the_database_is_in_trouble(open_app: OpenApp, shop: Shop) -> None:
+    """L5: an error of the database is not an error of the order."""
     order = shop.order(age=HOUR)
     app = open_app()
 
     with broken(app, "Order", error="57014"):
-        told = rehearsed(app)
+        report = dry_run_report(app)
 
-    assert outcomes(told) == {order: "postponed"}
+    assert outcomes(report) == {order: "postponed"}
 
 
-def test_it_writes_nothing_to_the_log(app: App, shop: Shop) -> None:
-    """Logs say what happened: a real sweep tells of the anomaly as though none had been before."""
+def test_it_logs_no_events(app: App, shop: Shop) -> None:
+    """Events say what happened; the sweep afterwards logs the anomaly as a new one."""
     shop.order(age=HOUR)
     shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg")
 
     with capture_logs() as lines:
-        machine = app.sweep()
+        sweeper = app.sweep()
         rule = app.catalog.rule("expire_dp")
-        machine.run([rule], limit=10, dry_run=True)
+        sweeper.run([rule], limit=10, dry_run=True)
     assert lines == []
 
     with capture_logs() as lines:
-        machine.run([rule], limit=10)
+        sweeper.run([rule], limit=10)
     assert [line["event"] for line in lines][:2] == ["order.anomaly", "scan.finished"]
 
 
-def test_what_waits_in_the_queues_is_not_read(app: App, shop: Shop) -> None:
-    """A sweep would work it off as well; a dry run is about what it would add."""
+def test_it_does_not_read_the_queues(app: App, shop: Shop) -> None:
+    """A dry run is about the orders that a sweep would enqueue, not about queued messages."""
     order, other = shop.order(age=HOUR), shop.order(age=2 * HOUR)
     send(app, TYPE, {"orderId": other})
 
-    told = rehearsed(app)
+    report = dry_run_report(app)
 
-    assert outcomes(told) == {order: "done"}
-    assert told["rules"]["expire_dp"]["already_queued"] == 1
+    assert outcomes(report) == {order: "done"}
+    assert report["rules"]["expire_dp"]["already_queued"] == 1
     (message,) = messages(app)
     assert (message.read_ct, messages(app, OUTBOUND)) == (0, [])
 
 
-def test_more_than_a_batch_is_rehearsed_whole(open_app: OpenApp, shop: Shop) -> None:
+def test_it_covers_more_orders_than_one_batch(open_app: OpenApp, shop: Shop) -> None:
     product = shop.product(stock=0)
     shop.many(25, age=HOUR, product=product)
     app = open_app(queue__batch=10)
 
-    told = rehearsed(app)
+    report = dry_run_report(app)
 
-    assert set(outcomes(told).values()) == {"done"}
-    (shelf,) = told["effects"]["stock"]
-    assert (shelf["before"], shelf["after"], shop.stock(product)) == (0, 25, 0)
+    assert set(outcomes(report).values()) == {"done"}
+    (effect,) = report["effects"]["stock"]
+    assert (effect["before"], effect["after"], shop.stock(product)) == (0, 25, 0)
     assert sweep(app, scan_only=True).jobs == Tally()
 
 
-def test_nothing_due_is_nothing_told(app: App) -> None:
-    told = rehearsed(app)
+def test_without_due_orders_it_shows_nothing(app: App) -> None:
+    report = dry_run_report(app)
 
-    assert set(map(len, told["effects"].values())) == {0}
-    assert [rule["due"] for rule in told["rules"].values()] == [[], []]
+    assert set(map(len, report["effects"].values())) == {0}
+    assert [rule["due"] for rule in report["rules"].values()] == [[], []]

@@ -1,4 +1,4 @@
-"""ORDER_EXPIRE_DP: who is cancelled, how, and who is left alone."""
+"""ORDER_EXPIRE_DP: which orders are cancelled, how, and which are not changed."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from jobs.demo.people import ODD_IDS
+from jobs.demo.sample_orders import UNUSUAL_IDS
 from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON
 from sweeper.app import App
@@ -22,7 +22,7 @@ from tests.support.verbs import (
     OpenApp,
     changed,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     scan,
     send,
@@ -68,10 +68,10 @@ def test_the_exact_limit_is_due(app: App, shop: Shop, age: timedelta, found: int
 
 
 @pytest.mark.parametrize(("age", "status"), [(LIMIT, "cancelled"), (LIMIT - MS, "pending_dp")])
-def test_the_handler_asks_the_limit_again(
+def test_the_handler_checks_the_limit_again(
     app: App, shop: Shop, age: timedelta, status: str
 ) -> None:
-    """L3: whoever sends the message, an order that is not due is left alone."""
+    """L3: an order that is not due is not changed, whatever message arrives for it."""
     order = shop.order(age=age)
     send(app, TYPE, {"orderId": order})
 
@@ -80,7 +80,7 @@ def test_the_handler_asks_the_limit_again(
     assert shop.status(order) == status
 
 
-def test_the_limit_is_a_setting(open_app: OpenApp, shop: Shop) -> None:
+def test_the_limit_is_configurable(open_app: OpenApp, shop: Shop) -> None:
     app = open_app(rules__expire_dp__older_than="2h")
     young, old = shop.order(age=2 * HOUR - MS), shop.order(age=2 * HOUR)
     send(app, TYPE, {"orderId": young})
@@ -90,7 +90,7 @@ def test_the_limit_is_a_setting(open_app: OpenApp, shop: Shop) -> None:
     assert (shop.status(young), shop.status(old)) == ("pending_dp", "cancelled")
 
 
-def test_a_rule_that_is_off_finds_nothing(open_app: OpenApp, shop: Shop) -> None:
+def test_a_disabled_rule_finds_nothing(open_app: OpenApp, shop: Shop) -> None:
     app = open_app(rules__expire_dp__enabled=False)
     order = shop.order(age=HOUR)
 
@@ -98,8 +98,8 @@ def test_a_rule_that_is_off_finds_nothing(open_app: OpenApp, shop: Shop) -> None
     assert shop.status(order) == "pending_dp"
 
 
-def test_only_status_reason_and_time_of_the_order_change(app: App, shop: Shop) -> None:
-    """DOMAIN: both jobs write rejectionReason and updatedAt, and nothing else on the order."""
+def test_only_status_reason_and_updated_at_of_an_order_change(app: App, shop: Shop) -> None:
+    """DOMAIN: both jobs write status, rejectionReason and updatedAt, and no other column."""
     order = shop.order(
         age=HOUR,
         items=[(shop.product(), 2)],
@@ -123,12 +123,12 @@ def test_only_status_reason_and_time_of_the_order_change(app: App, shop: Shop) -
     }
 
 
-def test_customers_read_the_limit_in_the_reason() -> None:
+def test_the_reason_names_the_limit() -> None:
     assert "30 menit" in REASON
 
 
 @pytest.mark.parametrize("payment_type", ["full", "dp"])
-def test_the_payment_type_of_the_trip_plays_no_role(
+def test_the_payment_type_of_the_trip_makes_no_difference(
     app: App, shop: Shop, payment_type: str
 ) -> None:
     order = shop.order(age=HOUR, trip=shop.trip(payment_type=payment_type))
@@ -139,8 +139,8 @@ def test_the_payment_type_of_the_trip_plays_no_role(
 
 
 @pytest.mark.parametrize("status", OTHER_STATUSES)
-def test_other_statuses_are_left_alone(app: App, shop: Shop, status: str) -> None:
-    """L3: not even a message for it touches an order of another status."""
+def test_orders_of_other_statuses_are_not_changed(app: App, shop: Shop, status: str) -> None:
+    """L3: a message for an order of another status does not change it."""
     order = shop.order(status=status, age=24 * HOUR)
     before = shop.row("Order", order)
     send(app, TYPE, {"orderId": order})
@@ -153,7 +153,7 @@ def test_other_statuses_are_left_alone(app: App, shop: Shop, status: str) -> Non
 
 @pytest.mark.parametrize("evidence", EVIDENCE, ids=lambda evidence: next(iter(evidence)))
 def test_evidence_of_payment_is_an_anomaly(app: App, shop: Shop, evidence: dict[str, Any]) -> None:
-    """L3: money may be in, so the order is counted and reported, and never touched."""
+    """L3: it may be paid, so the order is counted and reported, and not changed."""
     order = shop.order(age=LIMIT, **evidence)
     before = shop.row("Order", order)
     send(app, TYPE, {"orderId": order})
@@ -165,16 +165,16 @@ def test_evidence_of_payment_is_an_anomaly(app: App, shop: Shop, evidence: dict[
     assert shop.row("Order", order) == before
 
 
-def test_what_is_not_overdue_is_no_anomaly(app: App, shop: Shop) -> None:
+def test_an_order_that_is_not_overdue_is_not_an_anomaly(app: App, shop: Shop) -> None:
     shop.order(age=LIMIT - MS, paid_ago=MINUTE)
 
     assert scan(app).anomalies == 0
 
 
-def test_an_order_paid_between_scan_and_drain_stays(
+def test_an_order_paid_between_scan_and_drain_is_skipped(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L3: the message is finished as skipped, and the payment stands."""
+    """L3: the job is skipped, and the payment stays."""
     order = shop.order(age=HOUR)
     scan(app)
     connection.execute(
@@ -188,25 +188,23 @@ def test_an_order_paid_between_scan_and_drain_stays(
 
     assert drain(app) == Tally(skipped=1)
     assert shop.row("Order", order) == before
-    assert endings(connection) == [(TYPE, order, "skipped", "not due")]
+    assert job_outcomes(connection) == [(TYPE, order, "skipped", "not due")]
 
 
 def test_an_order_deleted_between_scan_and_drain_is_skipped(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L3: rows can vanish; their messages end."""
+    """L3: the job of an order that no longer exists is skipped."""
     order = shop.order(age=HOUR)
     scan(app)
     connection.execute(text('delete from "Order"'))
 
     assert drain(app) == Tally(skipped=1)
-    assert endings(connection) == [(TYPE, order, "skipped", "not due")]
+    assert job_outcomes(connection) == [(TYPE, order, "skipped", "not due")]
 
 
-def test_a_payment_under_way_is_neither_overtaken_nor_waited_for(
-    app: App, shop: Shop, connect: Connect
-) -> None:
-    """L3, L5: the order that somebody holds is postponed; once paid, it is left alone."""
+def test_an_order_that_is_being_paid_is_postponed(app: App, shop: Shop, connect: Connect) -> None:
+    """L3, L5: a locked order is postponed without waiting; once it is paid, it is skipped."""
     order = shop.order(age=HOUR)
     payer = connect()
     payer.execute(text("""update "Order" set status = 'awaiting_validation'"""))
@@ -220,7 +218,7 @@ def test_a_payment_under_way_is_neither_overtaken_nor_waited_for(
     assert shop.status(order) == "awaiting_validation"
 
 
-def test_a_payment_that_was_rolled_back_saves_nobody(
+def test_an_order_whose_payment_was_rolled_back_is_cancelled(
     app: App, shop: Shop, connect: Connect
 ) -> None:
     order = shop.order(age=HOUR)
@@ -248,24 +246,24 @@ def test_a_payment_that_was_rolled_back_saves_nobody(
     ],
     ids=["one", "list", "twice", "more keys", "as text", "list as text"],
 )
-def test_every_dialect_cancels_the_order_once(
+def test_every_payload_format_cancels_the_order_once(
     app: App, shop: Shop, connection: Connection, payload: Callable[[str], Any]
 ) -> None:
-    """DOMAIN 5: the payloads that arrive are all understood."""
+    """DOMAIN 5: every format of the payload that the platform sends is accepted."""
     order = shop.order(age=HOUR)
     send(app, TYPE, payload(order))
 
     drain(app)
 
     assert shop.status(order) == "cancelled"
-    done = [ending for ending in endings(connection) if ending[2] == "done"]
+    done = [row for row in job_outcomes(connection) if row[2] == "done"]
     assert done == [
         (TYPE, order, "done", None),
         ("NOTIFICATION_SEND_WHATSAPP", order, "done", None),
     ]
 
 
-def test_a_body_that_is_a_json_string_is_opened(app: App, shop: Shop) -> None:
+def test_a_body_that_is_a_json_string_is_parsed(app: App, shop: Shop) -> None:
     order = shop.order(age=HOUR)
     send_raw(app, json.dumps(json.dumps({"type": TYPE, "payload": {"orderId": order}})))
 
@@ -275,7 +273,7 @@ def test_a_body_that_is_a_json_string_is_opened(app: App, shop: Shop) -> None:
 
 
 def test_a_list_of_ids_cancels_what_is_due_and_skips_the_rest(app: App, shop: Shop) -> None:
-    """DOMAIN 5: every due order once; unknown ids and orders not due are simply skipped."""
+    """DOMAIN 5: every due order once; unknown ids and orders that are not due are skipped."""
     due = [shop.order(age=HOUR), shop.order(age=2 * HOUR)]
     young, paid = shop.order(age=MINUTE), shop.order(status="paid", age=HOUR)
     send(app, TYPE, {"orderIds": [due[0], young, "no-such-order", due[1], paid, due[0]]})
@@ -287,20 +285,20 @@ def test_a_list_of_ids_cancels_what_is_due_and_skips_the_rest(app: App, shop: Sh
     assert (shop.status(young), shop.status(paid)) == ("pending_dp", "paid")
 
 
-@pytest.mark.parametrize("order_id", ODD_IDS)
-def test_ids_are_data_and_nothing_else(app: App, shop: Shop, order_id: str) -> None:
-    """Quotes, percent signs, backslashes and other people's letters are letters."""
-    stays = shop.order(status="paid", age=HOUR)
+@pytest.mark.parametrize("order_id", UNUSUAL_IDS)
+def test_unusual_ids_are_not_interpreted(app: App, shop: Shop, order_id: str) -> None:
+    """Ids with quotes, percent signs, backslashes and non-ASCII letters are plain text."""
+    other = shop.order(status="paid", age=HOUR)
     shop.order(id=order_id, age=HOUR, items=[(shop.usual_product, 1)])
 
     report = sweep(app, "expire_dp")
 
     assert (report.rules["expire_dp"].enqueued, report.jobs) == (1, Tally(done=2))
-    assert (shop.status(order_id), shop.status(stays)) == ("cancelled", "paid")
+    assert (shop.status(order_id), shop.status(other)) == ("cancelled", "paid")
     assert shop.stock(shop.usual_product) == 11
 
 
-def test_two_jobs_for_one_order_in_one_batch_have_one_effect(
+def test_two_jobs_for_one_order_in_one_batch_cancel_it_once(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     """L1: the first is done, the second is skipped."""
@@ -311,16 +309,16 @@ def test_two_jobs_for_one_order_in_one_batch_have_one_effect(
 
     assert drain(app) == Tally(done=2, skipped=1)
     assert shop.stock(product) == 3
-    assert endings(connection)[:2] == [
+    assert job_outcomes(connection)[:2] == [
         (TYPE, order, "done", None),
         (TYPE, order, "skipped", "duplicate"),
     ]
 
 
-def test_a_message_that_comes_late_finds_nothing_to_do(
+def test_a_message_for_a_cancelled_order_is_skipped(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L1: the same order again, after it was cancelled."""
+    """L1: the order is not changed a second time."""
     order = shop.order(age=HOUR)
     sweep(app)
     after = shop.row("Order", order)
@@ -328,4 +326,4 @@ def test_a_message_that_comes_late_finds_nothing_to_do(
 
     assert drain(app) == Tally(skipped=1)
     assert shop.row("Order", order) == after
-    assert endings(connection)[-1] == (TYPE, order, "skipped", "not due")
+    assert job_outcomes(connection)[-1] == (TYPE, order, "skipped", "not due")

@@ -1,4 +1,4 @@
-"""Notices about orders: who is told, what, and that it is once."""
+"""Notices about orders: who gets one, what it says, and that it is sent once."""
 
 from typing import Any
 
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.usefixtures("frozen")
 
 
 def notices(connection: Connection) -> list[dict[str, Any]]:
-    """Return the whole NotificationLog, by event."""
+    """Return all rows of NotificationLog, by event."""
     return rows(connection, '"NotificationLog"', order_by='"eventType", "recipientId"')
 
 
-def said(notice: dict[str, Any]) -> str:
+def text_of(notice: dict[str, Any]) -> str:
     """Return the text of a notice."""
     return render_text(notice["eventType"], notice["metadata"])
 
@@ -40,10 +40,10 @@ def unanswered(shop: Shop, **columns: Any) -> str:
     return shop.order(status="awaiting_validation", **usual | columns)
 
 
-def test_the_buyer_of_an_expired_order_is_told(
+def test_the_buyer_of_an_expired_order_gets_a_notice(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """DOMAIN 6: from the moment it is queued, the notice has its row."""
+    """DOMAIN 6: the notice has its row from the moment it is queued."""
     order = shop.order(age=HOUR, code="JST-ABC123-XY")
     send(app, "ORDER_EXPIRE_DP", {"orderId": order})
 
@@ -75,7 +75,7 @@ def test_the_buyer_of_an_expired_order_is_told(
     }
 
 
-def test_a_notice_is_a_message_in_the_outbound_lane(
+def test_a_notice_is_queued_in_the_outbound_lane(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     order = shop.order(age=HOUR)
@@ -87,25 +87,25 @@ def test_a_notice_is_a_message_in_the_outbound_lane(
     assert message.body["payload"]["messageId"] == notice["id"]
 
 
-def test_both_sides_of_an_unanswered_order_are_told(
+def test_buyer_and_jastiper_of_an_unanswered_order_get_notices(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     order = unanswered(shop)
 
     sweep(app)
 
-    told = [(one["eventType"], one["recipientId"], one["status"]) for one in notices(connection)]
-    assert told == [
+    sent = [(one["eventType"], one["recipientId"], one["status"]) for one in notices(connection)]
+    assert sent == [
         ("ORDER_MISSED", "+6281200000001", "sent"),
         ("ORDER_REJECTED", "0812-0001-0001", "sent"),
     ]
     assert {one["metadata"]["orderId"] for one in notices(connection)} == {order}
 
 
-def test_who_wants_no_whatsapp_gets_none_and_it_is_written_down(
+def test_the_notice_of_a_buyer_who_opted_out_is_suppressed(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """DOMAIN 6: the buyer's wish is suppressed in the log; the jastiper is told all the same."""
+    """DOMAIN 6: the notice of the buyer is suppressed, the one of the jastiper is sent."""
     guest = shop.guest(notify_whatsapp=False)
     expired, rejected = shop.order(age=HOUR, guest=guest), unanswered(shop, guest=guest)
 
@@ -121,10 +121,10 @@ def test_who_wants_no_whatsapp_gets_none_and_it_is_written_down(
 
 
 @pytest.mark.parametrize("guest", [None, "no-such-guest"], ids=["no guest", "dangling guest"])
-def test_without_a_guest_the_answer_is_yes(
+def test_an_order_without_a_guest_gets_its_notice(
     app: App, shop: Shop, connection: Connection, guest: str | None
 ) -> None:
-    """DOMAIN 2, 6: guestId may dangle, and a dangling id in the log would fail."""
+    """DOMAIN 2, 6: guestId may dangle; a dangling id would fail in NotificationLog."""
     order = shop.order(age=HOUR, guest=guest)
 
     assert sweep(app).jobs == Tally(done=2)
@@ -135,10 +135,10 @@ def test_without_a_guest_the_answer_is_yes(
 
 
 @pytest.mark.parametrize("phone", ["", "not a phone", "12", "+", "021-555"])
-def test_no_phone_fails_the_notice_and_not_the_order(
+def test_an_invalid_phone_fails_the_notice_and_not_the_order(
     app: App, shop: Shop, connection: Connection, phone: str
 ) -> None:
-    """DOMAIN 3: at once, in the log of notifications, with no retries."""
+    """DOMAIN 3: it fails at once in NotificationLog, without retries."""
     participant = shop.participant(trip=shop.usual_trip, name="Wahyu")
     connection.execute(
         text('update "Participant" set phone = :phone where id = :id'),
@@ -171,7 +171,7 @@ def test_a_jastiper_without_a_number_fails_only_that_notice(
 def test_the_jastiper_of_an_old_order_is_found_through_its_product(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """DOMAIN 2: without tripId, through the product to its trip."""
+    """DOMAIN 2: without tripId, the trip is that of the product."""
     owner = shop.user(whatsapp_number="+6281200000077")
     product = shop.product(trip=shop.trip(jastiper=owner))
     unanswered(shop, trip=None, product=product)
@@ -184,7 +184,7 @@ def test_the_jastiper_of_an_old_order_is_found_through_its_product(
 def test_the_jastiper_of_an_order_without_a_product_is_found_through_its_buyer(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """DOMAIN 2: or through the participant to their trip."""
+    """DOMAIN 2: without tripId and product, the trip is that of the participant."""
     trip = shop.trip(jastiper=shop.user(whatsapp_number="+6281200000078"))
     participant = shop.participant(trip=trip)
     unanswered(shop, trip=None, participant=participant)
@@ -194,10 +194,10 @@ def test_the_jastiper_of_an_order_without_a_product_is_found_through_its_buyer(
     assert notices(connection)[0]["recipientId"] == "+6281200000078"
 
 
-def test_one_notice_for_each_order_and_event_ever(
+def test_an_order_has_one_notice_for_each_event(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """DOMAIN 6: an order that was reopened and expires again is not told again."""
+    """DOMAIN 6: an order that was reopened and expires again gets no second notice."""
     first, second = shop.order(age=HOUR), shop.order(age=HOUR)
     sweep(app)
     before = notices(connection)
@@ -210,10 +210,10 @@ def test_one_notice_for_each_order_and_event_ever(
     assert {one["metadata"]["orderId"] for one in before} == {first, second}
 
 
-def test_a_notice_delivered_twice_is_sent_once(
+def test_a_notice_that_is_queued_twice_is_sent_once(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """L1: the message that comes again finds the notice sent."""
+    """L1: the second message finds the notice in the status `sent`, and is skipped."""
     shop.order(age=HOUR)
     sweep(app)
     (before,) = notices(connection)
@@ -223,8 +223,8 @@ def test_a_notice_delivered_twice_is_sent_once(
     assert notices(connection) == [before]
 
 
-def test_a_failed_order_leaves_no_notice(app: App, shop: Shop, connection: Connection) -> None:
-    """L1: the notice commits with the order, or vanishes with it."""
+def test_a_failed_job_leaves_no_notice(app: App, shop: Shop, connection: Connection) -> None:
+    """L1: the notice is committed with the order, or rolled back with it."""
     full = shop.product(stock=2**31 - 1)
     shop.order(age=HOUR, items=[(full, 1)])
 
@@ -244,77 +244,83 @@ def test_a_failed_order_leaves_no_notice(app: App, shop: Shop, connection: Conne
         ("cab", None, "#CAB"),
     ],
 )
-def test_an_order_is_named_as_its_buyer_knows_it(
+def test_a_notice_names_the_order_by_its_code(
     *, app: App, shop: Shop, connection: Connection, order_id: str, code: str | None, shown: str
 ) -> None:
-    """DOMAIN 6: by its code, else `#` and the first 8 characters of the id in capitals."""
+    """DOMAIN 6: without a code, it is `#` and the first 8 characters of the id in capitals."""
     shop.order(id=order_id, age=HOUR, code=code)
 
     sweep(app)
 
     (notice,) = notices(connection)
-    assert f"Pesanan Anda {shown} " in said(notice)
+    assert f"Pesanan Anda {shown} " in text_of(notice)
 
 
-def test_an_expired_order_says_why(app: App, shop: Shop, connection: Connection) -> None:
+def test_the_notice_of_an_expired_order_says_why(
+    app: App, shop: Shop, connection: Connection
+) -> None:
     shop.order(age=HOUR, participant=shop.participant(name="Budi"))
 
     sweep(app)
 
     (notice,) = notices(connection)
-    assert said(notice).startswith("Halo Budi,")
-    assert "30 menit" in said(notice)
+    assert text_of(notice).startswith("Halo Budi,")
+    assert "30 menit" in text_of(notice)
 
 
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [(1, "Rp 1"), (50_000, "Rp 50.000"), (1_250_000, "Rp 1.250.000")],
 )
-def test_a_down_payment_will_be_returned(
+def test_the_notice_of_a_rejected_order_promises_the_down_payment(
     app: App, shop: Shop, connection: Connection, amount: int, shown: str
 ) -> None:
-    """DOMAIN 6: "akan diproses", never "sudah dikembalikan"; rupiah have dots."""
+    """DOMAIN 6: "akan diproses", not "sudah dikembalikan"; rupiah are written with dots."""
     unanswered(shop, dp_amount=amount)
 
     sweep(app)
 
-    rejected = said(notices(connection)[1])
+    rejected = text_of(notices(connection)[1])
     assert rejected.startswith("Halo Sari Wulandari,")
     assert "24 jam" in rejected
     assert f"{shown} akan diproses" in rejected
     assert "sudah dikembalikan" not in rejected
 
 
-def test_without_a_down_payment_none_is_promised(
+def test_a_notice_without_a_down_payment_promises_none(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     unanswered(shop, dp_amount=0)
 
     sweep(app)
 
-    rejected = said(notices(connection)[1])
+    rejected = text_of(notices(connection)[1])
     assert "24 jam" in rejected
     assert "Rp" not in rejected
     assert "diproses" not in rejected
 
 
-def test_the_jastiper_learns_what_was_missed(app: App, shop: Shop, connection: Connection) -> None:
+def test_the_notice_of_the_jastiper_names_the_missed_order(
+    app: App, shop: Shop, connection: Connection
+) -> None:
     unanswered(shop, code="JST-MISSED-01")
 
     sweep(app)
 
-    missed = said(notices(connection)[0])
+    missed = text_of(notices(connection)[0])
     assert missed.startswith("Halo Rina Jastip,")
     assert "JST-MISSED-01" in missed
     assert "24 jam" in missed
 
 
-def test_names_are_data_and_nothing_else(app: App, shop: Shop, connection: Connection) -> None:
-    """A name that looks like a template is still a name."""
+def test_a_name_is_not_interpreted_as_a_template(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """A name that looks like a template is shown as it is."""
     name = "{order_code} 100% \\ 'Ayu' \"Lestari\" 東京"
     shop.order(age=HOUR, participant=shop.participant(name=name))
 
     assert sweep(app).jobs == Tally(done=2)
 
     (notice,) = notices(connection)
-    assert said(notice).startswith(f"Halo {name},")
+    assert text_of(notice).startswith(f"Halo {name},")

@@ -1,4 +1,4 @@
-"""Refunds: a rejected order's down payment is owed, once, until people settle it."""
+"""The refund ledger: a rejected order's down payment is recorded once, as due."""
 
 from datetime import UTC
 from typing import Any
@@ -21,12 +21,14 @@ def unanswered(shop: Shop, **columns: Any) -> str:
 
 
 def refunds(connection: Connection) -> list[dict[str, Any]]:
-    """Return what is owed, in the order of the orders' ids."""
+    """Return all refunds, ordered by the id of the order."""
     return rows(connection, "sweeper.refund")
 
 
-def test_a_down_payment_is_owed_to_its_buyer(app: App, shop: Shop, connection: Connection) -> None:
-    """DOMAIN 6: one row with order, amount, buyer and state; nothing is paid by a machine."""
+def test_the_down_payment_of_a_rejected_order_is_recorded_as_due(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """DOMAIN 6: one row with order, amount, buyer and state; the sweeper pays nothing."""
     order = unanswered(shop, dp_amount=180_000, code="JST-ABC123-XY")
 
     sweep(app)
@@ -44,7 +46,9 @@ def test_a_down_payment_is_owed_to_its_buyer(app: App, shop: Shop, connection: C
     }
 
 
-def test_nothing_paid_is_nothing_owed(app: App, shop: Shop, connection: Connection) -> None:
+def test_an_order_without_a_down_payment_has_no_refund(
+    app: App, shop: Shop, connection: Connection
+) -> None:
     order = unanswered(shop, dp_amount=0)
 
     sweep(app)
@@ -53,8 +57,8 @@ def test_nothing_paid_is_nothing_owed(app: App, shop: Shop, connection: Connecti
     assert refunds(connection) == []
 
 
-def test_an_expired_order_owes_nothing(app: App, shop: Shop, connection: Connection) -> None:
-    """DOMAIN 6: its down payment never came, whatever amount stands on it."""
+def test_an_expired_order_has_no_refund(app: App, shop: Shop, connection: Connection) -> None:
+    """DOMAIN 6: its down payment was never paid, whatever dpAmount says."""
     order = shop.order(age=HOUR, dp_amount=50_000)
 
     sweep(app)
@@ -63,7 +67,7 @@ def test_an_expired_order_owes_nothing(app: App, shop: Shop, connection: Connect
     assert refunds(connection) == []
 
 
-def test_each_order_of_a_batch_is_owed_its_own(
+def test_each_order_of_a_batch_has_its_own_refund(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     amounts = {unanswered(shop, dp_amount=amount): amount for amount in (10_000, 20_000, 30_000)}
@@ -73,8 +77,8 @@ def test_each_order_of_a_batch_is_owed_its_own(
     assert {row["order_id"]: row["amount"] for row in refunds(connection)} == amounts
 
 
-def test_a_refund_is_owed_once(app: App, shop: Shop, connection: Connection) -> None:
-    """L1: not even an order that was sent back and rejected again is owed twice."""
+def test_an_order_has_at_most_one_refund(app: App, shop: Shop, connection: Connection) -> None:
+    """L1: an order that was sent back and rejected again has no second refund."""
     order = unanswered(shop, dp_amount=10_000)
     sweep(app)
     before = refunds(connection)
@@ -90,7 +94,7 @@ def test_a_refund_is_owed_once(app: App, shop: Shop, connection: Connection) -> 
     assert refunds(connection) == before
 
 
-def test_what_was_settled_stays_settled(app: App, shop: Shop, connection: Connection) -> None:
+def test_a_settled_refund_stays_settled(app: App, shop: Shop, connection: Connection) -> None:
     unanswered(shop)
     sweep(app)
     connection.execute(text("update sweeper.refund set state = 'settled', reference = 'TRF-1'"))
@@ -102,8 +106,8 @@ def test_what_was_settled_stays_settled(app: App, shop: Shop, connection: Connec
     assert refunds(connection) == before
 
 
-def test_a_rejection_that_fails_owes_nothing(app: App, shop: Shop, connection: Connection) -> None:
-    """L1: the debt commits with the rejection, or vanishes with it."""
+def test_a_failed_rejection_records_no_refund(app: App, shop: Shop, connection: Connection) -> None:
+    """L1: the refund is committed with the rejection, or rolled back with it."""
     full = shop.product(stock=2**31 - 1)
     order = unanswered(shop, items=[(full, 1)])
 

@@ -1,4 +1,4 @@
-"""`sweeper refunds`: what is owed is listed, settled once, and exported."""
+"""`sweeper refunds`: refunds are listed, settled once, and exported."""
 
 import csv
 import io
@@ -16,15 +16,15 @@ PHONE = "0812-0000-9876"
 
 @pytest.fixture
 def run(run: Run) -> Run:
-    """Run `sweeper refunds ...`; return its exit code, stdout and stderr."""
+    """Return a function that runs `sweeper refunds ...`."""
     return partial(run, "refunds")
 
 
 @pytest.fixture
 def order(app: App, shop: Shop) -> str:
-    """Have one order rejected, whose down payment of Rp 50.000 is owed back."""
+    """Reject one order with a down payment of Rp 50.000; return its id."""
     buyer = shop.participant(phone=PHONE, name="Sari")
-    made = shop.order(
+    order_id = shop.order(
         status="awaiting_validation",
         age=30 * HOUR,
         paid_ago=25 * HOUR,
@@ -32,30 +32,32 @@ def order(app: App, shop: Shop) -> str:
         participant=buyer,
     )
     sweep(app)
-    return made
+    return order_id
 
 
 def listed(run: Run, *options: str) -> list[tuple[str, int, str, str | None]]:
-    """Return what `list --json` tells, in short."""
+    """Return order, amount, state and reference of each refund in `list --json`."""
     refunds = json.loads(run("list", "--json", *options)[1])
     return [(r["order_id"], r["amount"], r["state"], r["reference"]) for r in refunds]
 
 
-def test_what_is_owed_is_listed_with_its_sum(run: Run, order: str) -> None:
+def test_due_refunds_are_listed_with_their_sum(run: Run, order: str) -> None:
     assert [(order, 50_000, "due", None)] == listed(run)
     assert "owed in all: Rp 50.000" in run("list")[1]
 
 
-def test_no_command_tells_a_full_phone(run: Run, order: str) -> None:
-    """L11: not even to those who pay."""
-    told = "".join(run(*words)[1] for words in (("list",), ("list", "--json"), ("export", "--csv")))
+def test_no_command_prints_a_full_phone(run: Run, order: str) -> None:
+    """L11: phones are masked also for the people who pay."""
+    output = "".join(
+        run(*words)[1] for words in (("list",), ("list", "--json"), ("export", "--csv"))
+    )
 
-    assert order in told
-    assert (False, False) == (PHONE in told, "081200009876" in told)
+    assert order in output
+    assert (False, False) == (PHONE in output, "081200009876" in output)
 
 
 def test_a_refund_is_settled_once(run: Run, order: str) -> None:
-    """Settling twice the same is once; the reference stays in the books."""
+    """Settling again with the same reference changes nothing; the reference is recorded."""
     first = run("settle", order, "--reference", "BCA 1")
     second = run("settle", order, "--reference", "BCA 1")
 
@@ -65,7 +67,7 @@ def test_a_refund_is_settled_once(run: Run, order: str) -> None:
     assert [(order, 50_000, "settled", "BCA 1")] == listed(run, "--all")
 
 
-def test_settling_twice_differently_is_refused(run: Run, order: str) -> None:
+def test_settling_again_with_another_reference_is_an_error(run: Run, order: str) -> None:
     run("settle", order, "--reference", "BCA 1")
 
     code, out, err = run("settle", order, "--reference", "BCA 2")
@@ -75,7 +77,7 @@ def test_settling_twice_differently_is_refused(run: Run, order: str) -> None:
     assert [(order, 50_000, "settled", "BCA 1")] == listed(run, "--all")
 
 
-def test_a_blank_reference_is_refused(run: Run, order: str) -> None:
+def test_a_blank_reference_is_an_error(run: Run, order: str) -> None:
     code, _, err = run("settle", order, "--reference", " ")
 
     assert (2, "sweeper: the reference is blank; say how the payment is found at the bank\n") == (
@@ -85,13 +87,13 @@ def test_a_blank_reference_is_refused(run: Run, order: str) -> None:
     assert [(order, 50_000, "due", None)] == listed(run)
 
 
-def test_an_order_that_nothing_is_owed_for_is_refused(run: Run) -> None:
+def test_settling_an_order_without_a_refund_is_an_error(run: Run) -> None:
     code, _, err = run("settle", "nix", "--reference", "BCA 1")
 
-    assert (2, "sweeper: no refund is written down for order 'nix'\n") == (code, err)
+    assert (2, "sweeper: no refund is recorded for order 'nix'\n") == (code, err)
 
 
-def test_what_is_owed_is_exported_as_csv(run: Run, order: str) -> None:
+def test_due_refunds_are_exported_as_csv(run: Run, order: str) -> None:
     (row,) = csv.DictReader(io.StringIO(run("export", "--csv")[1]))
 
     assert (order, "50000", "Sari", "due") == (
@@ -102,7 +104,7 @@ def test_what_is_owed_is_exported_as_csv(run: Run, order: str) -> None:
     )
 
 
-def test_the_sum_that_is_owed_stands_in_the_status(app: App, order: str) -> None:
+def test_the_status_shows_the_sum_of_due_refunds(app: App, order: str) -> None:
     del order
     figures = app.status_reader.read().figures
 

@@ -1,4 +1,4 @@
-"""STOCK_RELEASE: what the platform asks to be given back, in all its dialects."""
+"""STOCK_RELEASE: the platform asks to return the stock of an order, or to add to a product."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.support.verbs import (
     changed,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
@@ -34,7 +34,7 @@ ACCEPTED = {"validated_at": NOW - HOUR, "final_breakdown": {"items": 1}}
 
 
 @pytest.mark.parametrize("status", ["cancelled", "rejected"])
-def test_an_ended_order_gives_back_what_it_took(
+def test_a_cancelled_or_rejected_order_returns_its_stock(
     app: App, shop: Shop, connection: Connection, status: str
 ) -> None:
     one, other = shop.product(stock=1), shop.product(stock=1)
@@ -46,10 +46,10 @@ def test_an_ended_order_gives_back_what_it_took(
 
     assert (shop.stock(one), shop.stock(other)) == (4, 2)
     assert shop.row("Order", order) == before
-    books = {
+    recorded = {
         (row["product_id"], row["quantity"]) for row in rows(connection, "sweeper.stock_release")
     }
-    assert books == {(one, 3), (other, 1)}
+    assert recorded == {(one, 3), (other, 1)}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_an_ended_order_gives_back_what_it_took(
         "Cancelled",
     ],
 )
-def test_an_order_that_goes_on_keeps_its_stock(app: App, shop: Shop, status: str) -> None:
+def test_an_active_order_keeps_its_stock(app: App, shop: Shop, status: str) -> None:
     product = shop.product(stock=1)
     order = shop.order(status=status, items=[(product, 2)])
     send(app, TYPE, {"orderId": order, "shouldRefund": True})
@@ -73,12 +73,14 @@ def test_an_order_that_goes_on_keeps_its_stock(app: App, shop: Shop, status: str
     assert shop.stock(product) == 1
 
 
-@pytest.mark.parametrize("asked", [{"shouldRefund": False}, {"shouldRefund": None}, {}])
-def test_without_a_refund_no_stock_moves(app: App, shop: Shop, asked: dict[str, Any]) -> None:
-    """DOMAIN 5: false or absent changes no stock."""
+@pytest.mark.parametrize("fields", [{"shouldRefund": False}, {"shouldRefund": None}, {}])
+def test_without_should_refund_no_stock_changes(
+    app: App, shop: Shop, fields: dict[str, Any]
+) -> None:
+    """DOMAIN 5: shouldRefund is false, null or absent."""
     product = shop.product(stock=1)
     order = shop.order(status="cancelled", items=[(product, 2)])
-    send(app, TYPE, {"orderId": order, **asked})
+    send(app, TYPE, {"orderId": order, **fields})
 
     assert drain(app) == Tally(skipped=1)
     assert shop.stock(product) == 1
@@ -97,10 +99,10 @@ def test_without_a_refund_no_stock_moves(app: App, shop: Shop, asked: dict[str, 
         ("never", PAID | ACCEPTED, 1),
     ],
 )
-def test_only_what_was_taken_is_given_back(
+def test_stock_is_returned_only_if_it_was_taken(
     open_app: OpenApp, shop: Shop, taken_at: str, columns: dict[str, Any], stock: int
 ) -> None:
-    """DOMAIN 5: by the operator's rule and the order's own evidence."""
+    """DOMAIN 5: the setting stock.taken_at and the columns of the order decide."""
     app = open_app(stock__taken_at=taken_at)
     product = shop.product(stock=1)
     order = shop.order(status="rejected", age=2 * HOUR, items=[(product, 2)], **columns)
@@ -111,10 +113,8 @@ def test_only_what_was_taken_is_given_back(
     assert shop.stock(product) == stock
 
 
-def test_an_order_gives_back_once_however_often_it_is_asked(
-    app: App, shop: Shop, connection: Connection
-) -> None:
-    """L1: in one batch, and later again."""
+def test_an_order_returns_its_stock_only_once(app: App, shop: Shop, connection: Connection) -> None:
+    """L1: two messages in one batch, and another one later."""
     product = shop.product(stock=1)
     order = shop.order(status="cancelled", items=[(product, 2)])
     for _ in range(2):
@@ -127,12 +127,12 @@ def test_an_order_gives_back_once_however_often_it_is_asked(
     assert len(rows(connection, "sweeper.stock_release")) == 1
 
 
-def test_one_batch_may_ask_for_refunds_and_for_none(app: App, shop: Shop) -> None:
+def test_one_batch_may_contain_jobs_with_and_without_should_refund(app: App, shop: Shop) -> None:
     one, other = shop.product(stock=1), shop.product(stock=1)
-    asked = shop.order(status="cancelled", items=[(one, 2)])
-    not_asked = shop.order(status="cancelled", items=[(other, 2)])
-    send(app, TYPE, {"orderId": not_asked, "shouldRefund": False})
-    send(app, TYPE, {"orderId": asked, "shouldRefund": True})
+    to_release = shop.order(status="cancelled", items=[(one, 2)])
+    to_keep = shop.order(status="cancelled", items=[(other, 2)])
+    send(app, TYPE, {"orderId": to_keep, "shouldRefund": False})
+    send(app, TYPE, {"orderId": to_release, "shouldRefund": True})
 
     assert drain(app) == Tally(done=1, skipped=1)
     assert (shop.stock(one), shop.stock(other)) == (3, 1)
@@ -145,8 +145,8 @@ def test_an_unknown_order_is_skipped(app: App) -> None:
 
 
 @pytest.mark.parametrize("taken_at", ["checkout", "never"])
-def test_a_product_gets_the_quantity_added(open_app: OpenApp, shop: Shop, taken_at: str) -> None:
-    """DOMAIN 5: once per message, whenever the platform takes its stock."""
+def test_the_quantity_is_added_to_the_product(open_app: OpenApp, shop: Shop, taken_at: str) -> None:
+    """DOMAIN 5: once for each message, whatever stock.taken_at is."""
     app = open_app(stock__taken_at=taken_at)
     product = shop.product(stock=1, updated_at=NOW - HOUR)
     before = shop.row("Product", product)
@@ -157,8 +157,8 @@ def test_a_product_gets_the_quantity_added(open_app: OpenApp, shop: Shop, taken_
     assert drain(app) == Tally()
 
 
-def test_each_message_adds_once(app: App, shop: Shop) -> None:
-    """Two messages are two releases, in one batch as in two."""
+def test_each_message_adds_its_quantity_once(app: App, shop: Shop) -> None:
+    """Two messages for one product are two releases, in one batch or in two."""
     product, other = shop.product(stock=0), shop.product(stock=0)
     send(app, TYPE, {"productId": product, "quantity": 4})
     send(app, TYPE, {"productId": other, "quantity": 1})
@@ -173,9 +173,9 @@ def test_each_message_adds_once(app: App, shop: Shop) -> None:
 @pytest.mark.parametrize(
     "columns",
     [{"stock": None}, {"stock": 5, "unlimited": True}, {"stock": 5, "type": "tasks"}],
-    ids=["nobody counts", "unlimited", "tasks"],
+    ids=["not counted", "unlimited", "tasks"],
 )
-def test_a_product_that_is_not_limited_is_left_untouched(
+def test_a_product_without_limited_stock_is_not_changed(
     app: App, shop: Shop, columns: dict[str, Any]
 ) -> None:
     product = shop.product(**columns)
@@ -190,7 +190,7 @@ def test_an_unknown_product_is_skipped(app: App, connection: Connection) -> None
     send(app, TYPE, {"productId": "no-such-product", "quantity": 1})
 
     assert drain(app) == Tally(skipped=1)
-    assert [(key, outcome) for _, key, outcome, _ in endings(connection)] == [
+    assert [(key, outcome) for _, key, outcome, _ in job_outcomes(connection)] == [
         ("no-such-product", "skipped")
     ]
 
@@ -214,17 +214,15 @@ def test_an_unknown_product_is_skipped(app: App, connection: Connection) -> None
     ],
     ids=str,
 )
-def test_what_says_neither_order_nor_product_is_dead_at_once(
-    app: App, payload: dict[str, Any]
-) -> None:
+def test_an_invalid_payload_is_dead_at_once(app: App, payload: dict[str, Any]) -> None:
     send(app, TYPE, payload)
 
     assert drain(app) == Tally(dead=1)
     assert [letter.reason for letter in dead_letters(app)] == ["invalid"]
 
 
-def test_an_overflow_is_executed_three_times_and_then_dead(app: App, shop: Shop) -> None:
-    """DOMAIN 5: STOCK_RELEASE has two retries; its neighbour does not wait for them."""
+def test_an_overflow_is_dead_after_three_executions(app: App, shop: Shop) -> None:
+    """DOMAIN 5: STOCK_RELEASE has two retries; the other job does not wait for them."""
     full, other = shop.product(stock=INT_MAX), shop.product(stock=0)
     send(app, TYPE, {"productId": full, "quantity": 1}, maxRetries=...)
     send(app, TYPE, {"productId": other, "quantity": 1}, maxRetries=...)
@@ -239,10 +237,8 @@ def test_an_overflow_is_executed_three_times_and_then_dead(app: App, shop: Shop)
     assert [(letter.reason, letter.attempts) for letter in dead_letters(app)] == [("exhausted", 3)]
 
 
-def test_it_is_worked_where_the_platform_sends_it_and_where_it_belongs(
-    app: App, shop: Shop
-) -> None:
-    """DESIGN: the platform sends everything to one queue; its own home is the high one."""
+def test_its_messages_are_fetched_from_the_high_and_the_default_queue(app: App, shop: Shop) -> None:
+    """DESIGN: the platform sends everything to one queue; the type's own queue is the high one."""
     product = shop.product(stock=0)
     assert app.queues.home(app.catalog.job(TYPE)) == HIGH
     send(app, TYPE, {"productId": product, "quantity": 1})
@@ -253,7 +249,7 @@ def test_it_is_worked_where_the_platform_sends_it_and_where_it_belongs(
     assert messages(app, HIGH) == []
 
 
-def test_an_order_that_vanished_is_skipped(app: App, shop: Shop, connection: Connection) -> None:
+def test_a_deleted_order_is_skipped(app: App, shop: Shop, connection: Connection) -> None:
     order = shop.order(status="cancelled", items=[(shop.usual_product, 1)])
     send(app, TYPE, {"orderId": order, "shouldRefund": True})
     connection.execute(text('delete from "Order"'))

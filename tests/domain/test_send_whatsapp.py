@@ -1,4 +1,4 @@
-"""NOTIFICATION_SEND_WHATSAPP: a notice goes out, or its row says why not."""
+"""NOTIFICATION_SEND_WHATSAPP: a notice is sent, or its row says why not."""
 
 import json
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from tests.support.verbs import (
     OUTBOUND,
     QUEUE,
     STORED_NOW,
-    answered_by,
     changed,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
     send,
     sweep,
+    with_call,
 )
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -37,8 +37,8 @@ TYPE = "NOTIFICATION_SEND_WHATSAPP"
 PHONE = "0812-3456-7890"
 
 
-def noticed(connection: Connection, notice_id: str = "cnotice", **columns: Any) -> str:
-    """Add a row to NotificationLog, as whoever queues a notice does, and return its id."""
+def add_notice(connection: Connection, notice_id: str = "cnotice", **columns: Any) -> str:
+    """Add a queued notice to NotificationLog; return its id."""
     row = {
         "id": notice_id,
         "recipientType": "PHONE",
@@ -54,13 +54,13 @@ def noticed(connection: Connection, notice_id: str = "cnotice", **columns: Any) 
 
 
 def notice(connection: Connection, notice_id: str = "cnotice") -> dict[str, Any]:
-    """Return a notice's row."""
+    """Return the row of a notice."""
     return next(one for one in rows(connection, '"NotificationLog"') if one["id"] == notice_id)
 
 
-def test_a_notice_that_was_taken_is_sent(app: App, connection: Connection) -> None:
-    """DOMAIN 6: `sent` when the provider took it; `delivered` only when one says so."""
-    before = notice(connection, noticed(connection))
+def test_a_notice_that_the_provider_accepts_is_sent(app: App, connection: Connection) -> None:
+    """DOMAIN 6: `sent` means that the provider accepted it; the sweeper never sets `delivered`."""
+    before = notice(connection, add_notice(connection))
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     assert drain(app) == Tally(done=1)
@@ -69,47 +69,49 @@ def test_a_notice_that_was_taken_is_sent(app: App, connection: Connection) -> No
     metadata = difference.pop("metadata")
     assert difference == {"status": "sent", "sentAt": STORED_NOW}
     assert metadata == before["metadata"] | {"provider": "log"}
-    assert endings(connection) == [(TYPE, "cnotice", "done", None)]
+    assert job_outcomes(connection) == [(TYPE, "cnotice", "done", None)]
 
 
-def test_while_the_call_is_out_the_notice_is_being_sent(app: App, connection: Connection) -> None:
-    """DOMAIN 6: queued -> sending -> sent."""
-    noticed(connection)
+def test_the_notice_is_in_the_status_sending_during_the_call(
+    app: App, connection: Connection
+) -> None:
+    """DOMAIN 6: the statuses are queued -> sending -> sent."""
+    add_notice(connection)
     seen = []
 
-    def look(parcel: Any, call: Callable[[Any], Any]) -> Any:
+    def look(delivery: Any, call: Callable[[Any], Any]) -> Any:
         seen.append(notice(connection)["status"])
-        return call(parcel)
+        return call(delivery)
 
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
-    drain(answered_by(app, TYPE, look))
+    drain(with_call(app, TYPE, look))
 
     assert [*seen, notice(connection)["status"]] == ["sending", "sent"]
 
 
 def test_no_transaction_is_open_during_the_call(app: App, connection: Connection) -> None:
-    """L12: the database sees no session of ours in a transaction meanwhile."""
-    noticed(connection)
+    """L12: no session of the sweeper is in a transaction while the provider is called."""
+    add_notice(connection)
     states = text(
         "select count(*) from pg_stat_activity where datname = current_database()"
         " and application_name = 'sweeper' and state <> 'idle'"
     )
     seen = []
 
-    def look(parcel: Any, call: Callable[[Any], Any]) -> Any:
+    def look(delivery: Any, call: Callable[[Any], Any]) -> Any:
         seen.append(connection.execute(states).scalar_one())
-        return call(parcel)
+        return call(delivery)
 
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
-    drain(answered_by(app, TYPE, look))
+    drain(with_call(app, TYPE, look))
 
     assert seen == [0]
 
 
 @pytest.mark.parametrize("phone", ["", "call me", "0812", "+62"])
-def test_what_is_no_phone_fails_at_once(app: App, connection: Connection, phone: str) -> None:
-    """DOMAIN 3: in the log of notifications, with no retries."""
-    before = notice(connection, noticed(connection, recipientId=phone))
+def test_an_invalid_phone_fails_at_once(app: App, connection: Connection, phone: str) -> None:
+    """DOMAIN 3: its row in NotificationLog is failed, without retries."""
+    before = notice(connection, add_notice(connection, recipientId=phone))
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     assert drain(app).failed == 0
@@ -123,9 +125,11 @@ def test_what_is_no_phone_fails_at_once(app: App, connection: Connection, phone:
 @pytest.mark.parametrize(
     "phone", ["08123456789", "6208123456789", "62+628123456789", "+14155550142"]
 )
-def test_every_spelling_of_a_number_is_one(app: App, connection: Connection, phone: str) -> None:
-    """DOMAIN 3: mangled by a checkout, or foreign."""
-    noticed(connection, recipientId=phone)
+def test_every_spelling_of_a_number_is_accepted(
+    app: App, connection: Connection, phone: str
+) -> None:
+    """DOMAIN 3: numbers with repeated prefixes, and foreign numbers."""
+    add_notice(connection, recipientId=phone)
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     drain(app)
@@ -133,9 +137,9 @@ def test_every_spelling_of_a_number_is_one(app: App, connection: Connection, pho
     assert notice(connection)["status"] == "sent"
 
 
-def test_one_bad_number_does_not_hold_up_the_others(app: App, connection: Connection) -> None:
+def test_an_invalid_number_does_not_delay_other_notices(app: App, connection: Connection) -> None:
     for number, phone in enumerate([PHONE, "nobody", PHONE]):
-        noticed(connection, f"c{number}", recipientId=phone)
+        add_notice(connection, f"c{number}", recipientId=phone)
         send(app, TYPE, {"messageId": f"c{number}"}, queue=OUTBOUND)
 
     drain(app)
@@ -144,9 +148,11 @@ def test_one_bad_number_does_not_hold_up_the_others(app: App, connection: Connec
 
 
 @pytest.mark.parametrize("status", ["sent", "failed", "suppressed", "delivered"])
-def test_what_was_decided_is_not_sent_again(app: App, connection: Connection, status: str) -> None:
-    """L1: a message that comes twice, or too late, is skipped."""
-    before = notice(connection, noticed(connection, status=status))
+def test_a_notice_with_a_final_status_is_not_sent_again(
+    app: App, connection: Connection, status: str
+) -> None:
+    """L1: a second or a late message for the notice is skipped."""
+    before = notice(connection, add_notice(connection, status=status))
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     assert drain(app) == Tally(skipped=1)
@@ -157,14 +163,16 @@ def test_an_unknown_notice_is_skipped(app: App, connection: Connection) -> None:
     send(app, TYPE, {"messageId": "no-such-notice"}, queue=OUTBOUND)
 
     assert drain(app) == Tally(skipped=1)
-    assert [(key, outcome) for _, key, outcome, _ in endings(connection)] == [
+    assert [(key, outcome) for _, key, outcome, _ in job_outcomes(connection)] == [
         ("no-such-notice", "skipped")
     ]
 
 
 @pytest.mark.parametrize("queue", [QUEUE, OUTBOUND])
-def test_the_platforms_own_dialect_is_sent(app: App, connection: Connection, queue: str) -> None:
-    """DOMAIN 5: phone, text and metadata, wherever the platform puts it."""
+def test_a_payload_with_phone_and_text_is_sent(
+    app: App, connection: Connection, queue: str
+) -> None:
+    """DOMAIN 5: the platform's own format, in whichever queue the platform puts it."""
     payload = {
         "recipientPhone": PHONE,
         "message": "Halo Sari",
@@ -177,7 +185,7 @@ def test_the_platforms_own_dialect_is_sent(app: App, connection: Connection, que
 
     (sent,) = [line for line in lines if line["event"] == "notification.sent"]
     assert (sent["key"], sent["event_type"]) == ("corder", "ORDER_PAID")
-    assert endings(connection) == [(TYPE, "corder", "done", None)]
+    assert job_outcomes(connection) == [(TYPE, "corder", "done", None)]
 
 
 @pytest.mark.parametrize(
@@ -194,26 +202,24 @@ def test_the_platforms_own_dialect_is_sent(app: App, connection: Connection, que
     ],
     ids=str,
 )
-def test_what_names_neither_notice_nor_phone_is_dead_at_once(
-    app: App, payload: dict[str, Any]
-) -> None:
+def test_an_invalid_payload_is_dead_at_once(app: App, payload: dict[str, Any]) -> None:
     send(app, TYPE, payload, queue=OUTBOUND)
 
     assert drain(app) == Tally(dead=1)
     assert [letter.reason for letter in dead_letters(app)] == ["invalid"]
 
 
-def test_a_provider_that_fails_is_asked_again(app: App, connection: Connection) -> None:
-    """L5: the call that raised is retried; the notice is sent when it succeeds."""
-    noticed(connection)
+def test_a_failed_call_is_retried(app: App, connection: Connection) -> None:
+    """L5: a call that raises is retried; the notice is sent when a call succeeds."""
+    add_notice(connection)
     outcomes = iter([ConnectionError("refused"), TimeoutError("too slow"), None])
 
-    def answer(parcel: Any, call: Callable[[Any], Any]) -> Any:
-        if trouble := next(outcomes):
-            raise trouble
-        return call(parcel)
+    def answer(delivery: Any, call: Callable[[Any], Any]) -> Any:
+        if error := next(outcomes):
+            raise error
+        return call(delivery)
 
-    flaky = answered_by(app, TYPE, answer)
+    flaky = with_call(app, TYPE, answer)
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     tallies = []
@@ -225,17 +231,17 @@ def test_a_provider_that_fails_is_asked_again(app: App, connection: Connection) 
     assert notice(connection)["status"] == "sent"
 
 
-def test_a_notice_whose_retries_are_used_up_has_failed(app: App, connection: Connection) -> None:
-    """DOMAIN 6: sent, failed or suppressed in the end, and never `sending` for good."""
-    noticed(connection)
+def test_a_notice_whose_retries_are_exhausted_is_failed(app: App, connection: Connection) -> None:
+    """DOMAIN 6: a notice does not stay in the status `sending`."""
+    add_notice(connection)
 
-    def answer(_parcel: Any, _call: Callable[[Any], Any]) -> Any:
+    def answer(_delivery: Any, _call: Callable[[Any], Any]) -> Any:
         message = "refused"
         raise ConnectionError(message)
 
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND, maxRetries=1)
     for _ in range(2):
-        drain(answered_by(app, TYPE, answer))
+        drain(with_call(app, TYPE, answer))
         make_visible(app)
 
     assert [letter.reason for letter in dead_letters(app)] == ["exhausted"]
@@ -244,21 +250,19 @@ def test_a_notice_whose_retries_are_used_up_has_failed(app: App, connection: Con
     assert "refused" in row["errorMessage"]
 
 
-def test_a_provider_that_refuses_one_keeps_the_others_going(
-    app: App, connection: Connection
-) -> None:
-    """A failed call is one notice's failure; the calls beside it are recorded as sent."""
+def test_a_rejected_notice_does_not_affect_the_others(app: App, connection: Connection) -> None:
+    """A failed call fails one notice; the other calls of the batch are recorded as sent."""
     for number in range(3):
-        noticed(connection, f"c{number}", recipientId=f"0812345678{number}")
+        add_notice(connection, f"c{number}", recipientId=f"0812345678{number}")
         send(app, TYPE, {"messageId": f"c{number}"}, queue=OUTBOUND)
 
-    def answer(parcel: Any, call: Callable[[Any], Any]) -> Any:
-        if parcel.phone.endswith("1"):
+    def answer(delivery: Any, call: Callable[[Any], Any]) -> Any:
+        if delivery.phone.endswith("1"):
             message = "no such account"
             raise RejectedError(message)
-        return call(parcel)
+        return call(delivery)
 
-    tally = drain(answered_by(app, TYPE, answer))
+    tally = drain(with_call(app, TYPE, answer))
 
     assert tally == Tally(done=2, dead=1)
     assert [notice(connection, f"c{n}")["status"] for n in (0, 2)] == ["sent", "sent"]
@@ -267,8 +271,8 @@ def test_a_provider_that_refuses_one_keeps_the_others_going(
 
 
 def test_an_event_without_a_text_is_rejected(app: App, connection: Connection) -> None:
-    """No retry would find a text for it."""
-    noticed(connection, eventType="ORDER_SHIPPED")
+    """It is dead at once, because a retry cannot help."""
+    add_notice(connection, eventType="ORDER_SHIPPED")
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     assert drain(app) == Tally(dead=1)
@@ -277,7 +281,7 @@ def test_an_event_without_a_text_is_rejected(app: App, connection: Connection) -
 
 
 def test_no_full_phone_number_is_logged(app: App, shop: Shop, connection: Connection) -> None:
-    """L11: in no event of a whole pass, whether the number is good or bad."""
+    """L11: no event of a whole sweep has one, whether the number is valid or not."""
     numbers = ["0812-9988-7766", "+1 415 555 0142", "999888777666555444333"]
     for phone in numbers:
         shop.order(age=HOUR, participant=shop.participant(phone=phone))
@@ -287,12 +291,12 @@ def test_no_full_phone_number_is_logged(app: App, shop: Shop, connection: Connec
     with capture_logs() as lines:
         sweep(app)
 
-    told = json.dumps(lines, default=str)
+    logged = json.dumps(lines, default=str)
     assert [line for line in lines if line["event"] == "notification.failed"]
     for phone in (*numbers, PHONE):
         digits = "".join(filter(str.isdigit, phone))
-        assert phone not in told
-        assert digits not in told
-        assert digits.lstrip("0") not in told
-    assert "Halo" not in told
+        assert phone not in logged
+        assert digits not in logged
+        assert digits.lstrip("0") not in logged
+    assert "Halo" not in logged
     assert "Halo" not in json.dumps(rows(connection, "sweeper.job_log"), default=str)

@@ -1,4 +1,4 @@
-"""Stock that an order took goes back: what, how much, and once ever."""
+"""The stock that a cancelled or rejected order took is returned, once."""
 
 from threading import Thread
 from typing import Any
@@ -34,7 +34,7 @@ INT_MAX = 2**31 - 1
 
 
 def released(connection: Connection) -> set[tuple[str, str, int]]:
-    """Return what the books say was given back: order, product, quantity."""
+    """Return the recorded releases as (order, product, quantity)."""
     return {
         (row["order_id"], row["product_id"], row["quantity"])
         for row in rows(connection, "sweeper.stock_release")
@@ -50,7 +50,7 @@ def released(connection: Connection) -> set[tuple[str, str, int]]:
         ("never", 10, 10),
     ],
 )
-def test_only_what_was_taken_is_given_back(
+def test_stock_is_returned_only_if_it_was_taken(
     *,
     open_app: OpenApp,
     shop: Shop,
@@ -59,7 +59,7 @@ def test_only_what_was_taken_is_given_back(
     unpaid: int,
     unanswered: int,
 ) -> None:
-    """DOMAIN 4: giving back what was never taken invents stock; the reverse loses it."""
+    """DOMAIN 4: returning stock that was not taken invents stock; the reverse loses it."""
     app = open_app(stock__taken_at=taken_at)
     one, other = shop.product(stock=10), shop.product(stock=10)
     expired = shop.order(age=HOUR, items=[(one, 2)])
@@ -71,12 +71,12 @@ def test_only_what_was_taken_is_given_back(
 
     assert (shop.status(expired), shop.status(rejected)) == ("cancelled", "rejected")
     assert (shop.stock(one), shop.stock(other)) == (unpaid, unanswered)
-    given = {(expired, one, 2)} if unpaid > 10 else set[tuple[str, str, int]]()
-    given |= {(rejected, other, 2)} if unanswered > 10 else set()
-    assert released(connection) == given
+    expected = {(expired, one, 2)} if unpaid > 10 else set[tuple[str, str, int]]()
+    expected |= {(rejected, other, 2)} if unanswered > 10 else set()
+    assert released(connection) == expected
 
 
-def test_lines_of_one_product_are_summed_first(
+def test_order_lines_of_one_product_are_summed(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     one, other = shop.product(stock=0), shop.product(stock=5)
@@ -106,8 +106,8 @@ def test_orders_of_one_batch_that_share_products_are_summed(
     }
 
 
-def test_an_order_without_items_gives_back_its_own_product(app: App, shop: Shop) -> None:
-    """DOMAIN: the older route fills productId and quantity on the order itself."""
+def test_an_order_without_items_returns_its_own_product(app: App, shop: Shop) -> None:
+    """DOMAIN: the older single-product route fills productId and quantity on the order itself."""
     product = shop.product(stock=1)
     shop.order(age=HOUR, product=product, quantity=4, trip=None, guest=None, code=None)
 
@@ -116,8 +116,8 @@ def test_an_order_without_items_gives_back_its_own_product(app: App, shop: Shop)
     assert shop.stock(product) == 5
 
 
-def test_an_order_with_items_gives_back_only_those(app: App, shop: Shop) -> None:
-    """DOMAIN: never both."""
+def test_an_order_with_items_returns_only_its_items(app: App, shop: Shop) -> None:
+    """DOMAIN: the product in the order's own row is ignored if the order has items."""
     own, listed = shop.product(stock=10), shop.product(stock=10)
     shop.order(age=HOUR, product=own, quantity=3, items=[(listed, 2)])
 
@@ -126,7 +126,9 @@ def test_an_order_with_items_gives_back_only_those(app: App, shop: Shop) -> None
     assert (shop.stock(own), shop.stock(listed)) == (10, 12)
 
 
-def test_the_same_product_as_item_and_as_own_counts_once(app: App, shop: Shop) -> None:
+def test_a_product_that_is_both_item_and_own_product_is_returned_as_item(
+    app: App, shop: Shop
+) -> None:
     product = shop.product(stock=10)
     shop.order(age=HOUR, product=product, quantity=1, items=[(product, 2)])
 
@@ -135,7 +137,7 @@ def test_the_same_product_as_item_and_as_own_counts_once(app: App, shop: Shop) -
     assert shop.stock(product) == 12
 
 
-def test_an_order_for_nothing_gives_nothing_back(
+def test_an_order_without_products_returns_nothing(
     app: App, shop: Shop, connection: Connection
 ) -> None:
     order = shop.order(age=HOUR)
@@ -153,12 +155,12 @@ def test_an_order_for_nothing_gives_nothing_back(
         {"stock": None, "unlimited": True},
         {"stock": 5, "type": "tasks"},
     ],
-    ids=["nobody counts", "unlimited", "unlimited and uncounted", "tasks"],
+    ids=["not counted", "unlimited", "unlimited and uncounted", "tasks"],
 )
-def test_what_is_not_limited_is_left_untouched(
+def test_products_without_limited_stock_are_not_changed(
     app: App, shop: Shop, connection: Connection, columns: dict[str, Any]
 ) -> None:
-    """DOMAIN 4: without an error, and without an entry in the books."""
+    """DOMAIN 4: the job does not fail, and no release is recorded."""
     product, limited = shop.product(**columns), shop.product(stock=1)
     before = shop.row("Product", product)
     order = shop.order(age=HOUR, items=[(product, 2), (limited, 1)])
@@ -173,7 +175,7 @@ def test_what_is_not_limited_is_left_untouched(
 @pytest.mark.parametrize(
     ("then", "current", "stock"), [("goods", "tasks", 5), ("tasks", "goods", 7)]
 )
-def test_the_current_type_of_the_product_counts(
+def test_the_current_type_of_the_product_decides(
     *, app: App, shop: Shop, connection: Connection, then: str, current: str, stock: int
 ) -> None:
     """DOMAIN 4: the order line's productType is only a snapshot."""
@@ -186,7 +188,7 @@ def test_the_current_type_of_the_product_counts(
     assert shop.stock(product) == stock
 
 
-def test_only_stock_and_time_of_the_product_change(app: App, shop: Shop) -> None:
+def test_only_stock_and_updated_at_of_a_product_change(app: App, shop: Shop) -> None:
     product = shop.product(
         stock=3, description="bubuk", image="https://example.com/m.jpg", updated_at=NOW - HOUR
     )
@@ -200,8 +202,8 @@ def test_only_stock_and_time_of_the_product_change(app: App, shop: Shop) -> None
     assert shop.row("Product", neighbour) == untouched
 
 
-def test_stock_goes_back_once_ever(app: App, shop: Shop, connection: Connection) -> None:
-    """L1, DOMAIN 4: not even an order that somebody reopened gives back twice."""
+def test_stock_is_returned_only_once(app: App, shop: Shop, connection: Connection) -> None:
+    """L1, DOMAIN 4: an order that was reopened and cancelled again returns nothing more."""
     product = shop.product(stock=1)
     order = shop.order(age=HOUR, items=[(product, 2)])
     sweep(app)
@@ -215,10 +217,10 @@ def test_stock_goes_back_once_ever(app: App, shop: Shop, connection: Connection)
     assert released(connection) == {(order, product, 2)}
 
 
-def test_an_entry_in_the_books_holds_for_its_product_alone(
+def test_a_recorded_release_blocks_only_its_own_product(
     app: App, shop: Shop, connection: Connection
 ) -> None:
-    """DOMAIN 4: each (order, product) once; the order's other products still go back."""
+    """DOMAIN 4: each (order, product) once; the other products of the order are returned."""
     one, other = shop.product(stock=1), shop.product(stock=1)
     order = shop.order(age=HOUR, items=[(one, 2), (other, 2)])
     connection.execute(
@@ -231,26 +233,26 @@ def test_an_entry_in_the_books_holds_for_its_product_alone(
     assert (shop.stock(one), shop.stock(other)) == (1, 3)
 
 
-def test_an_overflow_fails_its_own_job_alone(app: App, shop: Shop, connection: Connection) -> None:
-    """DOMAIN 4, L1: nothing of the job happens, and its neighbours in the batch are done."""
+def test_an_overflow_fails_only_its_own_job(app: App, shop: Shop, connection: Connection) -> None:
+    """DOMAIN 4, L1: the job has no effect, and the other jobs of the batch are done."""
     full, other = shop.product(stock=INT_MAX), shop.product(stock=0)
-    neighbours = [shop.order(age=n * HOUR, items=[(other, 1)]) for n in (5, 4, 2, 1)]
-    culprit = shop.order(age=3 * HOUR, items=[(other, 1), (full, 1)])
-    before = shop.row("Order", culprit)
+    others = [shop.order(age=n * HOUR, items=[(other, 1)]) for n in (5, 4, 2, 1)]
+    failing = shop.order(age=3 * HOUR, items=[(other, 1), (full, 1)])
+    before = shop.row("Order", failing)
 
     jobs = sweep(app).jobs
 
     assert (jobs.done, jobs.retried, jobs.dead) == (8, 1, 0)  # four orders and their notices
-    assert {shop.status(order) for order in neighbours} == {"cancelled"}
+    assert {shop.status(order) for order in others} == {"cancelled"}
     assert (shop.stock(full), shop.stock(other)) == (INT_MAX, 4)
-    assert shop.row("Order", culprit) == before
-    assert culprit not in {order for order, _, _ in released(connection)}
+    assert shop.row("Order", failing) == before
+    assert failing not in {order for order, _, _ in released(connection)}
     (left,) = messages(app, QUEUE)
-    assert (left.body["payload"], left.body["retryCount"]) == ({"orderId": culprit}, 1)
+    assert (left.body["payload"], left.body["retryCount"]) == ({"orderId": failing}, 1)
     assert "out of range" in left.body["lastError"]
 
 
-def test_a_sum_that_overflows_is_an_overflow(app: App, shop: Shop) -> None:
+def test_a_sum_of_order_lines_that_overflows_fails_the_job(app: App, shop: Shop) -> None:
     product = shop.product(stock=0, price=1)
     order = shop.order(age=HOUR, items=[(product, INT_MAX), (product, 1)])
 
@@ -258,7 +260,7 @@ def test_a_sum_that_overflows_is_an_overflow(app: App, shop: Shop) -> None:
     assert (shop.status(order), shop.stock(product)) == ("pending_dp", 0)
 
 
-def test_the_highest_stock_is_no_overflow(app: App, shop: Shop) -> None:
+def test_the_highest_stock_does_not_overflow(app: App, shop: Shop) -> None:
     product = shop.product(stock=INT_MAX - 2)
     shop.order(age=HOUR, items=[(product, 2)])
 
@@ -267,8 +269,8 @@ def test_the_highest_stock_is_no_overflow(app: App, shop: Shop) -> None:
     assert shop.stock(product) == INT_MAX
 
 
-def test_two_orders_that_overflow_only_together_fail_one_of_them(app: App, shop: Shop) -> None:
-    """Whoever comes first has its effect; the batch is not lost for the sum of both."""
+def test_of_two_orders_that_overflow_together_only_one_fails(app: App, shop: Shop) -> None:
+    """The first order is cancelled; the batch does not fail because of the sum of both."""
     product = shop.product(stock=INT_MAX - 1)
     first = shop.order(age=2 * HOUR, items=[(product, 1)])
     second = shop.order(age=HOUR, items=[(product, 1)])
@@ -289,7 +291,7 @@ def test_products_are_locked_in_the_order_of_their_ids(
     order = shop.order(age=HOUR, items=[(second, 1), (first, 1)])
     scan(app)
     lock = text('select from "Product" where id = :id for update nowait')
-    holder, asker = connect(), connect()
+    holder, observer = connect(), connect()
     holder.execute(lock, {"id": second})
 
     worker = Thread(target=drain, args=[app])
@@ -297,9 +299,11 @@ def test_products_are_locked_in_the_order_of_their_ids(
     try:
         wait_for_a_blocked_session(connection)
         with pytest.raises(OperationalError, match="could not obtain lock"):
-            asker.execute(lock, {"id": first})  # the worker holds it, and waits for the second
+            observer.execute(
+                lock, {"id": first}
+            )  # the worker has locked it, and waits for the second
     finally:
-        asker.rollback()
+        observer.rollback()
         holder.rollback()
         worker.join()
 
@@ -307,8 +311,8 @@ def test_products_are_locked_in_the_order_of_their_ids(
     assert (shop.stock(first), shop.stock(second)) == (2, 2)
 
 
-def test_a_sale_under_way_is_not_lost(app: App, shop: Shop, connect: Connect) -> None:
-    """A stock that somebody changes meanwhile is added to, never overwritten."""
+def test_a_concurrent_sale_is_not_lost(app: App, shop: Shop, connect: Connect) -> None:
+    """A stock that another transaction changes is added to, not overwritten."""
     product = shop.product(stock=10)
     order = shop.order(age=HOUR, items=[(product, 2)])
     buyer = connect()

@@ -1,4 +1,4 @@
-"""A provider that is down is left alone, and nothing is spent or lost meanwhile."""
+"""An outage of the provider opens the circuit breaker, and no attempt and no notice is lost."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.worker.drain import Drain
-from tests.support.fake_provider import Mood, Provider, provider
+from tests.support.fake_provider import Behaviour, Provider, provider
 from tests.support.verbs import (
     OUTBOUND,
     OpenApp,
@@ -28,21 +28,21 @@ LANE = {"lane.paused", "lane.blocked", "lane.resumed"}
 
 
 @dataclass
-class Hand:
-    """The clock of the lanes, which goes when it is told to."""
+class FakeClock:
+    """A clock for the lanes, which tests advance by hand."""
 
     now: float = 1_000.0
 
     def __call__(self) -> float:
-        """Return the time, in seconds."""
+        """Return the time in seconds."""
         return self.now
 
 
 @pytest.fixture
-def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
-    hand = Hand()
-    monkeypatch.setattr("sweeper.outbound.call_pool.monotonic", hand)
-    return hand
+def fake_clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake_clock = FakeClock()
+    monkeypatch.setattr("sweeper.outbound.call_pool.monotonic", fake_clock)
+    return fake_clock
 
 
 @pytest.fixture
@@ -56,16 +56,16 @@ def app(open_app: OpenApp, whatsapp: Provider) -> App:
     return open_app(**whatsapp.settings(rate=1_000))
 
 
-def tell(app: App, count: int = 1) -> None:
-    """Send so many notices, as a stranger does."""
+def send_notices(app: App, count: int = 1) -> None:
+    """Enqueue *count* messages with a phone and a text, as the platform does."""
     for number in range(count):
         payload = {"recipientPhone": f"08123456{number:04}", "message": "Halo"}
         send(app, TYPE, payload, queue=OUTBOUND)
 
 
-def work(app: App, lane: OutboundWorker, hand: Hand, seconds: float) -> Tally:
-    """Let so much time pass, and step the lane until nothing is visible."""
-    hand.now += seconds
+def work(app: App, lane: OutboundWorker, fake_clock: FakeClock, seconds: float) -> Tally:
+    """Advance the clock by *seconds*, and step the lane until no message is visible."""
+    fake_clock.now += seconds
     make_visible(app)
     total = Tally()
     while tally := lane.step():
@@ -73,57 +73,57 @@ def work(app: App, lane: OutboundWorker, hand: Hand, seconds: float) -> Tally:
     return total
 
 
-def noted(step: Callable[[Any], Any], name: str, steps: list[str]) -> Callable[[Any], Any]:
-    """Return *step*, which writes down that it was called."""
+def recorded(step: Callable[[Any], Any], name: str, steps: list[str]) -> Callable[[Any], Any]:
+    """Return a function that calls *step* and appends *name* to *steps*."""
 
-    def noting(worker: Any) -> Any:
+    def recording(worker: Any) -> Any:
         steps.append(name)
         return step(worker)
 
-    return noting
+    return recording
 
 
 def statuses(connection: Connection) -> set[str]:
     return {row["status"] for row in rows(connection, '"NotificationLog"')}
 
 
-def test_an_outage_costs_no_attempts_and_is_said_once(
-    app: App, whatsapp: Provider, connection: Connection, hand: Hand
+def test_an_outage_costs_no_attempts_and_is_logged_once(
+    app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
 ) -> None:
-    """Issue: the first two failures are failures; from the third on, everybody waits."""
-    whatsapp.mood = Mood.BROKEN
-    tell(app, 20)
+    """Issue: the first two failures are retries; from the third on, all messages are postponed."""
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app, 20)
     lane = app.outbound()
 
     with capture_logs() as lines:
-        down = [work(app, lane, hand, 400) for _ in range(12)]
-        asked = whatsapp.requests
-        whatsapp.mood = Mood.OK
-        up = work(app, lane, hand, 400)
+        down = [work(app, lane, fake_clock, 400) for _ in range(12)]
+        requests = whatsapp.requests
+        whatsapp.behaviour = Behaviour.OK
+        up = work(app, lane, fake_clock, 400)
 
     assert 2 == sum(tally.retried for tally in down)
     assert 0 == sum(tally.dead for tally in down)
-    assert asked <= 8 + 11
+    assert requests <= 8 + 11
     assert Tally(done=20) == up
-    told = [(line["event"], line["log_level"]) for line in lines if line["event"] in LANE]
-    assert [("lane.paused", "warning"), ("lane.resumed", "info")] == told
+    logged = [(line["event"], line["log_level"]) for line in lines if line["event"] in LANE]
+    assert [("lane.paused", "warning"), ("lane.resumed", "info")] == logged
     assert {"sent"} == statuses(connection)
 
 
-def test_while_the_lane_rests_nobody_is_asked(
-    app: App, whatsapp: Provider, connection: Connection, hand: Hand
+def test_a_paused_lane_makes_no_calls(
+    app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
 ) -> None:
-    """Messages that come meanwhile wait, uncounted, until the pause is over."""
-    whatsapp.mood = Mood.BROKEN
-    tell(app, 3)
+    """Messages that arrive during the pause are postponed, and their reads are not counted."""
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app, 3)
     lane = app.outbound()
-    work(app, lane, hand, 0)
-    asked = whatsapp.requests
+    work(app, lane, fake_clock, 0)
+    before = whatsapp.requests
 
-    tell(app, 5)
-    tally = work(app, lane, hand, 1)
+    send_notices(app, 5)
+    tally = work(app, lane, fake_clock, 1)
 
-    assert (0, Tally(postponed=8)) == (whatsapp.requests - asked, tally)
+    assert (0, Tally(postponed=8)) == (whatsapp.requests - before, tally)
     waiting = messages(app, OUTBOUND)
     assert 8 == len(waiting)
     assert {0} == {message.read_ct for message in waiting}
@@ -131,43 +131,45 @@ def test_while_the_lane_rests_nobody_is_asked(
     assert "sending" not in statuses(connection)
 
 
-def test_one_call_shows_that_the_pause_is_over(app: App, whatsapp: Provider, hand: Hand) -> None:
-    whatsapp.mood = Mood.BROKEN
-    tell(app, 30)
-    lane = app.outbound()
-    work(app, lane, hand, 0)
-    asked = whatsapp.requests
-
-    work(app, lane, hand, 6)
-
-    assert 1 == whatsapp.requests - asked
-
-
-def test_one_notice_alone_survives_a_long_outage(
-    app: App, whatsapp: Provider, connection: Connection, hand: Hand
+def test_after_the_pause_one_call_probes_the_provider(
+    app: App, whatsapp: Provider, fake_clock: FakeClock
 ) -> None:
-    whatsapp.mood = Mood.BROKEN
-    tell(app)
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app, 30)
+    lane = app.outbound()
+    work(app, lane, fake_clock, 0)
+    before = whatsapp.requests
+
+    work(app, lane, fake_clock, 6)
+
+    assert 1 == whatsapp.requests - before
+
+
+def test_a_single_notice_survives_a_long_outage(
+    app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
+) -> None:
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app)
     lane = app.outbound()
     for _ in range(20):
-        work(app, lane, hand, 400)
-    whatsapp.mood = Mood.OK
+        work(app, lane, fake_clock, 400)
+    whatsapp.behaviour = Behaviour.OK
 
-    assert Tally(done=1) == work(app, lane, hand, 400)
+    assert Tally(done=1) == work(app, lane, fake_clock, 400)
     assert {"sent"} == statuses(connection)
 
 
-def test_a_notice_that_always_fails_dies_alone(
-    app: App, whatsapp: Provider, connection: Connection, hand: Hand
+def test_a_notice_that_always_fails_is_dead_and_the_others_are_sent(
+    app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
 ) -> None:
-    """Where others succeed there is no outage: it has its four executions, and no more."""
-    whatsapp.by_number["6281234560000"] = Mood.BROKEN
-    tell(app)
+    """If other calls succeed, there is no outage: the failing notice has four executions."""
+    whatsapp.by_number["6281234560000"] = Behaviour.BROKEN
+    send_notices(app)
     lane, tallies = app.outbound(), []
     for number in range(1, 5):
         payload = {"recipientPhone": f"0812345699{number:02}", "message": "Halo"}
         send(app, TYPE, payload, queue=OUTBOUND)
-        tallies.append(work(app, lane, hand, 400))
+        tallies.append(work(app, lane, fake_clock, 400))
 
     assert (3, 1, 4) == (
         sum(tally.retried for tally in tallies),
@@ -178,19 +180,19 @@ def test_a_notice_that_always_fails_dies_alone(
     assert {"sent", "failed"} == statuses(connection)
 
 
-def test_a_token_that_is_mended_sets_everything_going(
-    app: App, whatsapp: Provider, connection: Connection, hand: Hand
+def test_a_repaired_token_resumes_the_lane(
+    app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
 ) -> None:
-    whatsapp.mood = Mood.BAD_TOKEN
-    tell(app, 20)
+    whatsapp.behaviour = Behaviour.BAD_TOKEN
+    send_notices(app, 20)
     lane = app.outbound()
 
     with capture_logs() as lines:
         for _ in range(5):
-            work(app, lane, hand, 400)
+            work(app, lane, fake_clock, 400)
         assert {TYPE: True} == lane.blocked
-        whatsapp.mood = Mood.OK
-        tally = work(app, lane, hand, 400)
+        whatsapp.behaviour = Behaviour.OK
+        tally = work(app, lane, fake_clock, 400)
 
     assert (Tally(done=20), {TYPE: False}) == (tally, lane.blocked)
     assert ["lane.blocked", "lane.resumed"] == [
@@ -200,25 +202,25 @@ def test_a_token_that_is_mended_sets_everything_going(
     assert {1} == {row["attempt"] for row in rows(connection, "sweeper.job_log")}
 
 
-def test_to_be_asked_to_wait_is_no_outage(app: App, whatsapp: Provider, hand: Hand) -> None:
-    """DOMAIN 6: after Retry-After it goes on, without a longer pause."""
-    whatsapp.moods.extend([Mood.BUSY])
-    tell(app)
+def test_a_429_is_not_an_outage(app: App, whatsapp: Provider, fake_clock: FakeClock) -> None:
+    """DOMAIN 6: after Retry-After the lane continues, without a longer pause."""
+    whatsapp.behaviours.extend([Behaviour.BUSY])
+    send_notices(app)
     lane = app.outbound()
-    work(app, lane, hand, 0)
+    work(app, lane, fake_clock, 0)
 
-    assert Tally(postponed=1) == work(app, lane, hand, 6)
-    assert Tally(done=1) == work(app, lane, hand, 2)
+    assert Tally(postponed=1) == work(app, lane, fake_clock, 6)
+    assert Tally(done=1) == work(app, lane, fake_clock, 2)
 
 
 def test_order_jobs_do_not_wait_for_the_provider(
     app: App, whatsapp: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep works off all orders before it makes the first call."""
+    """A sweep executes all order jobs before it makes the first call."""
     steps: list[str] = []
     for kind in (Drain, OutboundWorker):
-        monkeypatch.setattr(kind, "step", noted(kind.step, kind.__name__, steps))
-    tell(app, 3)
+        monkeypatch.setattr(kind, "step", recorded(kind.step, kind.__name__, steps))
+    send_notices(app, 3)
 
     app.sweep().drain()
 

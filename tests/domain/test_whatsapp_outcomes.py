@@ -1,4 +1,4 @@
-"""What a provider answers, and where it ends: in NotificationLog, in the queue and in the log."""
+"""What a provider replies, and the result in NotificationLog, in the queue and in the log."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from sweeper.cli.doctor import Level, examine
 from sweeper.errors import SettingsError
 from sweeper.outbound.in_flight import InFlight
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
-from tests.support.fake_provider import TOKEN, Mood, Provider, provider
+from tests.support.fake_provider import TOKEN, Behaviour, Provider, provider
 from tests.support.verbs import (
     NOW,
     OUTBOUND,
@@ -27,12 +27,12 @@ from tests.support.verbs import (
     OpenApp,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
     send,
-    worked_by,
+    with_handler,
 )
 
 TYPE = "NOTIFICATION_SEND_WHATSAPP"
@@ -50,8 +50,8 @@ def app(open_app: OpenApp, whatsapp: Provider) -> App:
     return open_app(**whatsapp.settings())
 
 
-def noticed(app: App, connection: Connection, name: str = "cnotice", **columns: Any) -> str:
-    """Add a notice with its message, as an order's change does."""
+def add_notice(app: App, connection: Connection, name: str = "cnotice", **columns: Any) -> str:
+    """Add a notice and its message, as a change of an order does; return its id."""
     row = {
         "id": name,
         "recipientType": "PHONE",
@@ -71,7 +71,7 @@ def notice(connection: Connection, name: str = "cnotice") -> dict[str, Any]:
     return next(row for row in rows(connection, '"NotificationLog"') if row["id"] == name)
 
 
-def told(lines: list[Any], event: str) -> list[dict[str, Any]]:
+def logged(lines: list[Any], event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
@@ -79,11 +79,11 @@ def delays(app: App) -> list[float]:
     return [message.delay.total_seconds() for message in messages(app, OUTBOUND)]
 
 
-def test_what_the_provider_takes_is_sent(
+def test_a_message_that_the_provider_accepts_is_sent(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: sentAt, the provider's own id, and the order's, all in the notice's row."""
-    noticed(app, connection)
+    """DOMAIN 6: the row has sentAt, the provider's id of the message, and the id of the order."""
+    add_notice(app, connection)
 
     with capture_logs() as lines:
         assert drain(app) == Tally(done=1)
@@ -94,31 +94,33 @@ def test_what_the_provider_takes_is_sent(
     assert row["metadata"].items() >= {"provider": whatsapp.kind, "orderId": "o-cnotice"}.items()
     assert row["metadata"]["providerMessageId"]
     assert [delivery.to for delivery in whatsapp.deliveries] == [NUMBER]
-    (line,) = told(lines, "notification.sent")
+    (line,) = logged(lines, "notification.sent")
     assert (line["to"], line["provider"]) == ("6281****890", whatsapp.kind)
-    assert endings(connection) == [(TYPE, "cnotice", "done", None)]
+    assert job_outcomes(connection) == [(TYPE, "cnotice", "done", None)]
 
 
-def test_a_bad_number_fails_at_once(app: App, whatsapp: Provider, connection: Connection) -> None:
-    """DOMAIN 6: no retry can help, and nobody is woken for it."""
-    whatsapp.mood = Mood.BAD_NUMBER
-    noticed(app, connection)
+def test_a_number_without_whatsapp_fails_at_once(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """DOMAIN 6: a retry cannot help, and no alert is raised."""
+    whatsapp.behaviour = Behaviour.BAD_NUMBER
+    add_notice(app, connection)
 
     with capture_logs() as lines:
         assert drain(app) == Tally(skipped=1)
 
     assert (notice(connection)["status"], notice(connection)["sentAt"]) == ("failed", None)
     assert (messages(app, OUTBOUND), dead_letters(app), whatsapp.requests) == ([], [], 1)
-    assert told(lines, "notification.failed")
-    assert not told(lines, "job.dead")
+    assert logged(lines, "notification.failed")
+    assert not logged(lines, "job.dead")
 
 
-def test_a_wrong_request_fails_at_once_and_is_dead(
+def test_an_invalid_request_is_dead_at_once(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: other 4xx; once mended, a person may have it sent after all."""
-    whatsapp.moods.append(Mood.BAD_REQUEST)
-    noticed(app, connection)
+    """DOMAIN 6: other 4xx responses; a retry of the dead letter can send the notice later."""
+    whatsapp.behaviours.append(Behaviour.BAD_REQUEST)
+    add_notice(app, connection)
 
     assert drain(app) == Tally(dead=1)
 
@@ -131,12 +133,12 @@ def test_a_wrong_request_fails_at_once_and_is_dead(
     assert notice(connection)["status"] == "sent"
 
 
-def test_a_bad_token_stops_the_lane_and_burns_nothing(
+def test_an_invalid_token_blocks_the_lane_and_costs_no_attempts(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: one is asked, the others are not tried; all wait, and it is shouted once."""
-    whatsapp.mood = Mood.BAD_TOKEN
-    names = [noticed(app, connection, f"c{number}") for number in range(30)]
+    """DOMAIN 6: no more calls are made; all messages wait, and one event is logged."""
+    whatsapp.behaviour = Behaviour.BAD_TOKEN
+    names = [add_notice(app, connection, f"c{number}") for number in range(30)]
 
     with capture_logs() as lines:
         tally = drain(app)
@@ -148,18 +150,18 @@ def test_a_bad_token_stops_the_lane_and_burns_nothing(
     waiting = messages(app, OUTBOUND)
     assert {(m.read_ct, m.body["retryCount"]) for m in waiting} == {(0, 0)}
     assert min(delays(app)) > 1
-    (line,) = told(lines, "lane.blocked")
+    (line,) = logged(lines, "lane.blocked")
     assert line["log_level"] == "error"
     assert dead_letters(app) == []
 
 
-def test_busy_waits_as_told_and_costs_nothing(
+def test_a_429_is_postponed_by_retry_after_and_costs_no_attempts(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: 429 honours Retry-After, for everybody, at no attempt."""
-    whatsapp.mood, whatsapp.retry_after = Mood.BUSY, "120"
+    """DOMAIN 6: Retry-After postpones all messages of the lane."""
+    whatsapp.behaviour, whatsapp.retry_after = Behaviour.BUSY, "120"
     for number in range(12):
-        noticed(app, connection, f"c{number}")
+        add_notice(app, connection, f"c{number}")
 
     assert drain(app).failed == 0
 
@@ -170,12 +172,12 @@ def test_busy_waits_as_told_and_costs_nothing(
     assert whatsapp.requests <= 8
 
 
-def test_an_error_of_the_providers_is_retried(
+def test_a_server_error_of_the_provider_is_retried(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6, L5: the first time it is a failure; the row waits as queued."""
-    whatsapp.moods.append(Mood.BROKEN)
-    noticed(app, connection)
+    """DOMAIN 6, L5: the failed call counts as an attempt; the row is queued until the retry."""
+    whatsapp.behaviours.append(Behaviour.BROKEN)
+    add_notice(app, connection)
 
     assert drain(app) == Tally(retried=1)
     row = notice(connection)
@@ -189,30 +191,32 @@ def test_an_error_of_the_providers_is_retried(
     assert (row["status"], row["errorMessage"]) == ("sent", None)
 
 
-def test_a_provider_that_cannot_be_reached_is_tried_again(
+def test_an_unreachable_provider_is_retried(
     open_app: OpenApp, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: refused connections retry; nothing can have been sent, so nothing is unknown."""
+    """DOMAIN 6: a refused connection cannot have sent anything, so nothing is unknown."""
     app = open_app(**whatsapp.settings(base_url="http://127.0.0.1:9"))
-    noticed(app, connection)
+    add_notice(app, connection)
 
     assert drain(app) == Tally(retried=1)
     assert "unknown" not in notice(connection)["metadata"]
 
 
-@pytest.mark.parametrize("mood", [Mood.HANG, Mood.RESET, Mood.LOST, Mood.GARBAGE])
-def test_a_lost_reply_is_unknown_and_sent_once_more(
-    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+@pytest.mark.parametrize(
+    "behaviour", [Behaviour.HANG, Behaviour.RESET, Behaviour.LOST, Behaviour.GARBAGE]
+)
+def test_a_notice_with_a_lost_reply_is_unknown_and_sent_once_more(
+    app: App, whatsapp: Provider, connection: Connection, behaviour: Behaviour
 ) -> None:
-    """DOMAIN 6: recorded as unknown; whatever happens, it is sent twice at most."""
-    whatsapp.moods.append(mood)
-    noticed(app, connection)
+    """DOMAIN 6: it is recorded as unknown, and sent twice at most."""
+    whatsapp.behaviours.append(behaviour)
+    add_notice(app, connection)
 
     with capture_logs() as lines:
         assert drain(app) == Tally(retried=1)
     row = notice(connection)
     assert (row["status"], row["sentAt"], row["metadata"]["unknown"]) == ("queued", None, 1)
-    assert [line["again"] for line in told(lines, "reply.lost")] == [True]
+    assert [line["again"] for line in logged(lines, "reply.lost")] == [True]
 
     make_visible(app)
     assert drain(app) == Tally(done=1)
@@ -221,9 +225,11 @@ def test_a_lost_reply_is_unknown_and_sent_once_more(
     assert len(whatsapp.deliveries) == 2
 
 
-def test_two_lost_replies_are_the_end(app: App, whatsapp: Provider, connection: Connection) -> None:
-    whatsapp.mood = Mood.LOST
-    noticed(app, connection)
+def test_a_notice_with_two_lost_replies_is_failed(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    whatsapp.behaviour = Behaviour.LOST
+    add_notice(app, connection)
 
     for _ in range(6):
         drain(app)
@@ -239,9 +245,9 @@ def test_two_lost_replies_are_the_end(app: App, whatsapp: Provider, connection: 
 def test_a_notice_whose_job_is_exhausted_is_failed(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: it does not stay in `sending`; a person may have it sent after all."""
-    whatsapp.moods.append(Mood.BROKEN)
-    noticed(app, connection)
+    """DOMAIN 6: it does not stay in `sending`; a retry of the dead letter can send it later."""
+    whatsapp.behaviours.append(Behaviour.BROKEN)
+    add_notice(app, connection)
     no_retries = text(f"update pgmq.q_{OUTBOUND} set message = message || :none")
     connection.execute(no_retries, {"none": '{"maxRetries": 0}'})
 
@@ -258,8 +264,8 @@ def test_a_notice_whose_job_is_exhausted_is_failed(
 def test_a_notice_whose_job_crashed_too_often_is_failed(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """L5: five reads without a verdict; the row does not stay in `sending`."""
-    noticed(app, connection, status="sending")
+    """L5: after five reads without a result, the row does not stay in `sending`."""
+    add_notice(app, connection, status="sending")
     connection.execute(text(f"update pgmq.q_{OUTBOUND} set read_ct = 5"))
 
     assert drain(app) == Tally(dead=1)
@@ -267,14 +273,14 @@ def test_a_notice_whose_job_crashed_too_often_is_failed(
     assert notice(connection)["status"] == "failed"
     (letter,) = dead_letters(app)
     assert (letter.reason, letter.attempts) == ("crashed", 5)
-    assert endings(connection) == [(TYPE, "cnotice", "dead", "crashed")]
+    assert job_outcomes(connection) == [(TYPE, "cnotice", "dead", "crashed")]
     assert whatsapp.requests == 0
 
 
-def test_what_a_stranger_sends_has_its_row_too(
+def test_a_message_with_phone_and_text_gets_a_row(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: from the first read on, with its text, its order and what became of it."""
+    """DOMAIN 6: the row is added at the first read, with text, order and status."""
     facts = {"orderId": "o1", "eventType": "ORDER_PAID", "courier": "JNE"}
     payload = {"recipientPhone": PHONE, "message": "Halo {name}", "metadata": facts}
     send(app, TYPE, payload, queue=OUTBOUND)
@@ -293,11 +299,11 @@ def test_what_a_stranger_sends_has_its_row_too(
     assert "Halo {name}" in json.dumps(delivery.body)
 
 
-@pytest.mark.parametrize("mood", [Mood.BROKEN, Mood.LOST])
-def test_what_a_stranger_sends_is_one_notice_through_all_its_tries(
-    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+@pytest.mark.parametrize("behaviour", [Behaviour.BROKEN, Behaviour.LOST])
+def test_a_message_with_phone_and_text_is_one_notice_through_all_retries(
+    app: App, whatsapp: Provider, connection: Connection, behaviour: Behaviour
 ) -> None:
-    whatsapp.moods.append(mood)
+    whatsapp.behaviours.append(behaviour)
     send(app, TYPE, {"recipientPhone": PHONE, "message": "Halo"}, queue=OUTBOUND)
 
     drain(app)
@@ -307,10 +313,10 @@ def test_what_a_stranger_sends_is_one_notice_through_all_its_tries(
     assert [row["status"] for row in rows(connection, '"NotificationLog"')] == ["sent"]
 
 
-def test_a_stranger_cannot_tell_the_same_twice(
+def test_a_second_message_for_the_same_order_and_event_is_skipped(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: one notice for each order and event, ever."""
+    """DOMAIN 6: an order has one notice for each event."""
     facts = {"orderId": "o1", "eventType": "ORDER_PAID"}
     for message in ("Halo", "Halo lagi"):
         payload = {"recipientPhone": PHONE, "message": message, "metadata": facts}
@@ -322,29 +328,29 @@ def test_a_stranger_cannot_tell_the_same_twice(
     assert len(whatsapp.deliveries) == 1
 
 
-def test_a_notice_for_another_channel_is_left_alone(
+def test_a_notice_for_another_channel_is_skipped(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    noticed(app, connection, channel="EMAIL")
+    add_notice(app, connection, channel="EMAIL")
 
     assert drain(app) == Tally(skipped=1)
     assert (notice(connection)["status"], whatsapp.requests) == ("queued", 0)
 
 
-@pytest.mark.parametrize("mood", Mood)
+@pytest.mark.parametrize("behaviour", Behaviour)
 def test_no_number_no_token_and_no_text_is_logged(
-    app: App, whatsapp: Provider, connection: Connection, mood: Mood
+    app: App, whatsapp: Provider, connection: Connection, behaviour: Behaviour
 ) -> None:
-    """L11: in no event, no dead letter's error and no book, whatever the provider quotes."""
-    whatsapp.mood = mood
-    noticed(app, connection)
+    """L11: not in events, dead letters, messages or the job log, whatever the provider quotes."""
+    whatsapp.behaviour = behaviour
+    add_notice(app, connection)
 
     with capture_logs() as lines:
         for _ in range(5):
             drain(app)
             make_visible(app)
 
-    seen = json.dumps(
+    stored = json.dumps(
         [
             lines,
             [letter.error for letter in dead_letters(app)],
@@ -354,30 +360,30 @@ def test_no_number_no_token_and_no_text_is_logged(
         default=str,
     )
     for secret in (PHONE, NUMBER, NUMBER[2:], TOKEN, "Halo"):
-        assert secret not in seen
+        assert secret not in stored
 
 
-def test_an_unset_token_is_the_same_as_a_bad_one(
+def test_a_missing_token_blocks_the_lane(
     open_app: OpenApp, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: nothing is lost; it is said which setting it is."""
+    """DOMAIN 6: no notice is lost; the event names the missing setting."""
     app = open_app(**whatsapp.settings(token=None))
-    noticed(app, connection)
+    add_notice(app, connection)
 
     with capture_logs() as lines:
         assert drain(app) == Tally(postponed=1)
 
     assert whatsapp.requests == 0
-    (line,) = told(lines, "lane.blocked")
+    (line,) = logged(lines, "lane.blocked")
     assert "whatsapp.token is not set" in line["error"]
 
 
-def test_a_crash_between_answer_and_record_is_unknown(
+def test_a_crash_between_call_and_record_is_unknown(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """DOMAIN 6: the row is found in `sending`; it is sent once more, and that is written down."""
-    noticed(app, connection)
-    killed_after_the_call(app)
+    """DOMAIN 6: the row is in `sending`; it is sent once more, and that is recorded."""
+    add_notice(app, connection)
+    kill_after_the_call(app)
     assert (notice(connection)["status"], len(whatsapp.deliveries)) == ("sending", 1)
     make_visible(app)
 
@@ -386,16 +392,16 @@ def test_a_crash_between_answer_and_record_is_unknown(
 
     row = notice(connection)
     assert (row["status"], row["metadata"]["unknown"]) == ("sent", 1)
-    assert [line["again"] for line in told(lines, "reply.lost")] == [True]
+    assert [line["again"] for line in logged(lines, "reply.lost")] == [True]
     assert len(whatsapp.deliveries) == 2
 
 
-def test_two_crashes_after_the_call_are_the_end(
+def test_a_notice_with_two_crashes_after_the_call_is_failed(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    noticed(app, connection)
+    add_notice(app, connection)
     for _ in range(2):
-        killed_after_the_call(app)
+        kill_after_the_call(app)
         make_visible(app)
 
     assert drain(app) == Tally(skipped=1)
@@ -405,12 +411,12 @@ def test_two_crashes_after_the_call_are_the_end(
     assert len(whatsapp.deliveries) == 2
 
 
-def test_a_notice_under_way_is_not_sent_by_a_second_message(
+def test_a_notice_in_sending_is_not_sent_by_another_message(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """L1: a message of another time finds it in `sending`, and keeps off."""
-    noticed(app, connection)
-    killed_after_the_call(app)
+    """L1: a message that was created at another time finds the row in `sending`, and is skipped."""
+    add_notice(app, connection)
+    kill_after_the_call(app)
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND, createdAt="2026-02-01T00:00:00.000Z")
 
     assert drain(app) == Tally(skipped=1)
@@ -418,21 +424,21 @@ def test_a_notice_under_way_is_not_sent_by_a_second_message(
     assert (notice(connection)["status"], len(whatsapp.deliveries)) == ("sending", 1)
 
 
-def test_an_answer_that_could_not_be_recorded_is_kept(
+def test_a_result_that_could_not_be_recorded_is_kept(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """L5: the database goes away after the call; once it is back, nothing is unknown."""
-    noticed(app, connection)
+    """L5: the connection is lost after the call; the next step records the result."""
+    add_notice(app, connection)
     handler = app.catalog.job(TYPE).handler
     assert isinstance(handler, Outside)
-    cuts = iter([True, False])
+    disconnects = iter([True, False])
 
     def record(batch: Batch[Any], answers: Mapping[int, Answer]) -> None:
-        if next(cuts):
+        if next(disconnects):
             batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
         handler.record(batch, answers)
 
-    lane = worked_by(app, TYPE, replace(handler, record=record)).outbound()
+    lane = with_handler(app, TYPE, replace(handler, record=record)).outbound()
     with pytest.raises(OperationalError):
         lane.step()
     assert (notice(connection)["status"], lane.active) == ("sending", 1)
@@ -444,12 +450,12 @@ def test_an_answer_that_could_not_be_recorded_is_kept(
     assert (whatsapp.requests, lane.active) == (1, 0)
 
 
-def test_a_notice_that_somebody_holds_waits_a_moment(
+def test_a_locked_notice_is_postponed(
     open_app: OpenApp, whatsapp: Provider, connection: Connection, connect: Connect
 ) -> None:
-    """L5: somebody else's lock costs a short delay and no attempt."""
+    """L5: the lock of another session costs a short delay and no attempt."""
     app = open_app(**whatsapp.settings(), database__lock_timeout="100ms")
-    noticed(app, connection)
+    add_notice(app, connection)
     connect().execute(text('select from "NotificationLog" for update'))
 
     assert app.outbound().step() == Tally(postponed=1)
@@ -458,35 +464,37 @@ def test_a_notice_that_somebody_holds_waits_a_moment(
     assert (message.read_ct, message.body["retryCount"], whatsapp.requests) == (0, 0, 0)
 
 
-def test_a_call_may_not_wait_longer_than_a_lease(open_app: OpenApp, whatsapp: Provider) -> None:
-    """DOMAIN 6: timeouts are shorter than the visibility; else the lane is not even made."""
+def test_a_call_timeout_must_be_shorter_than_the_visibility_timeout(
+    open_app: OpenApp, whatsapp: Provider
+) -> None:
+    """DOMAIN 6: otherwise the lane does not start."""
     app = open_app(**whatsapp.settings(timeout="30s"))
 
     with pytest.raises(SettingsError, match=r"not less than queue\.visibility"):
         app.outbound()
 
 
-def test_the_time_that_is_told_has_the_call_in_it(
+def test_the_logged_duration_includes_the_call(
     app: App, whatsapp: Provider, connection: Connection
 ) -> None:
-    """So that a slow provider shows in the log and in the metrics."""
+    """A slow provider is visible in the log and in the metrics."""
     whatsapp.latency = 0.3
-    noticed(app, connection)
+    add_notice(app, connection)
 
     with capture_logs() as lines:
         drain(app)
 
-    (batch,) = [line for line in told(lines, "batch.done") if line["type"] == TYPE]
+    (batch,) = [line for line in logged(lines, "batch.done") if line["type"] == TYPE]
     assert batch["duration_ms"] >= 300
 
 
-def test_what_the_provider_lacks_is_said_at_the_start(open_app: OpenApp) -> None:
+def test_missing_settings_of_the_provider_are_logged_at_the_start(open_app: OpenApp) -> None:
     app = open_app(whatsapp__provider="cloud")
 
     with capture_logs() as lines:
         app.outbound()
 
-    problems = [line["problem"] for line in told(lines, "settings.lacked")]
+    problems = [line["problem"] for line in logged(lines, "settings.lacked")]
     assert [problem.split()[0] for problem in problems] == [
         "whatsapp.token",
         "whatsapp.phone_number_id",
@@ -496,11 +504,11 @@ def test_what_the_provider_lacks_is_said_at_the_start(open_app: OpenApp) -> None
 
 
 class Killed(BaseException):
-    """What ends a worker with no chance to tidy up."""
+    """Ends a worker without any clean-up."""
 
 
-def killed_after_the_call(app: App) -> None:
-    """Step a worker that is killed when it is about to record."""
+def kill_after_the_call(app: App) -> None:
+    """Step a worker that is killed just before it records the result."""
     worker = app.outbound()
 
     def die(*_: Any) -> None:

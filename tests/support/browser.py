@@ -1,4 +1,4 @@
-"""A real Chromium without a window, spoken to through a pipe in its own protocol.
+"""A headless Chromium, controlled through a pipe with the DevTools protocol.
 
 https://chromedevtools.github.io/devtools-protocol/
 """
@@ -21,7 +21,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 _FLAGS = (
     "--headless=new",
-    "--no-sandbox",  # tests may run as root, and open nothing but our own page
+    "--no-sandbox",  # tests may run as root, and open only the sweeper's page
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
@@ -32,14 +32,14 @@ _FLAGS = (
 
 
 class Page:
-    """One tab."""
+    """One tab of the browser."""
 
-    def __init__(self, told: BinaryIO, heard: BinaryIO) -> None:
-        self._told = told
-        self._heard = heard
+    def __init__(self, commands: BinaryIO, messages: BinaryIO) -> None:
+        self._commands = commands
+        self._messages = messages
         self._numbers = count(1)
         self._session: str | None = None
-        self.complaints: list[str] = []
+        self.problems: list[str] = []
         target = self.command("Target.createTarget", url="about:blank")["targetId"]
         attached = self.command("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -47,21 +47,21 @@ class Page:
             self.command(f"{domain}.enable")
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Have the browser do something, and return its answer."""
+        """Send a command to the browser, and return its result."""
         number = next(self._numbers)
-        whole = {"id": number, "method": method, "params": parameters}
+        command = {"id": number, "method": method, "params": parameters}
         if self._session:
-            whole["sessionId"] = self._session
-        self._told.write(json.dumps(whole).encode() + b"\0")
+            command["sessionId"] = self._session
+        self._commands.write(json.dumps(command).encode() + b"\0")
         while True:
-            message = self._hear()
+            message = self._read()
             if message.get("id") == number:
                 assert "error" not in message, message
                 result: dict[str, Any] = message["result"]
                 return result
 
     def look(self, *, width: int, height: int, dark: bool = False) -> None:
-        """Be as wide as a screen, and in its light."""
+        """Set the size of the screen in pixels, and its colour scheme."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -73,39 +73,39 @@ class Page:
         self.command("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, url: str) -> None:
-        """Go to an address, and wait until it is there."""
+        """Open a URL, and wait until it is loaded."""
         self.command("Page.navigate", url=url)
         self.until(f"location.href == {json.dumps(url)}")
 
     def ask(self, script: str) -> Any:
-        """Return what a script evaluates to; it may return a promise."""
-        told = self.command(
+        """Return the value of a script; a promise is awaited."""
+        evaluated = self.command(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        assert "exceptionDetails" not in evaluated, evaluated
+        return evaluated["result"].get("value")
 
     def until(self, script: str) -> None:
-        """Return once a page is whole, and a script holds on it."""
+        """Wait until the page is loaded and a script is true on it."""
         for _ in range(400):
             try:
                 if self.ask(f"document.readyState == 'complete' && Boolean({script})"):
                     return
-            except AssertionError:  # between two pages there is none to ask
+            except AssertionError:  # while the browser navigates, scripts cannot run
                 pass
             Event().wait(0.05)
-        pytest.fail(f"within twenty seconds it did not hold that {script}: {self.text()}")
+        pytest.fail(f"within twenty seconds this did not become true: {script}: {self.text()}")
 
     def text(self) -> str:
-        """Return what a person reads."""
+        """Return the visible text of the page."""
         return str(self.ask("document.body.innerText"))
 
     def fill(self, selector: str, value: str) -> None:
-        """Write into a field."""
+        """Set the value of a form field."""
         self.ask(f"document.querySelector({json.dumps(selector)}).value = {json.dumps(value)}")
 
     def press(self, label: str) -> None:
-        """Press the first button, link or summary that is called so, as a person does."""
+        """Click the first button, link or summary whose text begins with *label*."""
         spot = self.ask(
             "(() => { const found = [...document.querySelectorAll('button, a, summary')]"
             f".find(each => each.innerText.trim().startsWith({json.dumps(label)}));"
@@ -123,27 +123,27 @@ class Page:
             )
 
     def picture(self) -> bytes:
-        """Return the whole page as a PNG."""
-        told = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        return base64.b64decode(told["data"])
+        """Return a screenshot of the whole page as PNG."""
+        captured = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        return base64.b64decode(captured["data"])
 
-    def _hear(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         raw = bytearray()
-        while (byte := self._heard.read(1)) != b"\0":
-            assert byte, "Chromium has gone"
+        while (byte := self._messages.read(1)) != b"\0":
+            assert byte, "Chromium has ended"
             raw += byte
         message: dict[str, Any] = json.loads(raw)
-        said = message.get("params", {})
+        parameters = message.get("params", {})
         if message.get("method") == "Runtime.exceptionThrown" or (
-            said.get("entry", {}).get("level") in {"warning", "error"}
+            parameters.get("entry", {}).get("level") in {"warning", "error"}
         ):
-            self.complaints.append(json.dumps(said))
+            self.problems.append(json.dumps(parameters))
         return message
 
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Page]:
-    """Lend a tab of a browser that remembers nothing; skips where there is no Chromium."""
+    """Start a browser with a new profile in *folder*; yield a tab, or skip without Chromium."""
     if CHROMIUM is None:
         pytest.skip("NO CHROMIUM HERE: the page is NOT tested; apt-get install chromium")
     (ours_read, theirs_write), (theirs_read, ours_write) = os.pipe(), os.pipe()
@@ -160,9 +160,9 @@ def chromium(folder: Path) -> Iterator[Page]:
         os.close(theirs_write)
         try:
             with (
-                os.fdopen(ours_write, "wb", buffering=0) as told,
-                os.fdopen(ours_read, "rb") as heard,
+                os.fdopen(ours_write, "wb", buffering=0) as commands,
+                os.fdopen(ours_read, "rb") as messages,
             ):
-                yield Page(told, heard)
+                yield Page(commands, messages)
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""A Debian in a container, with a real systemd in it and this host's network around it."""
+"""A Debian container with a real systemd, on this host's network."""
 
 import os
 import platform
@@ -17,13 +17,13 @@ RELEASE, PYTHON = "bookworm", "3.11"
 PACKAGES = "systemd,systemd-sysv,dbus,make,python3,python3-venv"
 NEEDED = ("debootstrap", "systemd-nspawn", "nsenter", "unshare")
 
-# Kept from run to run, because it takes a minute to make; what a run does to it is not.
-BASE = Path(f"/var/tmp/sweeper-test-{RELEASE}")  # noqa: S108 -- a cache, for root alone
+# Kept between runs, because making it takes a minute; changes of a run go to an overlay.
+BASE = Path(f"/var/tmp/sweeper-test-{RELEASE}")  # noqa: S108 -- a cache that only root uses
 _SECONDS = 120
 
 
 def lacking() -> str:
-    """Return why no container can be had here; empty where one can."""
+    """Return why this host cannot run a container, or an empty text if it can."""
     missing = [tool for tool in NEEDED if not shutil.which(tool)]
     if os.geteuid() != 0:
         missing.insert(0, "root")
@@ -34,18 +34,18 @@ def lacking() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """It runs; *leader* is its first process, as this host sees it."""
+    """A running container; *leader* is the id of its first process on this host."""
 
     leader: int
 
     def run(self, command: str, *, check: bool = True) -> str:
-        """Return what the operator's root shell prints."""
-        ran = self.attempt(command)
-        assert not check or ran.returncode == 0, f"{command}\n{ran.stdout}"
-        return ran.stdout
+        """Run a command in a root shell; return its output, and fail if it fails."""
+        ended = self.attempt(command)
+        assert not check or ended.returncode == 0, f"{command}\n{ended.stdout}"
+        return ended.stdout
 
     def attempt(self, command: str) -> "subprocess.CompletedProcess[str]":
-        """Return how the command ended; stderr stands in stdout."""
+        """Run a command in a root shell; return the process with stderr in its stdout."""
         inside = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root")
         shell = ("env", "-i", "-C", "/", "HOME=/root", f"PATH={_PATH}", "sh", "-c", command)
         return subprocess.run(
@@ -61,7 +61,7 @@ class Container:
 
 @contextmanager
 def booted(wheels: Path) -> Iterator[Container]:
-    """Boot one with this repository in /src and *wheels* in /wheels; power it off afterwards."""
+    """Boot a container with the repository in /src and *wheels* in /wheels; stop it afterwards."""
     command = ["systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--console=pipe"]
     command += ["--quiet", f"--directory={_base()}", "--volatile=overlay"]
     command += [f"--bind-ro={ROOT}:/src", f"--bind-ro={wheels}:/wheels"]
@@ -81,7 +81,7 @@ def booted(wheels: Path) -> Iterator[Container]:
 
 
 def wheelhouse(folder: Path) -> Path:
-    """Fill *folder* with what the container's Python needs to build and install the sweeper."""
+    """Fill *folder* with the wheels that the container needs to install the sweeper."""
     pip = [sys.executable, "-m", "pip", "-qq"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, ROOT], check=True)
     machine = platform.machine()

@@ -1,4 +1,4 @@
-"""What is logged, held against the schema that the catalogue of events promises."""
+"""Validate log lines against the JSON schema of the event reference."""
 
 import json
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ _validators = {
 
 
 @_times.checks("date-time", raises=ValueError)
-def _is_a_time(value: object) -> bool:
+def _is_aware_time(value: object) -> bool:
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
 def faults(line: Mapping[str, Any]) -> list[str]:
-    """Return what a log line breaks of the promise."""
+    """Return one line for each violation of the schema by a log line."""
     name = line.get("event")
     if name not in _validators:
         return [f"{name} is not in the catalogue"]
@@ -36,7 +36,7 @@ def faults(line: Mapping[str, Any]) -> list[str]:
 
 
 def faults_of(event: Event, values: Mapping[str, Any]) -> list[str]:
-    """Return what the promise says against *event* being told with *values*."""
+    """Return one line for each violation of the schema if *event* is logged with *values*."""
     head = {
         "timestamp": "2026-01-31T12:00:00Z",
         "level": event.level,
@@ -47,7 +47,7 @@ def faults_of(event: Event, values: Mapping[str, Any]) -> list[str]:
 
 
 def lines(log: str) -> list[dict[str, Any]]:
-    """Return the whole lines of a log that a process writes; each must keep the promise."""
-    read = [json.loads(line) for line in log.rpartition("\n")[0].splitlines()]
-    assert [] == [fault for line in read for fault in faults(line)]
-    return read
+    """Return the complete lines of a log; fails if one of them violates the schema."""
+    parsed = [json.loads(line) for line in log.rpartition("\n")[0].splitlines()]
+    assert [] == [fault for line in parsed for fault in faults(line)]
+    return parsed

@@ -1,4 +1,4 @@
-"""A cable to the database, which tests pinch (nothing flows, nothing closes) or cut."""
+"""A TCP proxy in front of the database, whose connections tests freeze or close."""
 
 import socket
 from collections.abc import Iterator
@@ -8,31 +8,31 @@ from threading import Event, Thread
 from sqlalchemy import make_url
 
 
-class Cable:
-    """Forwards a port of this host to the server."""
+class NetworkProxy:
+    """Forwards a port on 127.0.0.1 to the database server."""
 
     def __init__(self, server_url: str) -> None:
         server = make_url(server_url)
         self._host = server.host or str(server.query["host"])
         self._port = server.port or 5432
-        self._flows = Event()
+        self._is_forwarding = Event()
         self._ends: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self.port = 0
-        self.mend()
+        self.restore()
 
     def url(self, database_url: str, password: str = "") -> str:
-        """Return *database_url* as it is reached through the cable."""
+        """Return *database_url* with the address of the proxy."""
         url = make_url(database_url).set(host="127.0.0.1", port=self.port, query={})
         return url.set(password=password or None).render_as_string(hide_password=False)
 
-    def pinch(self) -> None:
-        """Have nothing flow any more; connections stay open, and new ones come about."""
-        self._flows.clear()
+    def freeze(self) -> None:
+        """Forward no more data; connections stay open, and new ones are accepted."""
+        self._is_forwarding.clear()
 
-    def cut(self) -> None:
-        """Close every connection, and refuse new ones."""
-        self.pinch()
+    def disconnect(self) -> None:
+        """Close all connections, and refuse new ones."""
+        self.freeze()
         for end in (self._listener, *self._ends):
             if end:
                 _shut(end)
@@ -40,34 +40,34 @@ class Cable:
         self._listener = None
         self._ends.clear()
 
-    def mend(self) -> None:
-        """Have everything flow again, over the same port."""
+    def restore(self) -> None:
+        """Forward data again, and accept connections on the same port."""
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             self.port = self._listener.getsockname()[1]
             Thread(target=self._accept, args=[self._listener], daemon=True).start()
-        self._flows.set()
+        self._is_forwarding.set()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                here, _ = listener.accept()
-                there = self._reach()
-                self._ends += (here, there)
-                for ends in ((here, there), (there, here)):
-                    Thread(target=self._pump, args=ends, daemon=True).start()
+                client, _ = listener.accept()
+                server = self._connect()
+                self._ends += (client, server)
+                for ends in ((client, server), (server, client)):
+                    Thread(target=self._forward, args=ends, daemon=True).start()
 
-    def _reach(self) -> socket.socket:
+    def _connect(self) -> socket.socket:
         if not self._host.startswith("/"):
             return socket.create_connection((self._host, self._port))
         server = socket.socket(socket.AF_UNIX)
         server.connect(f"{self._host}/.s.PGSQL.{self._port}")
         return server
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                self._flows.wait()
+                self._is_forwarding.wait()
                 target.sendall(data)
         _shut(source)
         _shut(target)
@@ -79,10 +79,10 @@ def _shut(end: socket.socket) -> None:
 
 
 @contextmanager
-def cable(server_url: str) -> Iterator[Cable]:
-    """Lay a cable, and take it away afterwards."""
-    laid = Cable(server_url)
+def network_proxy(server_url: str) -> Iterator[NetworkProxy]:
+    """Start a proxy, and close it afterwards."""
+    proxy = NetworkProxy(server_url)
     try:
-        yield laid
+        yield proxy
     finally:
-        laid.cut()
+        proxy.disconnect()

@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode, in front of the tests' server."""
+"""A real PgBouncer in transaction mode, in front of the server of the tests."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 @contextmanager
 def pgbouncer(server_url: str) -> Iterator[URL]:
-    """Run PgBouncer for every database of a server; yield where it listens.
+    """Run PgBouncer for all databases of a server; yield its URL.
 
-    Every login becomes the server's administrator, so only names of databases matter.
+    Every login becomes the server's administrator, so that only the database's name matters.
     """
     assert PGBOUNCER, "pgbouncer is not installed"
     server = make_url(server_url)
@@ -45,7 +45,7 @@ max_client_conn = 500
 server_round_robin = 1
 """
     )
-    # It refuses to run as root; the owner of the server's socket may at least reach it.
+    # PgBouncer refuses to run as root; the owner of the server's socket can connect to it.
     user = ["-u", Path(str(host)).owner() if str(host).startswith("/") else "nobody"]
     user = user if os.geteuid() == 0 else []
     with subprocess.Popen([PGBOUNCER, "-q", *user, str(settings)]) as process:

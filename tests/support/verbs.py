@@ -1,4 +1,4 @@
-"""The tests' verbs: sweep, scan, drain, send, and what they look at afterwards."""
+"""The verbs of the tests: sweep, scan, drain and send, and functions that read the results."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,10 +33,10 @@ OUTBOUND, DEAD = f"{QUEUE}_outbound", f"{QUEUE}_dead"
 
 
 class OpenApp(Protocol):
-    """Puts an App together on the test's database; it is closed after the test."""
+    """Builds an App on the test's database; the app is closed after the test."""
 
     def __call__(self, *, url: str | None = None, package: str = "jobs", **flags: Any) -> App:
-        """Return it; *flags* are settings whose dots are written as double underscores."""
+        """Return the app; *flags* are settings, with double underscores in place of dots."""
 
 
 Connect = Callable[[], Connection]
@@ -44,8 +44,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A message as it lies in its queue; *delay* is how long it stays invisible."""
+class QueuedMessage:
+    """A message as it is stored in its queue; *delay* is how long it stays invisible."""
 
     msg_id: int
     read_ct: int
@@ -53,43 +53,43 @@ class Parcel:
     body: Any
 
 
-# The verbs.
+# Verbs, and readers of the results.
 
 
 def sweep(app: App, *rules: str, limit: int | None = None, **options: Any) -> Report:
-    """Make one full pass, as `sweeper sweep` does."""
+    """Run one sweep, as `sweeper sweep` does: scan the rules, then drain the queues."""
     chosen = [app.catalog.rule(name) for name in rules or app.rules]
     return app.sweep().run(chosen, limit=limit or app.settings.safety.max_per_sweep, **options)
 
 
 def scan(app: App, rule: str = "expire_dp", **options: Any) -> ScanResult:
-    """Make the first half of a pass, for one rule."""
+    """Scan one rule, and drain nothing."""
     return sweep(app, rule, scan_only=True, **options).rules[rule]
 
 
 def drain(app: App) -> Tally:
-    """Make the second half: work off every visible message."""
+    """Execute the job of every visible message."""
     return app.sweep().drain()
 
 
 def send(app: App, kind: str, payload: Any, *, queue: str = QUEUE, **body: Any) -> int:
-    """Send a message as the platform's own worker would, and return its id.
+    """Send a message as the platform does; return its id.
 
-    What *body* names replaces what the platform writes; an ellipsis leaves it out.
+    body -- replaces fields that the platform writes; an ellipsis omits a field
     """
-    usual = {
+    defaults = {
         "type": kind,
         "payload": payload,
         "retryCount": 0,
         "maxRetries": 3,
         "createdAt": "2026-01-31T11:58:00.000Z",
     }
-    whole = {key: value for key, value in (usual | body).items() if value is not ...}
-    return send_raw(app, json.dumps(whole), queue=queue)
+    message = {key: value for key, value in (defaults | body).items() if value is not ...}
+    return send_raw(app, json.dumps(message), queue=queue)
 
 
 def send_raw(app: App, raw: str | None, *, queue: str = QUEUE) -> int:
-    """Send any JSON text, or SQL NULL, and return the message's id."""
+    """Send any JSON text, or SQL NULL for None; return the message's id."""
     with app.database.transaction() as tx:
         return int(
             tx.execute(
@@ -99,8 +99,8 @@ def send_raw(app: App, raw: str | None, *, queue: str = QUEUE) -> int:
         )
 
 
-def messages(app: App, queue: str = QUEUE) -> list[Parcel]:
-    """Return what lies in *queue*, the oldest first."""
+def messages(app: App, queue: str = QUEUE) -> list[QueuedMessage]:
+    """Return the messages in *queue*, the oldest first."""
     with app.database.transaction() as tx:
         rows = tx.execute(
             text(
@@ -108,11 +108,11 @@ def messages(app: App, queue: str = QUEUE) -> list[Parcel]:
                 f" from pgmq.q_{queue} order by msg_id"
             )
         )
-        return [Parcel(*row) for row in rows]
+        return [QueuedMessage(*row) for row in rows]
 
 
 def make_visible(app: App) -> None:
-    """Let the time pass for which messages are hidden, in every live queue."""
+    """Let the visibility timeout of every message end, in every live queue."""
     with app.database.transaction() as tx:
         for queue in app.queues.live:
             tx.execute(text(f"update pgmq.q_{queue} set vt = clock_timestamp() - interval '1 ms'"))
@@ -124,25 +124,25 @@ def dead_letters(app: App, **choice: Any) -> list[DeadLetter]:
 
 
 def rows(connection: Connection, table: str, order_by: str = "1") -> list[dict[str, Any]]:
-    """Return a whole table; our own have `sweeper.` before their names."""
+    """Return all rows of a table; the sweeper's tables need the prefix `sweeper.`."""
     found = connection.execute(text(f"select * from {table} order by {order_by}"))
     return [dict(row) for row in found.mappings()]
 
 
-def endings(connection: Connection) -> list[tuple[Any, ...]]:
-    """Return how jobs ended: type, key, outcome, reason, in the order of the books."""
+def job_outcomes(connection: Connection) -> list[tuple[Any, ...]]:
+    """Return the job log as (type, key, outcome, reason), the oldest row first."""
     log = text("select job_type, key, outcome, reason from sweeper.job_log order by id")
     return [tuple(row) for row in connection.execute(log)]
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a row that are no longer what they were, with their new values."""
+    """Return the columns of a row whose values have changed, with their new values."""
     return {name: value for name, value in after.items() if before[name] != value}
 
 
 @contextmanager
 def broken(app: App, table: str, when: str = "true", error: str = "P0001") -> Iterator[None]:
-    """Have the platform's *table* refuse updates for rows that meet *when*, with this SQLSTATE."""
+    """Make updates of *table* fail with the SQLSTATE *error*, for the rows that meet *when*."""
     with app.database.transaction() as tx:
         tx.execute(
             text(
@@ -161,23 +161,27 @@ def broken(app: App, table: str, when: str = "true", error: str = "P0001") -> It
         tx.execute(text("drop function refuse cascade"))
 
 
-def worked_by(app: App, kind: str, handler: Any) -> App:
-    """Return *app* with another handler for one job type; they share their connections."""
+def with_handler(app: App, kind: str, handler: Any) -> App:
+    """Return an app like *app*, on the same connections, with another handler for one job type."""
     job = replace(app.catalog.jobs[kind], handler=handler)
     other = App(replace(app.catalog, jobs={**app.catalog.jobs, kind: job}), app.settings)
     vars(other)["database"] = app.database
     return other
 
 
-def answered_by(app: App, kind: str, answer: Callable[[Any, Callable[[Any], Any]], Any]) -> App:
-    """Return *app* with another outside world: *answer* gets each parcel, and the real call."""
+def with_call(app: App, kind: str, answer: Callable[[Any, Callable[[Any], Any]], Any]) -> App:
+    """Return an app like *app* whose outbound calls are made by *answer*.
+
+    answer -- gets what was prepared for the call, and the real call
+    """
     handler = app.catalog.jobs[kind].handler
     assert isinstance(handler, Outside)
-    return worked_by(app, kind, replace(handler, call=lambda parcel: answer(parcel, handler.call)))
+    outside = replace(handler, call=lambda prepared: answer(prepared, handler.call))
+    return with_handler(app, kind, outside)
 
 
 def wait_for_a_blocked_session(connection: Connection) -> None:
-    """Return once a session of this database waits for another one's lock."""
+    """Return as soon as a session of this database waits for a lock of another one."""
     waits = text(
         "select count(*) from pg_stat_activity"
         " where datname = current_database() and wait_event_type = 'Lock'"
@@ -186,4 +190,4 @@ def wait_for_a_blocked_session(connection: Connection) -> None:
         if connection.execute(waits).scalar_one():
             return
         Event().wait(0.01)
-    pytest.fail("nobody waited for a lock within ten seconds")
+    pytest.fail("no session waited for a lock within ten seconds")

@@ -1,4 +1,4 @@
-"""The page as it is served, without the rest of the service; and a visitor who is no browser."""
+"""Serve the page without the rest of the service, and make HTTP requests to it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.web.server import Web
 
-TOKEN = "kunci-kunci"  # noqa: S105 -- nobody else has such a door
+TOKEN = "kunci-kunci"  # noqa: S105 -- a token for tests
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
+class Response:
+    """The response to a request."""
 
     status: int
     headers: HTTPMessage
@@ -28,15 +28,16 @@ class Answer:
 
     @property
     def document(self) -> Any:
-        """The JSON in it."""
+        """The body, parsed as JSON."""
         return json.loads(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where it is served, and what the service would feed it with.
+    """A page that is served, with the objects that the service would update.
 
-    woken -- set by whoever acts
+    address -- host and port
+    woken   -- set when an action wakes the drain loops
     """
 
     address: str
@@ -46,37 +47,42 @@ class Site:
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
+        """The URL of the page."""
         return f"http://{self.address}/"
 
-    def get(self, path: str, **headers: str) -> Answer:
-        """Read."""
+    def get(self, path: str, **headers: str) -> Response:
+        """Make a GET request."""
         return self.ask("GET", path, None, headers)
 
-    def post(self, path: str, body: object = None, *, token: str | None = TOKEN) -> Answer:
-        """Act, as a machine does."""
+    def post(self, path: str, body: object = None, *, token: str | None = TOKEN) -> Response:
+        """Make a POST request with a JSON body, as a program does."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return self.ask("POST", path, b"" if body is None else json.dumps(body).encode(), headers)
 
-    def submit(self, path: str, fields: Mapping[str, str], **headers: str) -> Answer:
-        """Act, as a browser's form does; underscores in a header's name are dashes."""
+    def submit(self, path: str, fields: Mapping[str, str], **headers: str) -> Response:
+        """Make a POST request as a form in a browser does."""
         kind = {"content-type": "application/x-www-form-urlencoded"}
         return self.ask("POST", path, urlencode(fields).encode(), kind | headers)
 
-    def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Make one request."""
+    def ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Response:
+        """Make a request on a connection of its own."""
         connection = HTTPConnection(self.address, timeout=30)
         try:
             connection.request(method, path, body, dict(headers))
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read().decode())
+            received = connection.getresponse()
+            return Response(received.status, received.headers, received.read().decode())
         finally:
             connection.close()
 
 
 @contextmanager
 def served(app: App, *, healthy: bool = True) -> Iterator[Site]:
-    """Serve *app*'s page for a while; a healthy service has scanned and read a moment ago."""
+    """Serve the page of *app*.
+
+    healthy -- whether the health check is told that rules were scanned and queues were read
+    """
     hour = timedelta(hours=1)
     counters, woken = Stats(), Event()
     health = Health(dict.fromkeys(app.rules, hour), hour, {}, hour)

@@ -18,11 +18,11 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, make_url, text
 
-from jobs.demo.people import INT_MAX
+from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from tests.support import log_schema
 from tests.support.container import ROOT, Container, booted, lacking, wheelhouse
-from tests.support.network import Cable, cable
+from tests.support.network import NetworkProxy, network_proxy
 from tests.support.verbs import HOUR, Connect, wait_for_a_blocked_session
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -37,8 +37,8 @@ PASSWORD = secrets.token_hex(8)
 
 
 @pytest.fixture(scope="module")
-def network(server_url: str) -> Iterator[Cable]:
-    with cable(server_url) as laid:
+def network(server_url: str) -> Iterator[NetworkProxy]:
+    with network_proxy(server_url) as laid:
         yield laid
 
 
@@ -60,7 +60,7 @@ def database_url(platform: str) -> str:
 
 @pytest.fixture(scope="module")
 def machine(
-    network: Cable, platform: str, tmp_path_factory: pytest.TempPathFactory
+    network: NetworkProxy, platform: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Container]:
     """Boot a machine, and install the service as README says."""
     with psycopg.connect(platform, autocommit=True) as connection:
@@ -126,9 +126,9 @@ class Unit:
 
 
 @pytest.fixture
-def unit(machine: Container, network: Cable) -> Unit:
+def unit(machine: Container, network: NetworkProxy) -> Unit:
     """Return the service, restarted and ready, with the shipped settings."""
-    network.mend()
+    network.restore()
     unit = Unit(machine)
     machine.run(f"rm -f {DROP_IN}; systemctl daemon-reload")
     unit("reset-failed")
@@ -207,34 +207,36 @@ def test_a_stopped_process_is_killed_and_restarted_by_the_watchdog(unit: Unit) -
     assert "Failed with result 'watchdog'" in unit.journal()
 
 
-def test_a_hanging_thread_causes_a_restart_by_the_watchdog(unit: Unit, network: Cable) -> None:
+def test_a_hanging_thread_causes_a_restart_by_the_watchdog(
+    unit: Unit, network: NetworkProxy
+) -> None:
     """L9: when the database hangs, the service is not ready, then restarted, then works again."""
     unit.override(
         "WatchdogSec=6s",
         "Environment=SWEEPER_DATABASE__STATEMENT_TIMEOUT=1s SWEEPER_DATABASE__CONNECT_TIMEOUT=1s",
     )
 
-    network.pinch()
+    network.freeze()
     unit.wait_for(lambda: unit.logged("readiness.lost"))
     unit.wait_for(lambda: "Failed with result 'watchdog'" in unit.journal())
-    network.mend()
+    network.restore()
 
     assert unit.logged("loop.stalled")
     unit.wait_for(lambda: unit.show("ActiveState") == "active")
     assert unit.is_ready()
 
 
-def test_a_database_outage_causes_no_restart(unit: Unit, network: Cable, shop: Shop) -> None:
+def test_a_database_outage_causes_no_restart(unit: Unit, network: NetworkProxy, shop: Shop) -> None:
     """L9: during an outage of a minute the service is not ready, and recovers by itself."""
     before = unit.show("MainPID")
     order = shop.order(age=HOUR)
 
-    network.cut()
+    network.disconnect()
     unit.wait_for(lambda: unit.logged("readiness.lost"))
     time.sleep(60)
     assert not unit.is_ready()
     assert "DOWN" in unit.show("StatusText")
-    network.mend()
+    network.restore()
 
     unit.wait_for(unit.is_ready)
     unit("kill", "-s USR1")
@@ -242,13 +244,15 @@ def test_a_database_outage_causes_no_restart(unit: Unit, network: Cable, shop: S
     assert (before, "0") == (unit.show("MainPID"), unit.show("NRestarts"))
 
 
-def test_the_start_is_repeated_until_the_database_is_reachable(unit: Unit, network: Cable) -> None:
+def test_the_start_is_repeated_until_the_database_is_reachable(
+    unit: Unit, network: NetworkProxy
+) -> None:
     unit("stop")
-    network.cut()
+    network.disconnect()
 
     assert unit.machine.attempt("systemctl start sweeper").returncode
     assert "check DATABASE_URL" in unit.journal()
-    network.mend()
+    network.restore()
 
     unit.wait_for(lambda: unit.show("ActiveState") == "active")
 

@@ -1,4 +1,4 @@
-"""`sweeper demo`: the story that a newcomer is told first must be true."""
+"""`sweeper demo` runs to its end and prints the right figures."""
 
 import os
 import re
@@ -9,8 +9,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def told() -> str:
-    """Return the whole story, as it is told into a pipe."""
+def output() -> str:
+    """Return everything that the demo prints into a pipe."""
     ended = subprocess.run(
         [sys.executable, "-m", "sweeper", "demo"],
         env={**os.environ, "COLUMNS": "100"},
@@ -33,10 +33,10 @@ def told() -> str:
         "sweeper demo --keep",
     ],
 )
-def test_the_story_is_told_to_its_end(told: str, chapter: str) -> None:
-    assert chapter in told
+def test_the_demo_prints_every_chapter(output: str, chapter: str) -> None:
+    assert chapter in output
 
 
-def test_no_full_phone_number_is_told(told: str) -> None:
-    """L11: no full phone number reaches a page."""
-    assert [] == re.findall(r"(?:62|0|\+)8[\d -]{8,}", told)
+def test_the_demo_prints_no_full_phone_number(output: str) -> None:
+    """L11: phone numbers are masked in all output."""
+    assert [] == re.findall(r"(?:62|0|\+)8[\d -]{8,}", output)

@@ -1,4 +1,4 @@
-"""The walk: an order falls due, is found, queued, worked, written down, and its people are told."""
+"""One order from beginning to end: it becomes due, is scanned, fetched, completed and recorded."""
 
 from dataclasses import asdict
 
@@ -19,7 +19,7 @@ from tests.support.verbs import (
     MS,
     OUTBOUND,
     changed,
-    endings,
+    job_outcomes,
     messages,
     rows,
     sweep,
@@ -31,20 +31,20 @@ NOTHING = ScanResult(found=0, enqueued=0, already_queued=0, dead=0, braked=0, an
 ONE = ScanResult(found=1, enqueued=1, already_queued=0, dead=0, braked=0, anomalies=0)
 
 
-def test_an_order_whose_down_payment_never_comes(
+def test_an_unpaid_order_is_cancelled_and_its_buyer_notified(
     app: App, shop: Shop, connection: Connection, frozen: FrozenDateTimeFactory
 ) -> None:
-    """Placed, forgotten, found, queued, cancelled, told, and written down at every step."""
+    """Every step is checked: scan, drain, stock, notice, job log and a second sweep."""
     # Sari puts two tins of matcha into her order; the platform takes them from the shelf.
     matcha = shop.product(stock=8)
     order = shop.order(items=[(matcha, 2)], code="JST-ABC123-XY")
     placed = shop.row("Order", order)
 
-    # For 30 minutes less a millisecond, nobody finds anything.
+    # For 30 minutes less a millisecond, no rule finds it.
     frozen.tick(30 * MINUTE - MS)
     assert sweep(app).rules == {"expire_dp": NOTHING, "auto_refund": NOTHING}
 
-    # Then the order is stale: the scan puts one message into the queue, and touches nothing else.
+    # Then the order is due: the scan enqueues one message, and changes nothing else.
     frozen.tick(MS)
     found = sweep(app, scan_only=True)
     assert found.rules == {"expire_dp": ONE, "auto_refund": NOTHING}
@@ -60,7 +60,7 @@ def test_an_order_whose_down_payment_never_comes(
     ]
     assert shop.row("Order", order) == placed
 
-    # The drain takes the message and cancels the order, gives the tins back and queues a notice.
+    # The drain fetches the message, cancels the order, returns the tins and enqueues a notice.
     assert app.drain().step() == Tally(done=1)
     assert changed(placed, shop.row("Order", order)) == {
         "status": "cancelled",
@@ -75,7 +75,7 @@ def test_an_order_whose_down_payment_never_comes(
         notice["id"]
     ]
 
-    # The outbound lane sends it.
+    # The outbound lane sends the notice.
     assert app.outbound().step() == Tally(done=1)
     (notice,) = rows(connection, '"NotificationLog"')
     assert (notice["status"], notice["sentAt"]) == ("sent", placed["createdAt"] + 30 * MINUTE)
@@ -84,8 +84,8 @@ def test_an_order_whose_down_payment_never_comes(
     assert "JST-ABC123-XY" in text
     assert "30 menit" in text
 
-    # The books know of both jobs.
-    assert [ending[:3] for ending in endings(connection)] == [
+    # The job log has both jobs.
+    assert [row[:3] for row in job_outcomes(connection)] == [
         ("ORDER_EXPIRE_DP", order, "done"),
         ("NOTIFICATION_SEND_WHATSAPP", order, "done"),
     ]
@@ -94,7 +94,7 @@ def test_an_order_whose_down_payment_never_comes(
         None,
     }
 
-    # Whoever looks again finds nothing to do, and everything at rest.
+    # A second sweep finds nothing, and all queues are empty.
     again = sweep(app)
     assert again.rules == {"expire_dp": NOTHING, "auto_refund": NOTHING}
     assert again.jobs == Tally()
@@ -106,11 +106,11 @@ def test_an_order_whose_down_payment_never_comes(
         assert (rule.overdue, rule.anomalies, rule.last_sweep_ok) == (0, 0, True)
 
 
-def test_an_order_that_the_jastiper_never_answers(
+def test_an_unanswered_order_is_rejected_and_its_down_payment_refunded(
     app: App, shop: Shop, connection: Connection, frozen: FrozenDateTimeFactory
 ) -> None:
-    """Paid, unanswered for 24 hours, rejected: the buyer's money is owed, both sides are told."""
-    # Sari has paid the down payment; the jastiper says nothing.
+    """The buyer has paid, the jastiper does not answer for 24 hours: both get a notice."""
+    # Sari has paid the down payment; the jastiper does not answer.
     shoes = shop.product(stock=0)
     order = shop.order(
         status="awaiting_validation",
@@ -125,7 +125,7 @@ def test_an_order_that_the_jastiper_never_answers(
     frozen.tick(24 * HOUR - MS)
     assert sweep(app).rules == {"expire_dp": NOTHING, "auto_refund": NOTHING}
 
-    # One pass does everything: the order's job, and the two notices that follow from it.
+    # One sweep does everything: the job of the order, and its two notices.
     frozen.tick(MS)
     report = sweep(app)
     assert report.rules == {"expire_dp": NOTHING, "auto_refund": ONE}
@@ -138,11 +138,11 @@ def test_an_order_that_the_jastiper_never_answers(
     }
     assert shop.stock(shoes) == 1
 
-    # The money is not moved by a machine: it stands in the books as owed.
+    # The sweeper moves no money: it records the refund as due.
     (refund,) = rows(connection, "sweeper.refund")
     assert (refund["order_id"], refund["amount"], refund["state"]) == (order, 180_000, "due")
 
-    # The buyer reads that it will be returned; the jastiper reads what was missed.
+    # The buyer's notice says that it will be returned; the jastiper's names the missed order.
     missed, rejected = rows(connection, '"NotificationLog"', order_by='"eventType"')
     assert (missed["eventType"], missed["status"]) == ("ORDER_MISSED", "sent")
     assert (rejected["eventType"], rejected["status"]) == ("ORDER_REJECTED", "sent")

@@ -1,4 +1,4 @@
-"""Stock that was given back, and refunds that are owed."""
+"""Add the tables stock_release (stock given back) and refund (money owed)."""
 
 import sqlalchemy as sa
 from alembic import op

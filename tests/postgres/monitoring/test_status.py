@@ -23,7 +23,7 @@ from tests.support.verbs import (
     send,
     send_raw,
     sweep,
-    worked_by,
+    with_handler,
 )
 
 TYPE = "ORDER_EXPIRE_DP"
@@ -148,7 +148,7 @@ def test_dead_letters_are_counted_with_the_age_of_the_oldest(
 
     for order in ("a", "b"):
         send(app, TYPE, {"orderId": order})
-    drain(worked_by(app, TYPE, refuse))
+    drain(with_handler(app, TYPE, refuse))
     connection.execute(
         text(f"update pgmq.q_{DEAD} set enqueued_at = now() - interval '1 h' where msg_id = 1")
     )

@@ -22,13 +22,13 @@ from tests.support.verbs import (
     broken,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     scan,
     send,
     send_raw,
-    worked_by,
+    with_handler,
 )
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -53,7 +53,7 @@ def five_dead_letters(app: App) -> list[DeadLetter]:
         (TYPE, fail, 0),
     ):
         send(app, kind, {"orderId": f"c-{kind}-{retries}"}, maxRetries=retries)
-        drain(worked_by(app, kind, handler))
+        drain(with_handler(app, kind, handler))
     send_raw(app, "5")
     send(app, "MAKE_COFFEE", {"cups": 2})
     drain(app)
@@ -91,7 +91,7 @@ def test_a_retried_dead_letter_is_sent_to_the_queue_of_its_type(app: App) -> Non
         raise RejectedError
 
     send(app, "STOCK_RELEASE", {"productId": "p", "quantity": 1}, queue=LOW)
-    drain(worked_by(app, "STOCK_RELEASE", refuse))
+    drain(with_handler(app, "STOCK_RELEASE", refuse))
 
     app.dead_letter_queue.retry(DeadLetterFilter())
 
@@ -163,7 +163,7 @@ def test_dead_letters_are_filtered_by_fingerprint(app: App) -> None:
 
     for number in (101, 202, 303):
         send(app, TYPE, {"orderId": str(number)}, maxRetries=0)
-    drain(worked_by(app, TYPE, fail))
+    drain(with_handler(app, TYPE, fail))
     first, second, third = dead_letters(app)
 
     assert first.fingerprint == second.fingerprint != third.fingerprint
@@ -194,7 +194,7 @@ def test_the_ledger_records_retried_and_dropped_dead_letters(
     app.dead_letter_queue.retry(DeadLetterFilter(ids=[before[0].msg_id]))
     app.dead_letter_queue.drop(DeadLetterFilter(ids=[before[1].msg_id]))
 
-    assert endings(connection)[-2:] == [
+    assert job_outcomes(connection)[-2:] == [
         (TYPE, before[0].key, "revived", "rejected"),
         ("ORDER_AUTO_REFUND", before[1].key, "dropped", "rejected"),
     ]

@@ -45,7 +45,7 @@ from tests.support.verbs import (
     send_raw,
     sweep,
     wait_for_a_blocked_session,
-    worked_by,
+    with_handler,
 )
 
 TYPE = "ORDER_EXPIRE_DP"
@@ -65,7 +65,7 @@ def dead_letter_job(app: App, order: str) -> None:
         raise RejectedError
 
     send(app, TYPE, {"orderId": order})
-    drain(worked_by(app, TYPE, refuse))
+    drain(with_handler(app, TYPE, refuse))
 
 
 @frozen_clock

@@ -31,17 +31,17 @@ from tests.support.verbs import (
     SECOND,
     Connect,
     OpenApp,
-    answered_by,
     broken,
     dead_letters,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     rows,
     send,
     send_raw,
-    worked_by,
+    with_call,
+    with_handler,
 )
 
 TYPE = "ORDER_EXPIRE_DP"
@@ -97,7 +97,7 @@ def test_completion_effects_follow_ups_and_ledger_commit_together(
     assert shop.status(order) == "cancelled"
     assert messages(app) == []
     assert len(messages(app, OUTBOUND)) == 1
-    assert endings(connection) == [(TYPE, order, "done", None)]
+    assert job_outcomes(connection) == [(TYPE, order, "done", None)]
 
 
 @frozen_clock
@@ -119,7 +119,7 @@ def test_a_failure_at_the_end_rolls_back_the_whole_job(
     assert shop.row("Order", order) == before
     assert shop.stock(product) == 1
     assert messages(app, OUTBOUND) == []
-    assert endings(connection) == []
+    assert job_outcomes(connection) == []
     assert [message.body["retryCount"] for message in messages(app)] == [1]
 
 
@@ -144,7 +144,7 @@ def test_a_worker_skips_a_job_whose_message_another_worker_completed(
         assert app.drain().step() == Tally()
 
     assert (shop.status(order), shop.stock(product)) == ("cancelled", 3)
-    assert endings(connection) == [(TYPE, order, "done", None)]
+    assert job_outcomes(connection) == [(TYPE, order, "done", None)]
     assert [line["keys"] for line in lines if line["event"] == "lease.lost"] == [[order]]
 
 
@@ -170,7 +170,7 @@ def test_the_rest_of_a_batch_is_worked_when_others_completed_a_part(
         "pending_dp",
         "cancelled",
     ]
-    assert [key for _, key, _, _ in endings(connection)] == [orders[1], orders[3]]
+    assert [key for _, key, _, _ in job_outcomes(connection)] == [orders[1], orders[3]]
 
 
 @frozen_clock
@@ -185,11 +185,11 @@ def test_the_job_of_a_killed_worker_is_done_by_the_next_one(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        drain(worked_by(app, TYPE, interrupted))
+        drain(with_handler(app, TYPE, interrupted))
 
     assert shop.status(order) == "pending_dp"
     assert [message.read_ct for message in messages(app)] == [1]
-    assert endings(connection) == []
+    assert job_outcomes(connection) == []
     make_visible(app)
     assert drain(app) == Tally(done=2)
     assert shop.status(order) == "cancelled"
@@ -349,12 +349,12 @@ def test_a_rejected_job_is_dead_at_once(app: App, shop: Shop, connection: Connec
             message = "the order is cursed"
             raise RejectedError(message)
 
-    assert worked_by(app, TYPE, handler).drain().step() == Tally(done=2, dead=1)
+    assert with_handler(app, TYPE, handler).drain().step() == Tally(done=2, dead=1)
 
     (dead_letter,) = dead_letters(app)
     assert (dead_letter.key, dead_letter.reason, dead_letter.attempts) == (rejected, "rejected", 1)
     assert "cursed" in dead_letter.error
-    assert {(key, outcome) for _, key, outcome, _ in endings(connection)} == {
+    assert {(key, outcome) for _, key, outcome, _ in job_outcomes(connection)} == {
         (first, "done"),
         (rejected, "dead"),
         (last, "done"),
@@ -374,10 +374,10 @@ def test_a_handler_decides_about_each_job_separately(
         batch.postpone(postponed, "not now")
         batch.reject(rejected, "never")
 
-    tally = worked_by(app, TYPE, handler).drain().step()
+    tally = with_handler(app, TYPE, handler).drain().step()
 
     assert tally == Tally(done=1, skipped=1, postponed=1, dead=1)
-    assert endings(connection) == [
+    assert job_outcomes(connection) == [
         (TYPE, orders[0], "done", None),
         (TYPE, orders[1], "skipped", "needs nothing"),
         (TYPE, orders[3], "dead", "never"),
@@ -394,7 +394,7 @@ def test_a_handler_decides_about_each_job_separately(
 def test_any_error_of_a_handler_causes_a_retry(app: App, shop: Shop) -> None:
     """L5: the error is stored on one line, and a later execution can succeed."""
     queued(app, shop)
-    flaky = worked_by(app, TYPE, raising(KeyError("a\nb"), ZeroDivisionError("by zero"), None))
+    flaky = with_handler(app, TYPE, raising(KeyError("a\nb"), ZeroDivisionError("by zero"), None))
 
     errors = []
     for _ in range(2):
@@ -563,7 +563,7 @@ def test_a_message_that_crashed_five_workers_is_dead_lettered(
     assert shop.status(order) == "pending_dp"
     (dead_letter,) = dead_letters(app)
     assert (dead_letter.key, dead_letter.reason, dead_letter.attempts) == (order, "crashed", 6)
-    assert endings(connection) == [(TYPE, order, "dead", "crashed")]
+    assert job_outcomes(connection) == [(TYPE, order, "dead", "crashed")]
 
 
 @frozen_clock
@@ -616,7 +616,7 @@ def test_a_suspected_poison_message_is_worked_alone(
     def handler(batch: Batch[Any]) -> None:
         started.extend(batch.keys)
 
-    worked_by(app, TYPE, handler).drain().step()
+    with_handler(app, TYPE, handler).drain().step()
 
     assert started == [poison]
     assert [(m.body["payload"]["orderId"], m.read_ct) for m in messages(app)] == [
@@ -640,7 +640,7 @@ def test_a_suspected_poison_message_in_the_outbound_lane_is_worked_alone(
         called.append(delivery.phone)
         return call(delivery)
 
-    answered_by(app, NOTICE, answer).outbound().step()
+    with_call(app, NOTICE, answer).outbound().step()
 
     assert called == ["081234567891"]
     assert [(m.msg_id, m.read_ct) for m in messages(app, OUTBOUND)] == [(1, 0), (3, 0)]
@@ -659,7 +659,7 @@ def test_messages_are_worked_in_order_of_priority(app: App, connection: Connecti
     for _ in range(3):
         worker.step()
 
-    assert [key for _, key, _, _ in endings(connection)] == [HIGH, QUEUE, LOW]
+    assert [key for _, key, _, _ in job_outcomes(connection)] == [HIGH, QUEUE, LOW]
 
 
 @frozen_clock
@@ -679,7 +679,7 @@ def test_the_lowest_priority_is_never_starved(
     for _ in range(reads):
         worker.step()
 
-    processed = [str(key) for _, key, _, _ in endings(connection)]
+    processed = [str(key) for _, key, _, _ in job_outcomes(connection)]
 
     turns = [n for n, queue in enumerate(processed) if queue == waiting[-1]]
     gaps = [later - earlier for earlier, later in pairwise([-1, *turns, reads])]
@@ -699,7 +699,7 @@ def test_a_new_worker_does_not_begin_with_the_lowest_priority(
 
     app.drain().step()
 
-    assert [key for _, key, _, _ in endings(connection)] == [HIGH]
+    assert [key for _, key, _, _ in job_outcomes(connection)] == [HIGH]
 
 
 # Locks, transient errors and lost connections.
@@ -727,7 +727,7 @@ def test_a_locked_order_is_postponed_at_once(
     holder.rollback()
     make_visible(app)
     assert app.drain().step() == Tally(done=1)
-    assert (TYPE, locked, "done", None) in endings(connection)
+    assert (TYPE, locked, "done", None) in job_outcomes(connection)
 
 
 def test_a_locked_product_postpones_only_the_order_that_needs_it(
@@ -774,7 +774,7 @@ def test_a_transient_database_error_costs_no_attempt(
     assert timedelta(0) < message.delay <= SECOND
     make_visible(app)
     assert app.drain().step() == Tally(done=1)
-    assert [outcome for _, _, outcome, _ in endings(connection)] == ["done", "done"]
+    assert [outcome for _, _, outcome, _ in job_outcomes(connection)] == ["done", "done"]
 
 
 @frozen_clock
@@ -796,7 +796,7 @@ def test_a_lost_connection_costs_no_attempt(app: App, shop: Shop, connection: Co
         batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(OperationalError):
-        worked_by(app, TYPE, disconnect).drain().step()
+        with_handler(app, TYPE, disconnect).drain().step()
 
     assert [(m.read_ct, m.body["retryCount"]) for m in messages(app)] == [(0, 0)] * 3
     assert drain(app) == Tally(done=6)
@@ -836,14 +836,14 @@ def test_a_stopping_outbound_worker_gives_back_the_jobs_that_it_has_not_called(
         called.append(delivery.phone)
         return call(delivery)
 
-    worker = answered_by(app, NOTICE, answer).outbound()
+    worker = with_call(app, NOTICE, answer).outbound()
     worker.stopping = lambda: len(called) >= calls
 
     worker.step()
 
     left = messages(app, OUTBOUND)
     assert calls <= len(called) < len(phones)
-    assert len(endings(connection)) == len(called)
+    assert len(job_outcomes(connection)) == len(called)
     assert sorted([*called, *(m.body["payload"]["recipientPhone"] for m in left)]) == phones
     assert {message.read_ct for message in left} == {0}
 

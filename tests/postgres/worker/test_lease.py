@@ -21,14 +21,14 @@ from tests.support.verbs import (
     Connect,
     OpenApp,
     drain,
-    endings,
+    job_outcomes,
     make_visible,
     messages,
     scan,
     send,
     sweep,
     wait_for_a_blocked_session,
-    worked_by,
+    with_handler,
 )
 
 
@@ -145,7 +145,7 @@ def test_a_lost_connection_gives_back_the_batch_without_counting_it(
     shop.order(age=HOUR)
     scan(app)
     with pytest.raises(Exception, match=r"terminat|closed|lost"):
-        worked_by(app, "ORDER_EXPIRE_DP", disconnect).drain().step()
+        with_handler(app, "ORDER_EXPIRE_DP", disconnect).drain().step()
 
     (left,) = messages(app)
     assert (0, 0) == (left.read_ct, left.body["retryCount"])
@@ -216,7 +216,7 @@ def test_a_poison_message_does_not_affect_the_messages_beside_it(
         handler(batch)  # type: ignore[operator]
 
     scan(app)
-    worker = worked_by(app, "ORDER_EXPIRE_DP", crash_on_poison).drain()
+    worker = with_handler(app, "ORDER_EXPIRE_DP", crash_on_poison).drain()
     crashes = 0
     for _ in range(100):
         try:
@@ -226,7 +226,7 @@ def test_a_poison_message_does_not_affect_the_messages_beside_it(
             crashes += 1
             make_visible(app)
 
-    ends = [end for end in endings(connection) if end[2] == "dead"]
+    ends = [end for end in job_outcomes(connection) if end[2] == "dead"]
     assert [("ORDER_EXPIRE_DP", poison, "dead", "crashed")] == ends
     assert 5 == crashes
     assert 39 == [shop.status(order) for order in orders].count("cancelled")

@@ -120,14 +120,14 @@ def test_texts_that_the_operator_does_not_replace_keep_their_default(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("{nama}, {order_code}", "names {nama}, which no notice has"),
-        ("{}, {order_code}", "names {}, which no notice has"),
-        ("{name.__class__} {order_code}", "names {name.__class__}, which no notice has"),
-        ("{name!r} {order_code}", "names {name}, which no notice has"),
-        ("{name:>999999999} {order_code}", "names {name}, which no notice has"),
+        ("{nama}, {order_code}", "uses {nama}, which is not a valid field"),
+        ("{}, {order_code}", "uses {}, which is not a valid field"),
+        ("{name.__class__} {order_code}", "uses {name.__class__}, which is not a valid field"),
+        ("{name!r} {order_code}", "uses {name}, which is not a valid field"),
+        ("{name:>999999999} {order_code}", "uses {name}, which is not a valid field"),
         ("Halo {name}", "lacks {order_code}"),
-        ("{order_code} {", "is no template"),
-        ("{order_code} }", "is no template"),
+        ("{order_code} {", "is not a valid template"),
+        ("{order_code} }", "is not a valid template"),
     ],
 )
 def test_a_text_that_cannot_be_rendered_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
@@ -158,7 +158,8 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [(None, "cannot be read"), ("[", "is no TOML"), (b"\xff", "is no TOML")]
+    ("text", "why"),
+    [(None, "cannot be read"), ("[", "is not valid TOML"), (b"\xff", "is not valid TOML")],
 )
 def test_a_file_that_cannot_be_parsed_is_a_fault(
     tmp_path: Path, text: str | bytes | None, why: str

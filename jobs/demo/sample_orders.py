@@ -1,4 +1,4 @@
-"""The demo's cast: a hundred and twenty orders, and everything that can befall one."""
+"""The sample orders of the demo: a hundred and twenty, in every state that an order can have."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,12 +47,12 @@ SPELLINGS = (
     "62+628120002{:04}",
 )
 
-ODD_IDS = ("c'petik'", 'c"kutip"', "c100%s%%", r"c\balik\n", "c-jastip-é-東京-🛍")
+UNUSUAL_IDS = ("c'petik'", 'c"kutip"', "c100%s%%", r"c\balik\n", "c-jastip-é-東京-🛍")
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
-    """The ids of those whom the story calls by name."""
+class WatchedOrders:
+    """The ids of the orders and products that the demo shows one by one."""
 
     overflow_order: str
     overflow_product: str
@@ -70,15 +70,15 @@ class Cast:
 
 
 class Buyer(NamedTuple):
-    """One person's two rows: in the trip, and across trips."""
+    """The two rows of one buyer: the participant of the trip, and the guest across trips."""
 
     participant: str
     guest: str
 
 
 @dataclass(frozen=True, slots=True)
-class MultiKeyMessage:
-    """Orders of one status, each a *step* older than the one before."""
+class OrderGroup:
+    """Orders of one status, each older by *step* than the one before."""
 
     status: str
     count: int
@@ -88,16 +88,16 @@ class MultiKeyMessage:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
-def furnish(shop: Shop) -> Cast:
-    """Fill an empty platform with orders of every state and age, and name those to watch."""
-    shelf = _shelf(shop)
-    _add_crowds(shop, shelf)
-    _add_oddities(shop, shelf)
-    _add_old_route(shop, shelf)
-    return _add_cast(shop)
+def add_sample_orders(shop: Shop) -> WatchedOrders:
+    """Fill an empty platform with orders of every state and age; return the ids to watch."""
+    products = _products(shop)
+    _add_order_groups(shop, products)
+    _add_edge_cases(shop, products)
+    _add_single_product_orders(shop, products)
+    return _add_watched_orders(shop)
 
 
-def _shelf(shop: Shop) -> tuple[str, ...]:
+def _products(shop: Shop) -> tuple[str, ...]:
     return (
         shop.product(title="Matcha Uji", stock=12),
         shop.product(title="KitKat Sakura", stock=40, price=35_000),
@@ -126,7 +126,7 @@ def _accepted(shop: Shop) -> dict[str, Any]:
     }
 
 
-def _crowds(shop: Shop) -> tuple[MultiKeyMessage, ...]:
+def _order_groups(shop: Shop) -> tuple[OrderGroup, ...]:
     proof = {"dp_proof_url": "https://example.com/dp.jpg"}
     webhook = {"dp_payment_id": "pay-0001"}
     accepted = proof | _accepted(shop)
@@ -134,51 +134,49 @@ def _crowds(shop: Shop) -> tuple[MultiKeyMessage, ...]:
         "final_proof_url": "https://example.com/final.jpg",
         "final_paid_at": shop.now - 2 * HOUR,
     }
-    refused = proof | {
+    rejected = proof | {
         "validated_at": shop.now - 20 * HOUR,
         "validated_by": shop.usual_user,
         "rejection_reason": "Barang habis di toko",
     }
     failed = {"rejection_reason": "Pembayaran gagal"}
     return (
-        MultiKeyMessage("pending_dp", 22, 31 * MINUTE),
-        MultiKeyMessage("pending_dp", 9, 0 * MINUTE, step=3 * MINUTE),
-        MultiKeyMessage("awaiting_validation", 14, 25 * HOUR, 24 * HOUR + MINUTE, columns=proof),
-        MultiKeyMessage(
-            "awaiting_validation", 10, HOUR, 40 * MINUTE, step=2 * HOUR, columns=webhook
-        ),
-        MultiKeyMessage("awaiting_final_payment", 7, 30 * HOUR, 29 * HOUR, columns=accepted),
-        MultiKeyMessage("awaiting_final_validation", 5, 2 * DAY, 47 * HOUR, columns=settled),
-        MultiKeyMessage("paid", 8, 3 * DAY, 70 * HOUR, columns=settled),
-        MultiKeyMessage("completed", 5, 9 * DAY, 8 * DAY, columns=settled),
-        MultiKeyMessage("rejected", 6, 2 * DAY, 47 * HOUR, columns=refused),
-        MultiKeyMessage("cancelled", 6, 2 * DAY, columns=failed),
+        OrderGroup("pending_dp", 22, 31 * MINUTE),
+        OrderGroup("pending_dp", 9, 0 * MINUTE, step=3 * MINUTE),
+        OrderGroup("awaiting_validation", 14, 25 * HOUR, 24 * HOUR + MINUTE, columns=proof),
+        OrderGroup("awaiting_validation", 10, HOUR, 40 * MINUTE, step=2 * HOUR, columns=webhook),
+        OrderGroup("awaiting_final_payment", 7, 30 * HOUR, 29 * HOUR, columns=accepted),
+        OrderGroup("awaiting_final_validation", 5, 2 * DAY, 47 * HOUR, columns=settled),
+        OrderGroup("paid", 8, 3 * DAY, 70 * HOUR, columns=settled),
+        OrderGroup("completed", 5, 9 * DAY, 8 * DAY, columns=settled),
+        OrderGroup("rejected", 6, 2 * DAY, 47 * HOUR, columns=rejected),
+        OrderGroup("cancelled", 6, 2 * DAY, columns=failed),
     )
 
 
-def _add_crowds(shop: Shop, shelf: tuple[str, ...]) -> None:
+def _add_order_groups(shop: Shop, products: tuple[str, ...]) -> None:
     buyers = cycle(_buyers(shop))
-    neighbours = pairwise(cycle(shelf))
-    for crowd in _crowds(shop):
-        for number in range(crowd.count):
-            earlier = number * crowd.step
+    pairs = pairwise(cycle(products))
+    for group in _order_groups(shop):
+        for number in range(group.count):
+            offset = number * group.step
             buyer = next(buyers)
-            one, other = next(neighbours)
+            one, other = next(pairs)
             shop.order(
-                status=crowd.status,
-                age=crowd.age + earlier,
-                paid_ago=None if crowd.paid_ago is None else crowd.paid_ago + earlier,
+                status=group.status,
+                age=group.age + offset,
+                paid_ago=None if group.paid_ago is None else group.paid_ago + offset,
                 items=[(one, 1 + number % 3), (other, 1)],
                 participant=buyer.participant,
                 guest=buyer.guest,
-                **crowd.columns,
+                **group.columns,
             )
 
 
-def _add_oddities(shop: Shop, shelf: tuple[str, ...]) -> None:
-    matcha, kitkat, *_ = shelf
-    for odd_id in ODD_IDS:
-        shop.order(id=odd_id, age=45 * MINUTE, items=[(kitkat, 1)])
+def _add_edge_cases(shop: Shop, products: tuple[str, ...]) -> None:
+    matcha, kitkat, *_ = products
+    for unusual_id in UNUSUAL_IDS:
+        shop.order(id=unusual_id, age=45 * MINUTE, items=[(kitkat, 1)])
     shop.order(age=30 * MINUTE, items=[(kitkat, 1)], notes="exactly 30 minutes")
     shop.order(
         status="awaiting_validation",
@@ -200,19 +198,19 @@ def _add_oddities(shop: Shop, shelf: tuple[str, ...]) -> None:
     )
 
 
-def _add_old_route(shop: Shop, shelf: tuple[str, ...]) -> None:
+def _add_single_product_orders(shop: Shop, products: tuple[str, ...]) -> None:
     ages = {
         "pending_dp": (10 * MINUTE, 35 * MINUTE, 2 * DAY),
         "pending": (3 * DAY,),
         "confirmed": (4 * DAY,),
         "completed": (9 * DAY,),
     }
-    for status, each in ages.items():
-        for age in each:
+    for status, status_ages in ages.items():
+        for age in status_ages:
             shop.order(
                 status=status,
                 age=age,
-                product=shelf[0],
+                product=products[0],
                 quantity=2,
                 dp_amount=0,
                 guest=None,
@@ -221,12 +219,12 @@ def _add_old_route(shop: Shop, shelf: tuple[str, ...]) -> None:
             )
 
 
-def _add_cast(shop: Shop) -> Cast:
+def _add_watched_orders(shop: Shop) -> WatchedOrders:
     full = shop.product(title="Stiker", stock=INT_MAX, price=1_000)
     unpaid = shop.product(title="Tas Kanvas", stock=3)
     unanswered = shop.product(title="Sepatu Lari", stock=1, price=900_000)
     usual = [(shop.usual_product, 1)]
-    return Cast(
+    return WatchedOrders(
         overflow_order=shop.order(age=HOUR, items=[(full, 1)]),
         overflow_product=full,
         unpaid_order=shop.order(age=50 * MINUTE, items=[(unpaid, 2)]),

@@ -1,4 +1,4 @@
-"""How the story sounds: short paragraphs and small tables, plain text into a pipe."""
+"""Print the demo: chapters, paragraphs and small tables, as plain text into a pipe."""
 
 from collections.abc import Iterable
 
@@ -13,29 +13,29 @@ _out.width = min(_out.width, 100)
 
 
 def chapter(title: str) -> None:
-    """Begin a chapter."""
+    """Print the heading of a chapter."""
     _out.print()
     _out.rule(Text(title, "bold"), align="left", style="dim")
 
 
 def say(*paragraphs: str) -> None:
-    """Tell one paragraph or more."""
+    """Print paragraphs, each after a blank line."""
     for paragraph in paragraphs:
         _out.print()
         _out.print(paragraph, markup=False)
 
 
 def show(lines: Iterable[str]) -> None:
-    """Show lines that are never broken, each as soon as it is there: commands, SQL, events."""
+    """Print commands, SQL or events without wrapping them, each line as soon as it is yielded."""
     _out.print()
     for line in lines:
         _out.print(f"  {line}", style="cyan", markup=False, soft_wrap=True)
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Show rows under headings; None is an empty cell."""
-    made = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+    """Print a table; None is an empty cell."""
+    grid = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for row in rows:
-        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     _out.print()
-    _out.print(Padding(made, (0, 0, 0, 2), expand=False))
+    _out.print(Padding(grid, (0, 0, 0, 2), expand=False))

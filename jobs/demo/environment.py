@@ -1,4 +1,4 @@
-"""The stage: a Postgres of its own with pgmq, the platform's tables, and a furnished shop."""
+"""The environment of the demo: an embedded Postgres with pgmq, the platform's tables and orders."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from jobs.demo.people import Cast, furnish
+from jobs.demo.sample_orders import WatchedOrders, add_sample_orders
 from jobs.demo.shop import Shop, create_platform
 from sweeper import catalog, logs
 from sweeper.app import App
@@ -19,8 +19,8 @@ from sweeper.postgres.embedded import Embedded
 
 TAKEN_AT = "checkout"
 
-# What the story counts on, whatever this host's own settings say.
-_SCRIPT: Mapping[str, Any] = {
+# The demo's output depends on these settings, so this host's own do not apply.
+_SETTINGS: Mapping[str, Any] = {
     "stock.taken_at": TAKEN_AT,
     "retry.delays": ["1s", "1s", "1s"],
     "retry.jitter": 0.0,
@@ -32,22 +32,27 @@ _SCRIPT: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Where the story plays.
+class DemoEnvironment:
+    """The app of the demo, with its database and its orders.
 
-    log -- the engine's errors, as JSON lines
+    url    -- where the embedded server is reached
+    folder -- the data folder of the embedded server
+    log    -- the engine's errors, as JSON lines
     """
 
     app: App
-    cast: Cast
+    watched: WatchedOrders
     url: str
     folder: Path
     log: StringIO
 
 
 @contextmanager
-def staged(*, keep: bool) -> Iterator[Stage]:
-    """Lend the stage; afterwards server and folder are removed, unless they are to be kept."""
+def demo_environment(*, keep: bool) -> Iterator[DemoEnvironment]:
+    """Start the server and fill the shop; stop the server and remove its folder afterwards.
+
+    keep -- leave server and folder in place
+    """
     log = StringIO()
     logs.configure("error", "json", log)
     folder = Path(mkdtemp(prefix="sweeper-demo-"))
@@ -56,7 +61,7 @@ def staged(*, keep: bool) -> Iterator[Stage]:
         try:
             app = _app(server.url)
             try:
-                yield Stage(app, _furnished(app), server.url, folder, log)
+                yield DemoEnvironment(app, _fill_shop(app), server.url, folder, log)
             finally:
                 app.database.close()
         finally:
@@ -67,12 +72,12 @@ def staged(*, keep: bool) -> Iterator[Stage]:
 
 
 def _app(url: str) -> App:
-    own = {"database.url": url, "database.direct_url": url}
-    return App.load(catalog.load("jobs"), file=Path(os.devnull), flags={**_SCRIPT, **own})
+    urls = {"database.url": url, "database.direct_url": url}
+    return App.load(catalog.load("jobs"), file=Path(os.devnull), flags={**_SETTINGS, **urls})
 
 
-def _furnished(app: App) -> Cast:
+def _fill_shop(app: App) -> WatchedOrders:
     app.migrate(install_pgmq=True)
     with app.database.transaction() as tx:
         create_platform(tx)
-        return furnish(Shop(tx, clock.now()))
+        return add_sample_orders(Shop(tx, clock.now()))

@@ -1,4 +1,4 @@
-"""What the story sees in the database: orders, stock, notices and refunds."""
+"""Read what the demo prints from the database: orders, stock, notices and refunds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _STOCK = text("""
                 WHEN stock IS NULL THEN 'not counted' END AS note
     FROM "Product" ORDER BY "createdAt", title
 """)
-_NOTED = text('SELECT id FROM "Order" WHERE notes = :notes')
+_BY_NOTES = text('SELECT id FROM "Order" WHERE notes = :notes')
 
 
 class Product(NamedTuple):
-    """A product's stock, and why it may stay as it is."""
+    """A product with its stock; *note* says why a sweep may not change the stock."""
 
     id: str
     title: str
@@ -30,7 +30,7 @@ class Product(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """One row of NotificationLog."""
+    """One row of NotificationLog; *facts* is its metadata."""
 
     event_type: str
     phone: str
@@ -40,46 +40,46 @@ class Notice(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class ShopReader:
     """Reads the shop through the app's own database."""
 
     app: App
 
     def orders(self) -> dict[str, tuple[str, str | None]]:
-        """Return every order's status and code by its id."""
+        """Return (status, code) of every order, by id."""
         rows = self._rows(select(ORDER.c.id, ORDER.c.status, ORDER.c.orderCode))
         return {row.id: (row.status, row.orderCode) for row in rows}
 
-    def youngest(self) -> str:
-        """Return the order that was placed last and waits for its down payment."""
+    def newest_pending(self) -> str:
+        """Return the id of the newest order that waits for its down payment."""
         waiting = select(ORDER.c.id).where(ORDER.c.status == "pending_dp")
         return str(self._rows(waiting.order_by(ORDER.c.createdAt.desc()).limit(1))[0].id)
 
-    def noted(self, notes: str) -> str:
-        """Return the order with these notes."""
-        return str(self._rows(_NOTED.bindparams(notes=notes))[0].id)
+    def with_notes(self, notes: str) -> str:
+        """Return the id of the order with these notes."""
+        return str(self._rows(_BY_NOTES.bindparams(notes=notes))[0].id)
 
-    def verdicts(self) -> dict[str, str]:
-        """Return what a dry run says of orders, by id; what it leaves alone is missing."""
+    def dry_run(self) -> dict[str, str]:
+        """Return what a dry run says about each order that is due or an anomaly, by id."""
         rules = self.app.rules.values()
         limit = self.app.settings.safety.max_per_sweep
         report = self.app.sweep().run(rules, limit=limit, dry_run=True)
         due = {key: f"due: {name}" for name, one in report.rules.items() for key in one.keys}
         now = clock.now()
-        odd = {
+        anomalies = {
             row.key: f"anomaly: {row.reason}"
             for rule in rules
             if rule.anomalies
             for row in self._rows(rule.anomalies(self.app.scanner.cutoff(rule, now)))
         }
-        return due | odd
+        return due | anomalies
 
     def stock(self) -> list[Product]:
-        """Return every product."""
+        """Return all products, in the order in which they were added."""
         return [Product(*row) for row in self._rows(_STOCK)]
 
     def notices(self, order_ids: Iterable[str]) -> list[Notice]:
-        """Return what these orders' people were told, in the orders' order."""
+        """Return the notices about these orders, in the order of *order_ids*."""
         order_id = NOTIFICATION_LOG.c.metadata["orderId"].astext
         log = NOTIFICATION_LOG.c
         columns = (log.eventType, log.recipientId, log.status, log.errorMessage, log.metadata)
@@ -92,7 +92,7 @@ class Witness:
         return [Notice(*row) for row in rows]
 
     def owed(self) -> tuple[int, int]:
-        """Return how many refunds are due, and their sum in whole rupiah."""
+        """Return the number of refunds that are due, and their sum in whole rupiah."""
         due = select(func.count(), func.sum(REFUND.c.amount)).where(REFUND.c.state == "due")
         ((count, amount),) = self._rows(due)
         return count, amount
