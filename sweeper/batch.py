@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select
 from sweeper.event import Event
 from sweeper.job import Job, JobType, Payload, Section
 from sweeper.ledger import Outcome
+from sweeper.redact import one_line
 from sweeper.retry import DeadReason
 
 P = TypeVar("P", bound=Payload)
@@ -96,15 +97,15 @@ class Batch(Generic[P]):
 
     def skip(self, job: Job[P], reason: str) -> None:
         """Complete *job* without an effect, for *reason*."""
-        self.decisions[job.message.msg_id] = Decision(Outcome.SKIPPED, reason)
+        self.decisions[job.message.msg_id] = Decision(Outcome.SKIPPED, one_line(reason))
 
     def postpone(self, job: Job[P], reason: str) -> None:
         """Run *job* again a little later, for *reason*, without counting an attempt."""
-        self.decisions[job.message.msg_id] = Decision(Outcome.POSTPONED, reason)
+        self.decisions[job.message.msg_id] = Decision(Outcome.POSTPONED, one_line(reason))
 
     def reject(self, job: Job[P], reason: str) -> None:
         """Dead-letter *job* for *reason*, because no retry can succeed."""
-        rejected = Decision(Outcome.DEAD, reason, death=DeadReason.REJECTED)
+        rejected = Decision(Outcome.DEAD, one_line(reason), death=DeadReason.REJECTED)
         self.decisions[job.message.msg_id] = rejected
 
     def log(self, event: Event, **values: Any) -> None:

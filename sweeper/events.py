@@ -197,6 +197,16 @@ JOB_MOVED = Event(
         "target": "queue, where their kind of work is done",
     },
 )
+JOB_UNDECIDED = Event(
+    "job.undecided",
+    "error",
+    {
+        "queue": "in which the message stays",
+        "msg_id": "id: of the message there",
+        "error": "why, in one line, it could be neither completed, retried nor dead-lettered",
+    },
+    "It counts as a crash and is read again; after retry.crash_limit of them it is dead.",
+)
 LEASE_LOST = Event(
     "lease.lost",
     "warning",

@@ -1,7 +1,7 @@
 """A job: its type, payload, message and lane, and how outbound calls are made for it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
@@ -73,8 +73,8 @@ class Answer:
     error    -- the exception that `prepare` or `call` raised; None where neither did
     """
 
-    prepared: Any = None
-    value: Any = None
+    prepared: Any = field(default=None, repr=False)
+    value: Any = field(default=None, repr=False)
     error: Exception | None = None
 
 
@@ -133,7 +133,8 @@ class JobType(Generic[P]):
 class Message:
     """A message as pgmq returned it.
 
-    raw     -- the JSON text of its body, not validated; None where it is SQL NULL
+    raw     -- the JSON text of its body, not validated; None where it is SQL NULL. It may name
+               people, so it is in no repr, and thus in no error's text
     read_at -- the database's time when the message was read
     """
 
@@ -141,7 +142,7 @@ class Message:
     msg_id: int
     read_ct: int
     enqueued_at: datetime
-    raw: str | None
+    raw: str | None = field(repr=False)
     read_at: datetime
 
     @property
@@ -161,8 +162,8 @@ class Job(Generic[P]):
 
     message: Message
     type: JobType[P]
-    payload: P
-    body: Mapping[str, Any]
+    payload: P = field(repr=False)
+    body: Mapping[str, Any] = field(repr=False)
     retry_count: int
     max_retries: int
     sweep_id: str | None

@@ -11,6 +11,10 @@ from structlog.typing import EventDict
 PHONE = "[phone]"
 SECRET = "***"  # noqa: S105 -- the mask, not a secret
 
+_LONGEST = 10_000  # what is read of a text for its first line
+_LINE = 500
+_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
+
 _SHORTEST_SECRET = 4  # a shorter secret would mask half of every line
 
 # A fast path: most strings are an id of the platform (a cuid), or one word without a digit.
@@ -77,6 +81,16 @@ def text(value: str) -> str:
         return value
     value = _CREDENTIALS.sub(lambda found: f"{found[found.lastindex or 0]}{SECRET}", value)
     return _PHONES.sub(lambda found: found[1] or PHONE, value)
+
+
+def one_line(value: str) -> str:
+    """Return the first line of *value*, masked and bounded, so that it can be stored anywhere.
+
+    No text in Postgres can hold a NUL, and no JSON there half a surrogate pair; they and other
+    control characters are replaced.
+    """
+    first = (value[:_LONGEST].strip().splitlines() or [""])[0]
+    return text(_UNSAFE.sub("\ufffd", first))[:_LINE]
 
 
 def line(_logger: object, _method: str, values: EventDict) -> EventDict:

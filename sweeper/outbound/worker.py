@@ -75,13 +75,19 @@ class OutboundWorker:
             return None
         tally, begun, all_fresh = Tally(), 0, True
         with self.fetcher.lease(self._in_flight.messages, self.lease) as lease:
-            while fetched is not None or self._in_flight:
-                if fetched is not None:
-                    tally += fetched.tally + self._begin(fetched, lease)
-                    begun += len(fetched.jobs)
-                    all_fresh = not any(job.message.crashes for job in fetched.jobs)
-                tally += self._in_flight.collect(lease)
-                fetched = self._fetch() if all_fresh and begun < self.size else None
+            try:
+                while fetched is not None or self._in_flight:
+                    if fetched is not None:
+                        tally += fetched.tally + self._begin(fetched, lease)
+                        begun += len(fetched.jobs)
+                        all_fresh = not any(job.message.crashes for job in fetched.jobs)
+                    tally += self._in_flight.collect(lease)
+                    fetched = self._fetch() if all_fresh and begun < self.size else None
+            except Exception:
+                called = {message.msg_id for message in self._in_flight.messages}
+                not_called = [left for left in lease.left if left.msg_id not in called]
+                self.fetcher.give_back.after_error(not_called)
+                raise
         return tally
 
     def _fetch(self) -> Fetched | None:
@@ -92,7 +98,11 @@ class OutboundWorker:
             return None
         queue = self.fetcher.queues.outbound
         messages = self.fetcher.read([queue], lease=self.lease, quantity=quantity)
-        return self.fetcher.sort(messages, Lane.OUTBOUND, clock.now()) if messages else None
+        try:
+            return self.fetcher.sort(messages, Lane.OUTBOUND, clock.now()) if messages else None
+        except Exception:
+            self.fetcher.give_back.after_error(messages)
+            raise
 
     def _begin(self, fetched: Fetched, lease: Lease) -> Tally:
         """Begin as many calls as the pools have room for, and give the other jobs back."""

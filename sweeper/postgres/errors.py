@@ -41,8 +41,16 @@ def in_one_line(error: BaseException) -> str:
     """Return *error* in one redacted line, without the statement, its values or a row's data."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     diagnosis = getattr(getattr(cause, "diag", None), "message_primary", None)
-    first = (diagnosis or str(cause) or type(cause).__name__).strip().splitlines()[0]
-    return redact.text(f"{type(cause).__name__}: {first}")[:500]
+    name = type(cause).__name__
+    return redact.one_line(f"{name}: {(diagnosis or _text(cause)).strip() or name}")
+
+
+def _text(error: BaseException) -> str:
+    """Return the error's own text; none where even that raises."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 -- a handler may raise anything, and it must be told
+        return ""
 
 
 def unusable(error: DBAPIError | PoolTimeoutError, url: URL) -> SweeperError:

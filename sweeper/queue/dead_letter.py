@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ class DeadLetter:
     died_at: datetime
     queue: str
     fingerprint: str
-    body: str | None
+    body: str | None = field(repr=False)
     sweep_id: str | None = None
     msg_id: int = 0
 

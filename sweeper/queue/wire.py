@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,7 +33,7 @@ class MultiKeyMessage:
 
     message: Message
     type: JobType[Any]
-    bodies: tuple[dict[str, Any], ...]
+    bodies: tuple[dict[str, Any], ...] = field(repr=False)
 
 
 def encode(

@@ -18,14 +18,14 @@ from sweeper.batch import Batch, Decision, Tally
 from sweeper.job import Job, JobType, Message, Section
 from sweeper.ledger import Ending, Outcome, record
 from sweeper.postgres.database import Database
-from sweeper.postgres.errors import in_one_line
+from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
 from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.enqueue import enqueue_statement
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import retry_body
 from sweeper.retry import Backoff, Dead, DeadReason, Retry, judge
-from sweeper.worker.completion import PAUSE, Completion, log_dead
+from sweeper.worker.completion import PAUSE, Completion, log_dead, log_undecided
 from sweeper.worker.lease import GiveBack
 
 
@@ -123,13 +123,25 @@ class Completer:
         return completion.tally
 
     def fail(self, job: Job[Any], error: Exception, now: datetime) -> Tally:
-        """Retry or dead-letter a job that raised *error*, in a transaction of its own."""
-        with self.settling([job]) as (tx, owned):
-            if not owned:
-                return Tally()
-            batch = self.batch(tx, owned, now)
-            batch.decisions[job.message.msg_id] = self.decide(job, error)
-            completion = self.complete(batch)
+        """Retry or dead-letter a job that raised *error*, in a transaction of its own.
+
+        A failure of this is the job's own: the job stays leased, which counts as a crash, unless
+        the failure is the database's. It raises only where the connection is lost.
+        """
+        try:
+            with self.settling([job]) as (tx, owned):
+                if not owned:
+                    return Tally()
+                batch = self.batch(tx, owned, now)
+                batch.decisions[job.message.msg_id] = self.decide(job, error)
+                completion = self.complete(batch)
+        except Exception as failure:
+            if is_disconnected(failure):
+                raise
+            if is_transient(failure):
+                return self.postpone([job], failure)
+            log_undecided(job.message, failure)
+            return Tally()
         completion.log_failures()
         self._report(completion.batch.jobs, completion.batch.decision)
         return completion.tally

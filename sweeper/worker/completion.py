@@ -7,8 +7,9 @@ from typing import Any
 
 from sweeper import events
 from sweeper.batch import Batch, Tally
-from sweeper.job import Job
+from sweeper.job import Job, Message
 from sweeper.ledger import Outcome
+from sweeper.postgres.errors import in_one_line
 from sweeper.queue.dead_letter import DeadLetter
 
 PAUSE = timedelta(seconds=1)
@@ -70,3 +71,8 @@ def log_dead(dead: Iterable[tuple[int, DeadLetter]]) -> None:
             attempts=letter.attempts,
             error=letter.error,
         )
+
+
+def log_undecided(message: Message, error: Exception) -> None:
+    """Log that the decision about a message raised, so that it counts as a crash."""
+    events.JOB_UNDECIDED.log(queue=message.queue, msg_id=message.msg_id, error=in_one_line(error))

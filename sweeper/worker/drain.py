@@ -65,9 +65,8 @@ class Drain:
         with self.fetcher.lease(messages, self.lease) as lease:
             try:
                 tally = self._handle_all(messages, now, lease)
-            except Exception as error:
-                if is_disconnected(error):
-                    give_back.give_back(lease.left)
+            except Exception:
+                give_back.after_error(lease.left)
                 raise
             give_back.give_back(lease.left)
         return tally

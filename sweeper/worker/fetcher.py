@@ -1,9 +1,9 @@
 """The fetcher: reads messages under a lease, and parses and sorts them into jobs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any, TypeAlias, TypeVar, assert_never
 
 from sweeper import events
 from sweeper.batch import Tally
@@ -11,13 +11,17 @@ from sweeper.errors import ClockSkewedError
 from sweeper.job import Job, JobType, Lane, Message
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
+from sweeper.postgres.errors import is_transient
 from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, parse
 from sweeper.worker.completer import Completer
-from sweeper.worker.completion import PAUSE
+from sweeper.worker.completion import PAUSE, log_undecided
 from sweeper.worker.lease import GiveBack, Lease
+
+T = TypeVar("T")
+Pairs: TypeAlias = Sequence[tuple[Message, T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +121,41 @@ class Fetcher:
                     jobs.append(job)
                 case other:
                     assert_never(other)
-        tally = self.completer.dead_letter(dead, now)
-        self._split(to_split)
-        self._move(misrouted)
+        tally = self._settle(dead, lambda part: self.completer.dead_letter(part, now))
+        self._settle([(each.message, each) for each in to_split], self._split)
+        self._settle([(job.message, job) for job in misrouted], self._move)
         return Fetched(jobs, tally, crashed)
 
-    def _split(self, messages: Sequence[MultiKeyMessage]) -> None:
+    def _settle(
+        self, messages: Sequence[tuple[Message, T]], settle: Callable[[Pairs[T]], Tally]
+    ) -> Tally:
+        """Settle *messages* together, or each alone where one of them makes that fail.
+
+        That one stays leased, which counts as a crash; the database's own failures are raised.
+        """
+        try:
+            return settle(messages) if messages else Tally()
+        except Exception as error:
+            if is_transient(error):
+                raise
+            if len(messages) > 1:
+                return sum((self._settle([each], settle) for each in messages), Tally())
+            log_undecided(messages[0][0], error)
+            return Tally()
+
+    def _split(self, messages: Pairs[MultiKeyMessage]) -> Tally:
         """Replace each message by one message for each of its keys."""
-        for multi_key in messages:
+        for _, multi_key in messages:
             home = self.queues.home(multi_key.type)
             with self.completer.settling_messages([multi_key.message]) as (tx, owned):
                 if owned:
                     self.queues.send(tx, home, multi_key.bodies, timedelta())
+        return Tally()
 
-    def _move(self, misrouted: Sequence[Job[Any]]) -> None:
+    def _move(self, misrouted: Pairs[Job[Any]]) -> Tally:
         """Move jobs of another lane to their own queues."""
-        for home in {self.queues.home(job.type) for job in misrouted}:
-            jobs = [job for job in misrouted if self.queues.home(job.type) == home]
+        for home in {self.queues.home(job.type) for _, job in misrouted}:
+            jobs = [job for _, job in misrouted if self.queues.home(job.type) == home]
             messages = [job.message for job in jobs]
             with self.completer.settling_messages(messages) as (tx, owned):
                 bodies = [job.body for job in jobs if job.message.msg_id in owned]
@@ -141,6 +163,7 @@ class Fetcher:
             if bodies:
                 source = messages[0].queue
                 events.JOB_MOVED.log(count=len(bodies), source=source, target=home)
+        return Tally()
 
 
 def isolate_poison(

@@ -1,11 +1,9 @@
 """The lease: renews the visibility timeout of waiting messages, and gives unhandled ones back."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
@@ -20,30 +18,50 @@ from sweeper.queue.pgmq import Queues
 class GiveBack:
     """Gives leased messages back to the queue as though they had not been read.
 
-    While the database cannot be reached they are remembered, and given back by the next call.
+    It is shared by all workers of the process. What could not be given back, because the database
+    could not be reached, is remembered with its delay, and given back by the next call.
     """
 
     def __init__(self, database: Database, queues: Queues) -> None:
         self._database = database
         self._queues = queues
-        self._to_give_back = deque[Message]()
+        self._owed = dict[tuple[str, int, int], tuple[Message, timedelta]]()
+        self._lock = Lock()
 
     def give_back(self, messages: Iterable[Message], delay: timedelta = timedelta()) -> None:
         """Make *messages* visible again after *delay*, and do not count that they were read."""
-        self._to_give_back.extend(messages)
-        self.retry(delay)
+        self._remember(messages, delay)
+        self.retry()
 
-    def retry(self, delay: timedelta = timedelta()) -> None:
-        """Give back the messages that an earlier call failed to give back, after *delay*."""
-        messages = list(self._to_give_back)
-        if not messages:
+    def after_error(self, messages: Iterable[Message]) -> None:
+        """Give *messages* back, or remember them where that fails: an error is being handled."""
+        self._remember(messages, timedelta())
+        with suppress(Exception):  # the error that is being handled came first
+            self.retry()
+
+    def retry(self) -> None:
+        """Give back all that is remembered; what cannot be given back is remembered again."""
+        with self._lock:
+            owed, self._owed = self._owed, {}
+        if not owed:
             return
-        with self._database.transaction() as tx:
-            by_queue = attrgetter("queue")
-            for _, group in groupby(sorted(messages, key=by_queue), by_queue):
-                self._queues.postpone(tx, list(group), delay)
-        for message in messages:
-            self._to_give_back.remove(message)
+        groups = dict[tuple[str, timedelta], list[Message]]()
+        for message, delay in owed.values():
+            groups.setdefault((message.queue, delay), []).append(message)
+        try:
+            with self._database.transaction() as tx:
+                for (_, delay), group in sorted(groups.items(), key=itemgetter(0)):
+                    self._queues.postpone(tx, group, delay)
+        except BaseException:
+            with self._lock:
+                self._owed = owed | self._owed
+            raise
+
+    def _remember(self, messages: Iterable[Message], delay: timedelta) -> None:
+        """Have the next call give *messages* back; what is remembered already keeps its delay."""
+        owed = {(m.queue, m.msg_id, m.read_ct): (m, delay) for m in messages}
+        with self._lock:
+            self._owed = owed | self._owed
 
 
 class Lease:

@@ -1,6 +1,6 @@
 """The batch that a handler receives, and the decisions that it can make about its jobs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from unittest.mock import Mock
@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Select, select
 
 from sweeper.batch import Batch, Decision
-from sweeper.job import Job, JobType, Lane, Message, Outside, Payload, Priority, Section
+from sweeper.job import Answer, Job, JobType, Lane, Message, Outside, Payload, Priority, Section
 from sweeper.ledger import Outcome
+from sweeper.queue.dead_letter import of_job
+from sweeper.queue.wire import MultiKeyMessage
 from sweeper.retry import DeadReason
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -234,3 +236,16 @@ def test_attempts_are_counted_from_one(retry_count: int, attempt: int) -> None:
 def test_every_earlier_read_of_a_message_counts_as_a_crash(read_ct: int, crashes: int) -> None:
     """L5: a decision ends a message or replaces it, so one that is read again had no decision."""
     assert crashes == Message("ships", 1, read_ct, NOW, None, NOW).crashes
+
+
+def test_no_text_of_a_message_is_in_a_repr() -> None:
+    """L11: an error's text may quote a repr, and a message may name people and what they read."""
+    message = Message("ships", 1, 1, NOW, '{"name": "Siti"}', NOW)
+    named = {"name": "Siti"}
+    job = Job(message, SHIP, ParcelPayload(parcel_id="Siti"), named, 0, 3, None)
+    batch = Batch(Mock(Connection), NOW, NOW, [job], {}, Mock())
+    letter = of_job(job, DeadReason.EXHAUSTED, "lost", NOW)
+    several = MultiKeyMessage(message, SHIP, (named,))
+    told = [message, job, batch, replace(letter, key=None), Answer(named, named), several]
+
+    assert [] == [each for each in told if "Siti" in repr(each)]

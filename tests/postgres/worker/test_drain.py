@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
@@ -16,8 +17,11 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper import Batch, RejectedError
 from sweeper.app import App
-from sweeper.batch import Tally
-from sweeper.job import Message
+from sweeper.batch import Decision, Tally
+from sweeper.job import Job, Message
+from sweeper.queue import dead_letter
+from sweeper.queue.pgmq import Queues
+from sweeper.worker.completer import Completer
 from sweeper.worker.drain import FAIR
 from sweeper.worker.fetcher import Fetched, Fetcher
 from tests.support.verbs import (
@@ -406,6 +410,138 @@ def test_any_error_of_a_handler_causes_a_retry(app: App, shop: Shop) -> None:
     assert flaky.drain().step() == Tally(done=1)
     assert errors[1] == "ZeroDivisionError: by zero"
     assert "\n" not in "".join(errors)
+
+
+@frozen_clock
+@pytest.mark.parametrize(
+    "said", ["a NUL: \0", "half a pair: \ud800", " ", "\x1b[2J", "0812" * 50_000], ids=ascii
+)
+def test_any_text_of_an_error_can_be_stored(app: App, shop: Shop, said: str) -> None:
+    """L5: an error whose text no JSON can hold costs its own job an attempt, and no other's."""
+    first, failing, last = queued(app, shop, 3, maxRetries=1)
+
+    def handler(batch: Batch[Any]) -> None:
+        if failing in batch.keys:
+            raise ValueError(said)
+
+    flawed = with_handler(app, TYPE, handler)
+    assert flawed.drain().step() == Tally(done=2, retried=1)
+    (message,) = messages(app)
+    assert message.body["payload"] == {"orderId": failing}
+    assert message.body["lastError"].startswith("ValueError: ")
+    assert message.body["lastError"].isprintable()
+    make_visible(app)
+    assert flawed.drain().step() == Tally(dead=1)
+    assert first != last
+
+
+class Untold(Exception):  # noqa: N818 -- a name for a test
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@frozen_clock
+def test_an_error_that_cannot_be_told_costs_its_own_job_an_attempt(app: App, shop: Shop) -> None:
+    queued(app, shop)
+
+    assert with_handler(app, TYPE, raising(Untold())).drain().step() == Tally(retried=1)
+
+
+@frozen_clock
+@pytest.mark.parametrize("decide", ["skip", "reject"])
+def test_any_text_of_a_reason_can_be_stored(
+    app: App, shop: Shop, connection: Connection, decide: str
+) -> None:
+    queued(app, shop)
+
+    def handler(batch: Batch[Any]) -> None:
+        getattr(batch, decide)(batch.jobs[0], "a NUL: \0\nand more")
+
+    with_handler(app, TYPE, handler).drain().step()
+
+    assert [reason for *_, reason in job_outcomes(connection)] == ["a NUL: \ufffd"]
+
+
+@frozen_clock
+def test_a_decision_that_raises_is_a_crash_of_its_own_job_only(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L5: the jobs beside it are done; after five such reads it is dead, alone."""
+    first, failing, last = queued(app, shop, 3)
+    decide = Completer.decide
+
+    def undecided(completer: Completer, job: Job[Any], error: Exception) -> Decision:
+        if job.key == failing:
+            message = "no decision"
+            raise RuntimeError(message)
+        return decide(completer, job, error)
+
+    monkeypatch.setattr(Completer, "decide", undecided)
+    with broken(app, "Order", when=f"old.id = '{failing}'"), capture_logs() as lines:
+        assert app.drain().step() == Tally(done=2)
+        (message,) = messages(app)
+        assert (message.read_ct, message.body["retryCount"]) == (1, 0)
+        for _ in range(4):
+            make_visible(app)
+            assert app.drain().step() == Tally()
+        make_visible(app)
+        assert app.drain().step() == Tally(dead=1)
+
+    assert {shop.status(order) for order in (first, last)} == {"cancelled"}
+    told = [line["msg_id"] for line in lines if line["event"] == "job.undecided"]
+    assert told == [message.msg_id] * 5
+    assert [letter.reason for letter in dead_letters(app)] == ["crashed"]
+
+
+@frozen_clock
+def test_a_decision_that_meets_the_databases_trouble_costs_no_attempt(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L5: the job waits a moment, and the other jobs are done."""
+    _, failing, _ = queued(app, shop, 3)
+    trouble = OperationalError("update", {}, LockNotAvailable())
+
+    def undecided(*_: Any) -> None:
+        raise trouble
+
+    monkeypatch.setattr(Completer, "decide", undecided)
+    with broken(app, "Order", when=f"old.id = '{failing}'"):
+        assert app.drain().step() == Tally(done=2, postponed=1)
+
+    assert [(m.read_ct, m.body["retryCount"]) for m in messages(app)] == [(0, 0)]
+
+
+@frozen_clock
+@pytest.mark.parametrize("step", ["dead_letter.send", "Queues.send"])
+def test_a_message_that_cannot_be_sorted_is_a_crash_of_its_own(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """L5: whether it is to be dead-lettered, split or moved, the messages beside it are worked."""
+    if step == "Queues.send":
+        bad = send(app, NOTICE, {"recipientPhone": "081234567890", "message": "Halo"})
+        send(app, NOTICE, {"recipientPhone": "081234567891", "message": "Halo"})
+    else:
+        bad = send(app, "BAD", {})
+        send(app, "MAKE_COFFEE", {})
+    (order,) = queued(app, shop)
+    name = "sweeper.queue.pgmq.Queues.send" if "Queues" in step else f"sweeper.queue.{step}"
+    real: Any = Queues.send if "Queues" in step else dead_letter.send
+
+    def refusing(*arguments: Any) -> Any:
+        if "081234567890" in str(arguments) or "BAD" in str(arguments):
+            message = "cannot be stored"
+            raise ValueError(message)
+        return real(*arguments)
+
+    monkeypatch.setattr(name, refusing)
+    tally = app.drain().step()
+
+    assert tally == Tally(done=1, dead=len(dead_letters(app)))
+    assert shop.status(order) == "cancelled"
+    assert len(messages(app, OUTBOUND)) + len(dead_letters(app)) >= 1
+    assert [(m.msg_id, m.read_ct) for m in messages(app)] == [(bad, 1)]
 
 
 # Malformed messages.

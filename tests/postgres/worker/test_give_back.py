@@ -1,0 +1,149 @@
+"""L5: messages that were read and not begun are given back, whatever happens meanwhile."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+from structlog.testing import capture_logs
+
+from jobs.demo.shop import Shop
+from sweeper.app import App
+from sweeper.job import Message
+from sweeper.queue.pgmq import Queues
+from sweeper.worker.drain import Drain
+from sweeper.worker.fetcher import Fetcher
+from tests.support.verbs import (
+    HOUR,
+    MINUTE,
+    OUTBOUND,
+    SECOND,
+    messages,
+    scan,
+    send,
+)
+
+NOTICE = "NOTIFICATION_SEND_WHATSAPP"
+
+
+def due(app: App, shop: Shop, count: int) -> None:
+    """Add orders that are due, and a message for each."""
+    for _ in range(count):
+        shop.order(age=HOUR)
+    scan(app)
+
+
+def test_two_threads_may_give_back_at_once(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L5: what both had to give back is given back once, and neither of them fails."""
+    due(app, shop, 2)
+    first, second = app.fetcher.read(app.queues.database, lease=HOUR, quantity=2)
+    slow, go_on = Event(), Event()
+    failures: list[Exception] = []
+    postpone = Queues.postpone
+
+    def stop_at_the_first(
+        queues: Queues, tx: Connection, held: Sequence[Message], delay: timedelta
+    ) -> None:
+        if first in held and not slow.is_set():
+            slow.set()
+            assert go_on.wait(10)
+        postpone(queues, tx, held, delay)
+
+    def give_back_the_first() -> None:
+        try:
+            app.give_back.give_back([first])
+        except Exception as error:  # noqa: BLE001 -- the test looks at it
+            failures.append(error)
+
+    monkeypatch.setattr(Queues, "postpone", stop_at_the_first)
+    thread = Thread(target=give_back_the_first)
+    thread.start()
+    assert slow.wait(10)
+    app.give_back.give_back([second])
+    go_on.set()
+    thread.join()
+
+    assert [] == failures
+    assert [0, 0] == [message.read_ct for message in messages(app)]
+    assert all(message.delay <= timedelta() for message in messages(app))
+
+
+def test_a_message_that_is_given_back_late_keeps_its_own_delay(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due(app, shop, 2)
+    late, other = app.fetcher.read(app.queues.database, lease=HOUR, quantity=2)
+    with monkeypatch.context() as outage:
+        outage.setattr(Queues, "postpone", out_of_order)
+        with pytest.raises(RuntimeError):
+            app.give_back.give_back([late], MINUTE)
+
+    app.give_back.give_back([other], 2 * SECOND)
+
+    delays = {message.msg_id: message.delay for message in messages(app)}
+    assert 2 * SECOND < delays[late.msg_id] <= MINUTE
+    assert timedelta() < delays[other.msg_id] <= 2 * SECOND
+
+
+@pytest.mark.parametrize(("part", "name"), [(Fetcher, "sort"), (Drain, "_attempt")])
+def test_any_error_of_a_drainer_gives_back_what_is_left(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch, *, part: Any, name: str
+) -> None:
+    """L5: an error that nobody foresaw is no crash of the messages that were not begun."""
+    due(app, shop, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(part, name, out_of_order)
+        patch.setattr(Drain, "_give_up", out_of_order)
+        with pytest.raises(RuntimeError):
+            app.drain().step()
+
+    assert [0, 0, 0] == [message.read_ct for message in messages(app)]
+
+
+@pytest.mark.parametrize("name", ["sort", "begin"])
+def test_any_error_of_the_outbound_worker_gives_back_what_has_no_call(
+    app: App, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """L5: as with a drainer; what is called for is recorded later."""
+    for phone in ("081234567890", "081234567891"):
+        send(app, NOTICE, {"recipientPhone": phone, "message": "Halo"}, queue=OUTBOUND)
+    with monkeypatch.context() as patch:
+        if name == "sort":
+            patch.setattr(Fetcher, "sort", out_of_order)
+        else:
+            patch.setattr("sweeper.outbound.in_flight.InFlight.begin", out_of_order)
+        with pytest.raises(RuntimeError):
+            app.outbound().step()
+
+    assert [0, 0] == [message.read_ct for message in messages(app, OUTBOUND)]
+
+
+def test_an_error_while_giving_back_after_an_error_does_not_hide_it(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L5: the messages are remembered, and given back before the next read."""
+    due(app, shop, 1)
+    with monkeypatch.context() as patch, capture_logs():
+        patch.setattr(Fetcher, "sort", out_of_order)
+        patch.setattr(Queues, "postpone", also_out_of_order)
+        with pytest.raises(RuntimeError, match="out of order"):
+            app.drain().step()
+    app.give_back.retry()
+
+    assert [0] == [message.read_ct for message in messages(app)]
+
+
+def out_of_order(*_: Any, **__: Any) -> None:
+    """Raise an error."""
+    message = "out of order"
+    raise RuntimeError(message)
+
+
+def also_out_of_order(*_: Any, **__: Any) -> None:
+    """Raise another error."""
+    message = "a lock"
+    raise RuntimeError(message)
