@@ -1,4 +1,4 @@
-"""Dead letters: messages that only an operator can retry, and how they are stored and read."""
+"""Dead letters: messages that only an operator can retry, and how they are stored."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, cast, func, select, text
+from sqlalchemy import Connection, text
 
 from sweeper.job import Job
 from sweeper.ledger import Ending, Outcome
@@ -125,16 +125,6 @@ def send(tx: Connection, queues: Queues, letters: Sequence[DeadLetter]) -> list[
     return list(tx.execute(_SEND, parameters).scalars())
 
 
-def read(tx: Connection, queues: Queues, ids: Sequence[int] | None = None) -> list[DeadLetter]:
-    """Return the dead letters with *ids*, or all, oldest first."""
-    table = queues.tables[queues.dead]
-    body = cast(table.c.message["body"], Text).label("body")
-    query = select(table.c.msg_id, table.c.message.op("-")("body"), body).order_by(table.c.msg_id)
-    if ids is not None:
-        query = query.where(table.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger))))
-    return [_from_envelope(*row) for row in tx.execute(query)]
-
-
 def _of_job(
     job: Job[Any], reason: DeadReason, error: str, now: datetime, *, attempts: int
 ) -> DeadLetter:
@@ -156,9 +146,3 @@ def _envelope(letter: DeadLetter) -> dict[str, Any]:
     envelope = asdict(letter) | {"died_at": iso(letter.died_at)}
     del envelope["body"], envelope["msg_id"]
     return envelope
-
-
-def _from_envelope(msg_id: int, envelope: dict[str, Any], body: str | None) -> DeadLetter:
-    died_at = datetime.fromisoformat(envelope.pop("died_at"))
-    reason = DeadReason(envelope.pop("reason"))
-    return DeadLetter(**envelope, reason=reason, died_at=died_at, body=body, msg_id=msg_id)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ARRAY, BigInteger, Connection, cast, func
 
 from sweeper.errors import UsageError
-from sweeper.job import JobType
+from sweeper.job import JobType, Priority
 from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letter_table import letters, read
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import open_string, reset_body
 
@@ -62,19 +62,21 @@ class DeadLetterQueue:
         return self._take(wanted, Outcome.DROPPED)
 
     def _find(self, tx: Connection, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        letters = dead_letter.read(tx, self.queues, wanted.ids or None)
-        unknown = set(wanted.ids) - {letter.msg_id for letter in letters}
+        table = letters(self.queues)
+        ids = cast(list(wanted.ids), ARRAY(BigInteger))
+        found = read(tx, table, *([table.c.msg_id == func.any(ids)] if wanted.ids else []))
+        unknown = set(wanted.ids) - {letter.msg_id for letter in found}
         if unknown:
             message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
             raise UsageError(message)
-        return [letter for letter in letters if wanted.matches(letter)]
+        return [letter for letter in found if wanted.matches(letter)]
 
     def _take(self, wanted: DeadLetterFilter, outcome: Outcome) -> list[DeadLetter]:
         with self.database.transaction() as tx:
-            letters = self._find(tx, wanted)
-            ids = [letter.msg_id for letter in letters]
+            found = self._find(tx, wanted)
+            ids = [letter.msg_id for letter in found]
             deleted = self.queues.delete(tx, self.queues.dead, ids)
-            taken = [letter for letter in letters if letter.msg_id in deleted]
+            taken = [letter for letter in found if letter.msg_id in deleted]
             if outcome is Outcome.REVIVED:
                 for letter in taken:
                     self.queues.send(tx, self._queue_of(letter), [_body(letter)], timedelta())
@@ -83,7 +85,10 @@ class DeadLetterQueue:
 
     def _queue_of(self, letter: DeadLetter) -> str:
         job = self.types.get(letter.type or "")
-        return self.queues.home(job) if job else letter.queue
+        if job:
+            return self.queues.home(job)
+        normal = self.queues.by_priority[Priority.NORMAL]
+        return letter.queue if letter.queue in self.queues.live else normal
 
 
 def _body(letter: DeadLetter) -> Any:

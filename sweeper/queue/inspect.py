@@ -1,4 +1,4 @@
-"""Queries on the queues: their depths, the messages of keys, and the causes of dead letters."""
+"""Queries on the queues: their depths, and the messages of keys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
-    ColumnElement,
     Connection,
     Select,
     Table,
@@ -20,7 +19,7 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
 from sweeper.queue.body import body_of, key_of, member, payload_of
@@ -65,21 +64,6 @@ class JobPosition:
     read_ct: int
     visible_at: datetime
     reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterGroup:
-    """Dead letters with the same cause; error, ids and keys are those of the latest ones."""
-
-    type: str | None
-    reason: str
-    fingerprint: str
-    count: int
-    first_at: datetime
-    last_at: datetime
-    error: str
-    ids: Sequence[int]
-    keys: Sequence[str | None]
 
 
 def waiting_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
@@ -162,41 +146,11 @@ def positions(
                 table.c.msg_id,
                 table.c.read_ct,
                 table.c.vt,
-                body["reason"].astext if dead else null(),
+                func.coalesce(body["reason"].astext, "invalid") if dead else null(),
             ).where(body["type"].astext == job.name, key == wanted)
         )
     rows = [JobPosition(*row) for row in tx.execute(union_all(*queries))]
     return {row.key: row for row in sorted(rows, key=lambda row: row.reason is None)}
-
-
-def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadLetterGroup]:
-    """Return the dead letters grouped by cause, the most frequent cause first."""
-    table = queues.tables[queues.dead]
-    letter = body_of(table)
-    fields = {
-        name: letter[name].astext for name in ("type", "reason", "fingerprint", "error", "key")
-    }
-    cause = (fields["type"], fields["reason"], fields["fingerprint"])
-
-    def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        in_order = aggregate_order_by(column, table.c.msg_id.desc())
-        return func.array_agg(in_order, type_=ARRAY(column.type))
-
-    query = (
-        select(
-            *cause,
-            func.count(),
-            func.min(table.c.enqueued_at),
-            func.max(table.c.enqueued_at),
-            latest(fields["error"])[1],
-            latest(table.c.msg_id)[1:5],
-            latest(fields["key"])[1:5],
-        )
-        .group_by(*cause)
-        .order_by(func.count().desc(), *cause)
-        .limit(limit)
-    )
-    return [DeadLetterGroup(*row) for row in tx.execute(query)]
 
 
 def depths(tx: Connection, queues: Queues) -> dict[str, Depth]:
