@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, case, func
+from sqlalchemy import ColumnElement, Integer, Table, case, cast, func, null
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
@@ -25,6 +25,12 @@ def body_of(table: Table) -> ColumnElement[Any]:
 def member(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     """Return one member of a JSON object; NULL where *value* is none, or has none."""
     return func.jsonb_extract_path(value, name, type_=JSONB)
+
+
+def number_in(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """Return one member of a JSON object as a count; NULL where it is none, or has many digits."""
+    text = value[name].astext
+    return case((text.regexp_match("^[0-9]{1,9}$"), cast(text, Integer)), else_=null())
 
 
 def payload_of(body: ColumnElement[Any]) -> ColumnElement[Any]:

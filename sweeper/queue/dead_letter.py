@@ -14,7 +14,7 @@ from sweeper.job import Job
 from sweeper.ledger import Ending, Outcome
 from sweeper.postgres.clock import iso
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import MalformedMessage
+from sweeper.queue.wire import MalformedMessage, ascii_json
 from sweeper.retry import DeadReason
 
 _VOLATILE = re.compile(r"[0-9a-f-]{8,}|\d+|'[^']*'|\"[^\"]*\"")
@@ -65,9 +65,9 @@ class DeadLetter:
             attempt=self.attempts,
         )
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the JSON object that `sweeper dead list --json` prints."""
-        return {
+    def as_json(self) -> str:
+        """Return the JSON object that `sweeper dead list --json` prints, with the body as it is."""
+        fields = {
             "msg_id": self.msg_id,
             "type": self.type,
             "key": self.key,
@@ -75,11 +75,11 @@ class DeadLetter:
             "error": self.error,
             "attempts": self.attempts,
             "died_at": self.died_at.isoformat(),
-            "body": json.loads(self.body or "null"),
             "fingerprint": self.fingerprint,
             "queue": self.queue,
             "sweep_id": self.sweep_id,
         }
+        return f'{json.dumps(fields)[:-1]}, "body": {ascii_json(self.body or "null")}}}'
 
 
 def of_job(job: Job[Any], reason: DeadReason, error: str, now: datetime) -> DeadLetter:

@@ -1,9 +1,7 @@
 """The dead-letter queue: operators list dead letters, retry them from the start, or drop them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Connection, cast, func
@@ -14,9 +12,8 @@ from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.dead_letter_table import letters, read
+from sweeper.queue.dead_letter_table import letters, lock, read, send_again
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import open_string, reset_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +71,13 @@ class DeadLetterQueue:
     def _take(self, wanted: DeadLetterFilter, outcome: Outcome) -> list[DeadLetter]:
         with self.database.transaction() as tx:
             found = self._find(tx, wanted)
-            ids = [letter.msg_id for letter in found]
-            deleted = self.queues.delete(tx, self.queues.dead, ids)
-            taken = [letter for letter in found if letter.msg_id in deleted]
+            ours = lock(tx, self.queues, [letter.msg_id for letter in found])
+            taken = [letter for letter in found if letter.msg_id in ours]
             if outcome is Outcome.REVIVED:
-                for letter in taken:
-                    self.queues.send(tx, self._queue_of(letter), [_body(letter)], timedelta())
+                for queue in {self._queue_of(letter) for letter in taken}:
+                    ids = [each.msg_id for each in taken if self._queue_of(each) == queue]
+                    send_again(tx, self.queues, ids, queue)
+            self.queues.delete(tx, self.queues.dead, ours)
             record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
         return taken
 
@@ -89,8 +87,3 @@ class DeadLetterQueue:
             return self.queues.home(job)
         normal = self.queues.by_priority[Priority.NORMAL]
         return letter.queue if letter.queue in self.queues.live else normal
-
-
-def _body(letter: DeadLetter) -> Any:
-    body = open_string(json.loads(letter.body or "null"))
-    return reset_body(body) if isinstance(body, dict) else body

@@ -11,21 +11,26 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     Connection,
     Integer,
     Row,
+    Select,
     Subquery,
     Text,
     case,
     cast,
     func,
+    literal,
+    literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from sweeper.queue.body import body_of, member
+from sweeper.queue.body import body_of, member, number_in, opened
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
 from sweeper.retry import DeadReason
 
@@ -51,11 +56,11 @@ class DeadLetterGroup:
 def letters(queues: Queues) -> Subquery:
     """Return the dead letters as rows: the fields of DeadLetter, and `enqueued_at`.
 
-    `died_at` and `body` are texts. No letter makes it fail, whatever its shape.
+    `died_at` is text, and `body` JSON. No letter makes it fail, whatever its shape.
     """
     table = queues.tables[queues.dead]
     letter = body_of(table)
-    reason, attempts = letter["reason"].astext, letter["attempts"].astext
+    reason = letter["reason"].astext
     is_ours = reason.in_([*DeadReason])
     body = case((is_ours, member(letter, "body")), else_=table.c.message)
     return select(
@@ -68,17 +73,42 @@ def letters(queues: Queues) -> Subquery:
         case((is_ours, reason), else_=DeadReason.INVALID).label("reason"),
         func.coalesce(letter["error"].astext, _FOREIGN).label("error"),
         func.coalesce(letter["fingerprint"].astext, _FOREIGN_FINGERPRINT).label("fingerprint"),
-        case((attempts.regexp_match("^[0-9]{1,9}$"), cast(attempts, Integer)), else_=0).label(
-            "attempts"
-        ),
-        cast(body, Text).label("body"),
+        func.coalesce(number_in(letter, "attempts"), 0).label("attempts"),
+        body.label("body"),
     ).subquery("letters")
 
 
 def read(tx: Connection, found: Subquery, *conditions: ColumnElement[bool]) -> list[DeadLetter]:
     """Return the dead letters of the subquery `letters` that meet *conditions*, oldest first."""
-    rows = tx.execute(select(found).where(*conditions).order_by(found.c.msg_id))
+    # As text, the body is not parsed here: Python refuses JSON that Postgres takes.
+    fields = [column for column in found.c if column.name != "body"]
+    query: Select[Any] = select(*fields, cast(found.c.body, Text).label("body"))
+    rows = tx.execute(query.where(*conditions).order_by(found.c.msg_id))
     return [_letter(row) for row in rows]
+
+
+def lock(tx: Connection, queues: Queues, ids: Sequence[int]) -> frozenset[int]:
+    """Lock dead letters, and return the ids of those that nobody else is taking."""
+    table = queues.tables[queues.dead]
+    rows = select(table.c.msg_id).where(
+        table.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger)))
+    )
+    locked = rows.order_by(table.c.msg_id).with_for_update(skip_locked=True)
+    return frozenset(tx.execute(locked).scalars())
+
+
+def send_again(tx: Connection, queues: Queues, ids: Sequence[int], queue: str) -> None:
+    """Send the jobs of the dead letters with *ids* to *queue*, without error and retries counted.
+
+    The server copies the bodies, so that each keeps what it holds, whatever Python thinks of it.
+    """
+    found = letters(queues)
+    body = opened(func.coalesce(found.c.body, literal_column("'null'::jsonb")))
+    fresh = body.op("-")(cast("lastError", Text)).op("||")(json_object(retryCount=literal(0)))
+    again = case((func.jsonb_typeof(body) == "object", fresh), else_=body)
+    bodies = cast(func.array_agg(aggregate_order_by(again, found.c.msg_id)), ARRAY(JSONB))
+    send = func.pgmq.send_batch(cast(queue, Text), bodies, cast(0, Integer))
+    tx.execute(select(send).where(found.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger)))))
 
 
 def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadLetterGroup]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
-from sweeper.queue.body import body_of, key_of, member, payload_of
+from sweeper.queue.body import body_of, key_of, member, number_in, payload_of
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
 
@@ -185,7 +185,7 @@ def _depth(queue: str, table: Table) -> Select[Any]:
             json_object(
                 msg_id=table.c.msg_id,
                 type=body["type"].astext,
-                retry_count=member(body, "retryCount"),
+                retry_count=number_in(body, "retryCount"),
             )
         )
         .where(ready)
