@@ -1,5 +1,8 @@
 """`sweeper dead`: the commands that list, show, retry and drop dead letters."""
 
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -7,6 +10,7 @@ import typer
 from sweeper.cli import output
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
+from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 
 Ids = Annotated[
@@ -38,9 +42,9 @@ def list_dead(
         app.check()
         found = app.dead_letter_queue.find(DeadLetterFilter((), type_, reason, fingerprint))
     if as_json:
-        output.document([letter.as_json() for letter in found])
+        _print_list(letter.as_json() for letter in found)
     else:
-        output.dead_letters(found)
+        _print_table(found)
 
 
 @COMMANDS.command("show")
@@ -55,10 +59,10 @@ def show_dead(
         found = app.dead_letter_queue.find(DeadLetterFilter(ids))
     shown = [letter.as_json() for letter in found]
     if as_json:
-        output.document(shown)
+        _print_list(shown)
     else:
         for letter in shown:
-            output.out.print_json(data=letter)
+            _print_indented(letter)
 
 
 @COMMANDS.command("retry")
@@ -116,3 +120,28 @@ def _print_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
         output.document({verb: ids})
     else:
         typer.echo(f"{len(ids)} dead letters {verb}")
+
+
+def _print_list(texts: Iterable[str]) -> None:
+    """Print JSON texts as one list, each as it comes, so that none of them is kept."""
+    separator = "[\n"
+    for text in texts:
+        print(f"{separator}  {text}", end="")  # noqa: T201 -- stdout is the contract
+        separator = ",\n"
+    print("[]" if separator == "[\n" else "\n]")  # noqa: T201 -- stdout is the contract
+
+
+def _print_indented(text: str) -> None:
+    """Print a JSON text indented, or as it is where it holds what Python refuses to read."""
+    with suppress(ValueError, RecursionError):
+        text = json.dumps(json.loads(text), indent=2)
+    print(text)  # noqa: T201 -- JSON is neither wrapped nor styled
+
+
+def _print_table(found: Sequence[DeadLetter]) -> None:
+    columns = ("id", "type", "key", "reason", "attempts", "died at", "fingerprint", "error")
+    rows = [
+        (m.msg_id, m.type, m.key, m.reason, m.attempts, m.died_at, m.fingerprint, m.error)
+        for m in found
+    ]
+    output.table(f"{len(found)} dead letters", columns, rows)

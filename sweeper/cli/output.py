@@ -20,7 +20,6 @@ from sweeper.monitoring.audit import Balance
 from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
-from sweeper.queue.dead_letter import DeadLetter
 from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
 from sweeper.sweep.runner import Report
 
@@ -229,13 +228,3 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]])
     for row in rows:
         grid.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     return grid
-
-
-def dead_letters(found: Sequence[DeadLetter]) -> None:
-    """Print a table of dead letters."""
-    columns = ("id", "type", "key", "reason", "attempts", "died at", "fingerprint", "error")
-    rows = [
-        (m.msg_id, m.type, m.key, m.reason, m.attempts, m.died_at, m.fingerprint, m.error)
-        for m in found
-    ]
-    table(f"{len(found)} dead letters", columns, rows)

@@ -12,7 +12,8 @@ from sweeper.catalog import Catalog
 from sweeper.ledger import recent_sweeps
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.queue.inspect import DeadLetterGroup, JobPosition, dead_letter_groups, positions
+from sweeper.queue.dead_letter_table import DeadLetterGroup, dead_letter_groups
+from sweeper.queue.inspect import JobPosition, positions
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 

@@ -12,7 +12,7 @@ from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
-from sweeper.queue import dead_letter
+from sweeper.queue import dead_letter_table
 from sweeper.queue.inspect import messages_about
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
@@ -98,10 +98,10 @@ class Explainer:
             )
             for one in messages_about(tx, self.queues, key, list(self.catalog.jobs.values()))
         ]
+        letters = dead_letter_table.letters(self.queues)
         dead = [
             Fact(one.died_at, f"{one.type} lies dead as {one.msg_id} ({one.reason}): {one.error}")
-            for one in dead_letter.read(tx, self.queues)
-            if one.key == key
+            for one in dead_letter_table.read(tx, letters, letters.c.key == key)
         ]
         return waiting + dead
 

@@ -1,4 +1,4 @@
-"""Dead letters: messages that only an operator can retry, and how they are stored and read."""
+"""Dead letters: messages that only an operator can retry, and how they are stored."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, cast, func, select, text
+from sqlalchemy import Connection, text
 
 from sweeper.job import Job
 from sweeper.ledger import Ending, Outcome
 from sweeper.postgres.clock import iso
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import MalformedMessage
+from sweeper.queue.wire import MalformedMessage, ascii_json
 from sweeper.retry import DeadReason
 
 _VOLATILE = re.compile(r"[0-9a-f-]{8,}|\d+|'[^']*'|\"[^\"]*\"")
@@ -65,9 +65,9 @@ class DeadLetter:
             attempt=self.attempts,
         )
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the JSON object that `sweeper dead list --json` prints."""
-        return {
+    def as_json(self) -> str:
+        """Return the JSON object that `sweeper dead list --json` prints, with the body as it is."""
+        fields = {
             "msg_id": self.msg_id,
             "type": self.type,
             "key": self.key,
@@ -75,11 +75,11 @@ class DeadLetter:
             "error": self.error,
             "attempts": self.attempts,
             "died_at": self.died_at.isoformat(),
-            "body": json.loads(self.body or "null"),
             "fingerprint": self.fingerprint,
             "queue": self.queue,
             "sweep_id": self.sweep_id,
         }
+        return f'{json.dumps(fields)[:-1]}, "body": {ascii_json(self.body or "null")}}}'
 
 
 def of_job(job: Job[Any], reason: DeadReason, error: str, now: datetime) -> DeadLetter:
@@ -125,16 +125,6 @@ def send(tx: Connection, queues: Queues, letters: Sequence[DeadLetter]) -> list[
     return list(tx.execute(_SEND, parameters).scalars())
 
 
-def read(tx: Connection, queues: Queues, ids: Sequence[int] | None = None) -> list[DeadLetter]:
-    """Return the dead letters with *ids*, or all, oldest first."""
-    table = queues.tables[queues.dead]
-    body = cast(table.c.message["body"], Text).label("body")
-    query = select(table.c.msg_id, table.c.message.op("-")("body"), body).order_by(table.c.msg_id)
-    if ids is not None:
-        query = query.where(table.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger))))
-    return [_from_envelope(*row) for row in tx.execute(query)]
-
-
 def _of_job(
     job: Job[Any], reason: DeadReason, error: str, now: datetime, *, attempts: int
 ) -> DeadLetter:
@@ -156,9 +146,3 @@ def _envelope(letter: DeadLetter) -> dict[str, Any]:
     envelope = asdict(letter) | {"died_at": iso(letter.died_at)}
     del envelope["body"], envelope["msg_id"]
     return envelope
-
-
-def _from_envelope(msg_id: int, envelope: dict[str, Any], body: str | None) -> DeadLetter:
-    died_at = datetime.fromisoformat(envelope.pop("died_at"))
-    reason = DeadReason(envelope.pop("reason"))
-    return DeadLetter(**envelope, reason=reason, died_at=died_at, body=body, msg_id=msg_id)

@@ -1,22 +1,19 @@
 """The dead-letter queue: operators list dead letters, retry them from the start, or drop them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ARRAY, BigInteger, Connection, cast, func
 
 from sweeper.errors import UsageError
-from sweeper.job import JobType
+from sweeper.job import JobType, Priority
 from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letter_table import letters, lock, read, send_again
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import open_string, reset_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +59,31 @@ class DeadLetterQueue:
         return self._take(wanted, Outcome.DROPPED)
 
     def _find(self, tx: Connection, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        letters = dead_letter.read(tx, self.queues, wanted.ids or None)
-        unknown = set(wanted.ids) - {letter.msg_id for letter in letters}
+        table = letters(self.queues)
+        ids = cast(list(wanted.ids), ARRAY(BigInteger))
+        found = read(tx, table, *([table.c.msg_id == func.any(ids)] if wanted.ids else []))
+        unknown = set(wanted.ids) - {letter.msg_id for letter in found}
         if unknown:
             message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
             raise UsageError(message)
-        return [letter for letter in letters if wanted.matches(letter)]
+        return [letter for letter in found if wanted.matches(letter)]
 
     def _take(self, wanted: DeadLetterFilter, outcome: Outcome) -> list[DeadLetter]:
         with self.database.transaction() as tx:
-            letters = self._find(tx, wanted)
-            ids = [letter.msg_id for letter in letters]
-            deleted = self.queues.delete(tx, self.queues.dead, ids)
-            taken = [letter for letter in letters if letter.msg_id in deleted]
+            found = self._find(tx, wanted)
+            ours = lock(tx, self.queues, [letter.msg_id for letter in found])
+            taken = [letter for letter in found if letter.msg_id in ours]
             if outcome is Outcome.REVIVED:
-                for letter in taken:
-                    self.queues.send(tx, self._queue_of(letter), [_body(letter)], timedelta())
+                for queue in {self._queue_of(letter) for letter in taken}:
+                    ids = [each.msg_id for each in taken if self._queue_of(each) == queue]
+                    send_again(tx, self.queues, ids, queue)
+            self.queues.delete(tx, self.queues.dead, ours)
             record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
         return taken
 
     def _queue_of(self, letter: DeadLetter) -> str:
         job = self.types.get(letter.type or "")
-        return self.queues.home(job) if job else letter.queue
-
-
-def _body(letter: DeadLetter) -> Any:
-    body = open_string(json.loads(letter.body or "null"))
-    return reset_body(body) if isinstance(body, dict) else body
+        if job:
+            return self.queues.home(job)
+        normal = self.queues.by_priority[Priority.NORMAL]
+        return letter.queue if letter.queue in self.queues.live else normal

@@ -1,4 +1,4 @@
-"""Queries on the queues: their depths, the messages of keys, and the causes of dead letters."""
+"""Queries on the queues: their depths, and the messages of keys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
-    ColumnElement,
     Connection,
     Select,
     Table,
@@ -20,9 +19,10 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
+from sweeper.queue.body import body_of, key_of, member, number_in, payload_of
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
 
@@ -66,31 +66,17 @@ class JobPosition:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetterGroup:
-    """Dead letters with the same cause; error, ids and keys are those of the latest ones."""
-
-    type: str | None
-    reason: str
-    fingerprint: str
-    count: int
-    first_at: datetime
-    last_at: datetime
-    error: str
-    ids: Sequence[int]
-    keys: Sequence[str | None]
-
-
 def waiting_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
     """Return a statement whose column `key` has every key with a message in a live queue."""
     queries = []
     for _, table in queues.live_tables:
-        payload = table.c.message["payload"]
-        ours = table.c.message["type"].astext == job.name
-        queries.append(select(payload[job.wire(job.key)].astext.label("key")).where(ours))
+        body = body_of(table)
+        ours = body["type"].astext == job.name
+        queries.append(select(key_of(job, body).label("key")).where(ours))
         if job.many:
+            listed = member(payload_of(body), job.many)
             several = case(
-                (func.jsonb_typeof(payload[job.many]) == "array", payload[job.many]),
+                (func.jsonb_typeof(listed) == "array", listed),
                 else_=cast([], JSONB),
             )
             key = func.jsonb_array_elements_text(several).label("key")
@@ -100,18 +86,18 @@ def waiting_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
 
 def dead_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
     """Return a statement whose column `key` has every key with a dead letter."""
-    message = queues.tables[queues.dead].c.message
-    ours = message["type"].astext == job.name
-    return select(message["key"].astext.label("key")).where(ours).distinct()
+    letter = body_of(queues.tables[queues.dead])
+    ours = letter["type"].astext == job.name
+    return select(letter["key"].astext.label("key")).where(ours).distinct()
 
 
 def sent_by_sweeps(queues: Queues, jobs: Sequence[JobType[Any]]) -> Select[Any]:
     """Return a statement that counts live messages by `sweep_id`, `type` and `key`."""
     queries = []
     for _, table in queues.live_tables:
-        body = table.c.message
+        body = body_of(table)
         kind = body["type"].astext
-        keys = [(kind == job.name, body["payload"][job.wire(job.key)].astext) for job in jobs]
+        keys = [(kind == job.name, key_of(job, body)) for job in jobs]
         queries.append(
             select(
                 body["sweepId"].astext.label("sweep_id"),
@@ -129,15 +115,15 @@ def messages_about(
     """Return the live messages whose job is about *key*."""
     queries = []
     for queue, table in queues.live_tables:
-        kind, payload = table.c.message["type"].astext, table.c.message["payload"]
-        fields = {job.name: payload[job.wire(job.key)].astext for job in jobs}
-        ours = case(*((kind == name, field) for name, field in fields.items()))
+        body = body_of(table)
+        kind = body["type"].astext
+        ours = case(*((kind == job.name, key_of(job, body)) for job in jobs))
         queries.append(
             select(
                 literal(queue),
                 table.c.msg_id,
                 kind,
-                table.c.message["retryCount"].astext,
+                body["retryCount"].astext,
                 table.c.vt,
                 table.c.enqueued_at,
             ).where(ours == key)
@@ -152,49 +138,19 @@ def positions(
     wanted = func.any(cast(list(keys), ARRAY(Text)))
     queries = []
     for queue, table in queues.tables.items():
-        body, dead = table.c.message, queue == queues.dead
-        key = body["key"] if dead else body["payload"][job.wire(job.key)]
+        body, dead = body_of(table), queue == queues.dead
+        key = body["key"].astext if dead else key_of(job, body)
         queries.append(
             select(
-                key.astext,
+                key,
                 table.c.msg_id,
                 table.c.read_ct,
                 table.c.vt,
-                body["reason"].astext if dead else null(),
-            ).where(body["type"].astext == job.name, key.astext == wanted)
+                func.coalesce(body["reason"].astext, "invalid") if dead else null(),
+            ).where(body["type"].astext == job.name, key == wanted)
         )
     rows = [JobPosition(*row) for row in tx.execute(union_all(*queries))]
     return {row.key: row for row in sorted(rows, key=lambda row: row.reason is None)}
-
-
-def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadLetterGroup]:
-    """Return the dead letters grouped by cause, the most frequent cause first."""
-    table = queues.tables[queues.dead]
-    fields = {
-        name: table.c.message[name].astext
-        for name in ("type", "reason", "fingerprint", "error", "key")
-    }
-    cause = (fields["type"], fields["reason"], fields["fingerprint"])
-
-    def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        in_order = aggregate_order_by(column, table.c.msg_id.desc())
-        return func.array_agg(in_order, type_=ARRAY(column.type))
-
-    query = (
-        select(
-            *cause,
-            func.count(),
-            func.min(table.c.enqueued_at),
-            func.max(table.c.enqueued_at),
-            latest(fields["error"])[1],
-            latest(table.c.msg_id)[1:5],
-            latest(fields["key"])[1:5],
-        )
-        .group_by(*cause)
-        .order_by(func.count().desc(), *cause)
-        .limit(limit)
-    )
-    return [DeadLetterGroup(*row) for row in tx.execute(query)]
 
 
 def depths(tx: Connection, queues: Queues) -> dict[str, Depth]:
@@ -223,13 +179,13 @@ def dead_depth(tx: Connection, queues: Queues) -> tuple[int, float]:
 def _depth(queue: str, table: Table) -> Select[Any]:
     now = func.now()  # unlike clock_timestamp(), it can use an index
     ready, read = table.c.vt <= now, table.c.read_ct > 0
-    oldest = func.min(table.c.enqueued_at).filter(ready)
+    oldest, body = func.min(table.c.enqueued_at).filter(ready), body_of(table)
     first = (
         select(
             json_object(
                 msg_id=table.c.msg_id,
-                type=table.c.message["type"].astext,
-                retry_count=table.c.message["retryCount"],
+                type=body["type"].astext,
+                retry_count=number_in(body, "retryCount"),
             )
         )
         .where(ready)

@@ -14,6 +14,7 @@ from sweeper.postgres.clock import iso
 from sweeper.retry import DeadReason
 
 _DIGITS = 9  # fits an INT, with room for counting further
+_NOT_ASCII = re.compile(r"[^\x20-\x7e\s]")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -52,11 +53,6 @@ def encode(
 def retry_body(job: Job[Any], error: str) -> dict[str, Any]:
     """Return the body of the message that retries *job* after it raised *error*."""
     return {**job.body, "retryCount": job.attempt, "lastError": error}
-
-
-def reset_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a dead job's body without its error and with no retry counted, to run it afresh."""
-    return {name: value for name, value in body.items() if name != "lastError"} | {"retryCount": 0}
 
 
 def retries_of(job: JobType[Any], max_retries: int) -> int:
@@ -135,6 +131,11 @@ def json_value(text: str) -> Any:
         message = "it holds a NUL, which no text in Postgres can"
         raise ValueError(message)
     return value
+
+
+def ascii_json(raw: str) -> str:
+    """Return JSON text with all but ASCII escaped, as `json.dumps` does, without parsing it."""
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], raw)
 
 
 def open_string(value: Any) -> Any:

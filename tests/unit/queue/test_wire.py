@@ -15,7 +15,6 @@ from sweeper.queue.wire import (
     MultiKeyMessage,
     encode,
     parse,
-    reset_body,
     retry_body,
 )
 from sweeper.retry import DeadReason
@@ -447,7 +446,6 @@ def test_any_value_anywhere_gives_a_result_that_can_be_encoded(shape: Any, value
             bodies: tuple[Any, ...] = (
                 found.body,
                 retry_body(found, "boom"),
-                reset_body(found.body),
             )
         case MultiKeyMessage(bodies=bodies):
             pass
@@ -516,9 +514,3 @@ def test_counts_of_a_wrong_type_are_encoded_as_numbers() -> None:
     body = retry_body(job(platform_body(retryCount="1", maxRetries="many")), "boom")
 
     assert (2, 3) == (body["retryCount"], body["maxRetries"])
-
-
-def test_a_reset_body_has_no_retries_and_no_error() -> None:
-    body = platform_body(retryCount=4, lastError="boom", traceId="t1")
-
-    assert platform_body(traceId="t1") == reset_body(body)

@@ -1,0 +1,45 @@
+"""A message's body in SQL: where a string holds the JSON, it is opened as the parser opens it."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Table, case, cast, func, null
+from sqlalchemy.dialects.postgresql import JSONB
+
+from sweeper.job import JobType
+
+
+def opened(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return JSON *value*, or what it holds where it is a string of JSON; it never fails.
+
+    The server's function is called for strings only, so that usual rows cost no call.
+    """
+    inner = func.sweeper.open_string(value, type_=JSONB)
+    return case((func.jsonb_typeof(value) == "string", inner), else_=value)
+
+
+def body_of(table: Table) -> ColumnElement[Any]:
+    """Return the body of the messages in a queue's table."""
+    return opened(table.c.message)
+
+
+def member(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """Return one member of a JSON object; NULL where *value* is none, or has none."""
+    return func.jsonb_extract_path(value, name, type_=JSONB)
+
+
+def number_in(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """Return one member of a JSON object as a count; NULL where it is none, or has many digits."""
+    text = value[name].astext
+    return case((text.regexp_match("^[0-9]{1,9}$"), cast(text, Integer)), else_=null())
+
+
+def payload_of(body: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the payload in *body*."""
+    return opened(member(body, "payload"))
+
+
+def key_of(job: JobType[Any], body: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the key in the payload of a *job*, under either name that its model accepts."""
+    payload = payload_of(body)
+    names = dict.fromkeys((job.wire(job.key), job.key))
+    return func.coalesce(*(payload[name].astext for name in names))

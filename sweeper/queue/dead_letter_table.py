@@ -1,0 +1,162 @@
+"""The table of dead letters: read by id or condition, and grouped by cause.
+
+A letter in a foreign shape, which another program or a person sent to the dead-letter queue, is
+read as invalid: what it lacks has a default, and the whole message is its body.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    Subquery,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+
+from sweeper.queue.body import body_of, member, number_in, opened
+from sweeper.queue.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.enqueue import json_object
+from sweeper.queue.pgmq import Queues
+from sweeper.retry import DeadReason
+
+_FOREIGN = "it was not sent by the sweeper: it is no dead letter with reason and error"
+_FOREIGN_FINGERPRINT = fingerprint(None, _FOREIGN)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterGroup:
+    """Dead letters with the same cause; error, ids and keys are those of the latest ones."""
+
+    type: str | None
+    reason: str
+    fingerprint: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    error: str
+    ids: Sequence[int]
+    keys: Sequence[str | None]
+
+
+def letters(queues: Queues) -> Subquery:
+    """Return the dead letters as rows: the fields of DeadLetter, and `enqueued_at`.
+
+    `died_at` is text, and `body` JSON. No letter makes it fail, whatever its shape.
+    """
+    table = queues.tables[queues.dead]
+    letter = body_of(table)
+    reason = letter["reason"].astext
+    is_ours = reason.in_([*DeadReason])
+    body = case((is_ours, member(letter, "body")), else_=table.c.message)
+    return select(
+        table.c.msg_id,
+        table.c.enqueued_at,
+        *(
+            letter[name].astext.label(name)
+            for name in ("type", "key", "died_at", "queue", "sweep_id")
+        ),
+        case((is_ours, reason), else_=DeadReason.INVALID).label("reason"),
+        func.coalesce(letter["error"].astext, _FOREIGN).label("error"),
+        func.coalesce(letter["fingerprint"].astext, _FOREIGN_FINGERPRINT).label("fingerprint"),
+        func.coalesce(number_in(letter, "attempts"), 0).label("attempts"),
+        body.label("body"),
+    ).subquery("letters")
+
+
+def read(tx: Connection, found: Subquery, *conditions: ColumnElement[bool]) -> list[DeadLetter]:
+    """Return the dead letters of the subquery `letters` that meet *conditions*, oldest first."""
+    # As text, the body is not parsed here: Python refuses JSON that Postgres takes.
+    fields = [column for column in found.c if column.name != "body"]
+    query: Select[Any] = select(*fields, cast(found.c.body, Text).label("body"))
+    rows = tx.execute(query.where(*conditions).order_by(found.c.msg_id))
+    return [_letter(row) for row in rows]
+
+
+def lock(tx: Connection, queues: Queues, ids: Sequence[int]) -> frozenset[int]:
+    """Lock dead letters, and return the ids of those that nobody else is taking."""
+    table = queues.tables[queues.dead]
+    rows = select(table.c.msg_id).where(
+        table.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger)))
+    )
+    locked = rows.order_by(table.c.msg_id).with_for_update(skip_locked=True)
+    return frozenset(tx.execute(locked).scalars())
+
+
+def send_again(tx: Connection, queues: Queues, ids: Sequence[int], queue: str) -> None:
+    """Send the jobs of the dead letters with *ids* to *queue*, without error and retries counted.
+
+    The server copies the bodies, so that each keeps what it holds, whatever Python thinks of it.
+    """
+    found = letters(queues)
+    body = opened(func.coalesce(found.c.body, literal_column("'null'::jsonb")))
+    fresh = body.op("-")(cast("lastError", Text)).op("||")(json_object(retryCount=literal(0)))
+    again = case((func.jsonb_typeof(body) == "object", fresh), else_=body)
+    bodies = cast(func.array_agg(aggregate_order_by(again, found.c.msg_id)), ARRAY(JSONB))
+    send = func.pgmq.send_batch(cast(queue, Text), bodies, cast(0, Integer))
+    tx.execute(select(send).where(found.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger)))))
+
+
+def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadLetterGroup]:
+    """Return the dead letters grouped by cause, the most frequent cause first."""
+    found = letters(queues)
+    cause = (found.c.type, found.c.reason, found.c.fingerprint)
+
+    def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        in_order = aggregate_order_by(column, found.c.msg_id.desc())
+        return func.array_agg(in_order, type_=ARRAY(column.type))
+
+    query = (
+        select(
+            *cause,
+            func.count(),
+            func.min(found.c.enqueued_at),
+            func.max(found.c.enqueued_at),
+            latest(found.c.error)[1],
+            latest(found.c.msg_id)[1:5],
+            latest(found.c.key)[1:5],
+        )
+        .group_by(*cause)
+        .order_by(func.count().desc(), *cause)
+        .limit(limit)
+    )
+    return [DeadLetterGroup(*row) for row in tx.execute(query)]
+
+
+def _letter(row: Row[Any]) -> DeadLetter:
+    return DeadLetter(
+        type=row.type,
+        key=row.key,
+        reason=DeadReason(row.reason),
+        error=row.error,
+        attempts=row.attempts,
+        died_at=_time(row.died_at) or row.enqueued_at,
+        queue=row.queue or "",
+        fingerprint=row.fingerprint,
+        body=row.body,
+        sweep_id=row.sweep_id,
+        msg_id=row.msg_id,
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return the time that *text* holds, in UTC where it has no zone; None where it holds none."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
