@@ -113,15 +113,10 @@ class App:
     @cached_property
     def fetcher(self) -> Fetcher:
         """Fetches messages and parses them into jobs."""
-        retry = self.settings.retry
         return Fetcher(
-            self.database,
-            self.queues,
             self.completer,
-            self.give_back,
             self.catalog.jobs,
-            retry.max_retries,
-            retry.crash_limit,
+            self.settings.retry.crash_limit,
             self.settings.safety.max_clock_skew,
         )
 
@@ -171,7 +166,7 @@ class App:
     def drain(self, only: str | None = None) -> Drain:
         """Return a worker for the database lane, or for the messages of the one sweep *only*."""
         queue = self.settings.queue
-        return Drain(self.fetcher, self.completer, queue.visibility, queue.batch, only)
+        return Drain(self.fetcher, queue.visibility, queue.batch, only)
 
     def outbound(self) -> OutboundWorker:
         """Return a worker for the outbound lane; settings that its jobs lack are logged."""
@@ -179,7 +174,7 @@ class App:
             for problem in section.faults():
                 events.SETTINGS_LACKED.log(section=section.name, problem=problem)
         queue = self.settings.queue
-        return OutboundWorker(self.fetcher, self.completer, queue.visibility, queue.batch)
+        return OutboundWorker(self.fetcher, queue.visibility, queue.batch)
 
     def sweep(self) -> Sweep:
         """Return a sweep that can be run; raises SettingsError or DatabaseUnusableError."""

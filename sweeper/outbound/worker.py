@@ -16,7 +16,6 @@ from sweeper.outbound.call_pool import CallPool
 from sweeper.outbound.in_flight import InFlight
 from sweeper.postgres import clock
 from sweeper.retry import DeadReason
-from sweeper.worker.completer import Completer
 from sweeper.worker.completion import PAUSE
 from sweeper.worker.fetcher import Fetched, Fetcher
 from sweeper.worker.lease import Lease
@@ -34,7 +33,6 @@ class OutboundWorker:
     """
 
     fetcher: Fetcher
-    completer: Completer
     lease: timedelta
     size: int
     stopping: Callable[[], bool] = lambda: False
@@ -42,11 +40,11 @@ class OutboundWorker:
     _pools: dict[str, CallPool] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._in_flight = InFlight(self.completer)
+        self._in_flight = InFlight(self.fetcher.completer)
         for name, job in self.fetcher.types.items():
             if not isinstance(job.handler, Outside):
                 continue
-            pace = job.handler.pace(self.completer.sections)
+            pace = job.handler.pace(self.fetcher.completer.sections)
             if pace.timeout >= self.lease:
                 message = (
                     f"{name} waits {pace.timeout.total_seconds():g} s for an answer, which is not "

@@ -113,10 +113,8 @@ class DryRun:
             observe=lambda _completion, _seconds: None,
             decided=record,
         )
-        fetcher = replace(
-            self.fetcher, database=database, completer=completer, give_back=completer.give_back
-        )
-        drain = Drain(fetcher, completer, _NEVER_RENEWED, self.size, only=sweep_id)
+        fetcher = replace(self.fetcher, completer=completer)
+        drain = Drain(fetcher, _NEVER_RENEWED, self.size, only=sweep_id)
         while drain.step():
             pass
         return decisions

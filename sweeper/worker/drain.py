@@ -35,7 +35,6 @@ class Drain:
     """
 
     fetcher: Fetcher
-    completer: Completer
     lease: timedelta
     size: int
     only: str | None = None
@@ -47,6 +46,11 @@ class Drain:
         high, normal, low = self.fetcher.queues.database
         high_first = [(high, normal, low)] * (FAIR // 2 - 1)
         self._queues = cycle([*high_first, (low, normal, high), *high_first, (normal, low, high)])
+
+    @property
+    def completer(self) -> Completer:
+        """Completes the jobs."""
+        return self.fetcher.completer
 
     def step(self) -> Tally | None:
         """Read and handle messages once; return their tally, or None where none was visible."""

@@ -47,20 +47,31 @@ class Fetched:
 class Fetcher:
     """Reads messages from the queues and turns them into jobs.
 
+    completer   -- settles what cannot become a job; its database and queues are read from
     types       -- every known job type by name
-    max_retries -- the default where neither a message nor its type has a number
     crash_limit -- the number of reads without a decision after which a message is dead-lettered
     max_skew    -- the largest allowed difference of this host's clock from the database's
     """
 
-    database: Database
-    queues: Queues
     completer: Completer
-    give_back: GiveBack
     types: Mapping[str, JobType[Any]]
-    max_retries: int
     crash_limit: int
     max_skew: timedelta
+
+    @property
+    def database(self) -> Database:
+        """The database that the messages are read from."""
+        return self.completer.database
+
+    @property
+    def queues(self) -> Queues:
+        """The queues that the messages are read from."""
+        return self.completer.queues
+
+    @property
+    def give_back(self) -> GiveBack:
+        """Gives back the messages that are not handled."""
+        return self.completer.give_back
 
     def read(
         self, queues: Sequence[str], *, lease: timedelta, quantity: int, only: str | None = None
@@ -105,7 +116,7 @@ class Fetcher:
         crashed = list[Job[Any]]()
         dead = list[tuple[Message, DeadLetter]]()
         for message in messages:
-            match parse(message, self.types, self.max_retries):
+            match parse(message, self.types, self.completer.max_retries):
                 case MalformedMessage() as malformed:
                     dead.append((message, dead_letter.of_malformed(malformed, now)))
                 case MultiKeyMessage() as multi_key:
