@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sweeper.admin import grants, indexes
+from sweeper.admin import grants, indexes, platform_tables
 from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
 from sweeper.errors import SettingsError, SweeperError
@@ -62,14 +62,20 @@ def examine(app: App) -> list[Finding]:
         database = app.database
     except SweeperError as error:
         return [*findings, Finding(Level.ERROR, "connection", *_split(error))]
+    incomplete = False
     for about, check in _CHECKS.items():
+        if incomplete and about in _OF_A_COMPLETE_SCHEMA:
+            continue
         try:
             with database.transaction() as tx:
-                findings += check(app, tx)
+                found = [*check(app, tx)]
         except (DBAPIError, PoolTimeoutError) as error:
             findings.append(Finding(Level.ERROR, about, *_split(unusable(error, database.url))))
             if is_disconnected(error):
                 break
+        else:
+            findings += found
+            incomplete |= about in _SCHEMA and any(one.level is Level.ERROR for one in found)
     return findings
 
 
@@ -142,6 +148,13 @@ def _clock(app: App, tx: Connection) -> Findings:
         yield Finding(Level.ERROR, "clock", what, remedy)
 
 
+def _tables(app: App, tx: Connection) -> Findings:
+    if fault := platform_tables.misfit(tx, app.catalog):
+        yield Finding(Level.ERROR, "tables", *fault)
+    else:
+        yield Finding(Level.OK, "tables", "the platform's have every column that is used")
+
+
 def _schema(app: App, tx: Connection) -> Findings:
     version = pgmq_version(tx)
     if version is None:
@@ -164,9 +177,9 @@ def _schema(app: App, tx: Connection) -> Findings:
 def _grants(app: App, tx: Connection) -> Findings:
     needed = grants.needed(app.queues, app.catalog.grants)
     absent, lacking = grants.lacking(tx, needed)
-    for name in absent:
+    if absent:
         yield Finding(
-            Level.ERROR, "tables", f"there is no table {name}", "is this the platform's database?"
+            Level.ERROR, "tables", f"there is no {', '.join(absent)}", "restore it from a backup"
         )
     if lacking:
         tables = ", ".join(dict.fromkeys(grant.table for grant in lacking))
@@ -209,11 +222,15 @@ _CHECKS: Mapping[str, Callable[[App, Connection], Findings]] = {
     "connection": _connection,
     "server": _server,
     "clock": _clock,
+    "tables": _tables,
     "schema": _schema,
     "grants": _grants,
     "row-level security": _row_security,
     "indexes": _indexes,
 }
+
+_SCHEMA = {"tables", "schema"}
+_OF_A_COMPLETE_SCHEMA = {"grants", "row-level security", "indexes"}  # else each repeats the fault
 
 
 def _split(error: SweeperError) -> tuple[str, str]:

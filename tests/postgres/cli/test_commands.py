@@ -497,6 +497,22 @@ def test_a_database_without_the_platform_s_tables_is_reported(
     assert "tables are missing: Order" in result.err
 
 
+@pytest.mark.parametrize("command", [*WRITING, *READING, ("doctor",)], ids=" ".join)
+def test_a_changed_schema_of_the_platform_is_reported_and_nothing_is_touched(
+    run: Run, ready: dict[str, str], shop: Shop, connection: Connection, command: tuple[str, ...]
+) -> None:
+    """A statement that fails halfway would leave one rule scanned and the other not."""
+    shop.order(age=HOUR)
+    connection.execute(text('alter table "Order" drop column "dpProofUrl"'))
+    before = contents(ready["DATABASE_URL"])
+
+    result = run(*command, **ready)
+
+    told = "Order lacks dpProofUrl: the platform's schema has changed"
+    assert (69, 1) == (result.code, (result.out + result.err).count(told))
+    assert before == contents(ready["DATABASE_URL"])
+
+
 @pytest.fixture
 def other_login(database_url: str, admin: psycopg.Connection) -> Iterator[str]:
     """Create a login with every grant and no ownership."""

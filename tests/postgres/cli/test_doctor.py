@@ -62,6 +62,19 @@ def test_several_faults_are_reported_at_once(open_app: OpenApp, connection: Conn
     assert "settings" in warnings(findings)
 
 
+def test_every_missing_column_of_the_platform_is_told_in_one_error(
+    app: App, connection: Connection
+) -> None:
+    """No other check adds an error of its own about the same change."""
+    connection.execute(text('alter table "Order" drop column "dpProofUrl", drop column "dpAmount"'))
+    connection.execute(text('alter table "User" drop column "profileName"'))
+
+    found = errors(examine(app))
+
+    changed = "Order lacks dpAmount, dpProofUrl; User lacks profileName"
+    assert {"tables": f"{changed}: the platform's schema has changed"} == found
+
+
 def test_a_database_without_pgmq_is_an_error(open_app: OpenApp, bare_database_url: str) -> None:
     found = errors(examine(open_app(url=bare_database_url)))
 
