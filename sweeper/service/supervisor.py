@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -23,6 +22,7 @@ from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
 from sweeper.service.scheduler import Scheduler
 from sweeper.settings import DatabaseSettings
+from sweeper.version import version
 from sweeper.web.server import Web
 from sweeper.worker.drain import Drain
 
@@ -91,7 +91,7 @@ class Supervisor:
         if self._app.settings.web.enabled:
             self._web.open()
         events.SERVICE_STARTED.log(
-            version=version("sweeper"),
+            version=version(),
             rules=list(self._app.rules),
             queue=self._app.settings.queue.name,
         )
