@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from sweeper.admin import platform_tables
-from sweeper.admin.migrate import current_revisions, heads
+from sweeper.admin.migrate import current_revisions, heads, too_new
 from sweeper.catalog import Catalog
 from sweeper.errors import DatabaseUnusableError
 from sweeper.postgres.database import Database
@@ -18,15 +18,16 @@ def check(database: Database, queues: Queues, catalog: Catalog) -> None:
             message = "pgmq is not installed in this database\nrun: sweeper migrate --install-pgmq"
             raise DatabaseUnusableError(message)
         if missing := unmigrated(tx, queues, catalog):
-            message = f"{missing}\nrun: sweeper migrate"
-            raise DatabaseUnusableError(message)
+            raise DatabaseUnusableError("\n".join(missing))
         platform_tables.demand(tx, catalog)
 
 
-def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> str | None:
-    """Return what `sweeper migrate` still has to do; None if the database is up to date."""
+def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> tuple[str, str] | None:
+    """Return what keeps the schema from being up to date, and what to do; None if nothing does."""
+    if fault := too_new(tx, catalog.package):
+        return fault
     if current_revisions(tx) != heads(catalog.package):
-        return "schema sweeper is missing, or of another version"
+        return "schema sweeper is missing, or of another version", "run: sweeper migrate"
     if missing := missing_queues(tx, queues):
-        return f"queues are missing: {', '.join(missing)}"
+        return f"queues are missing: {', '.join(missing)}", "run: sweeper migrate"
     return None

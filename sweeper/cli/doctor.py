@@ -1,5 +1,6 @@
 """The checks of `sweeper doctor`: every problem at once, each with its remedy."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.postgres import clock
-from sweeper.postgres.errors import is_disconnected, unusable
+from sweeper.postgres.errors import is_disconnected, is_refused, unusable
 from sweeper.queue.install import pgmq_version
 
 _SERVER = text("select current_setting('server_version_num')::int / 10000")
@@ -23,6 +24,7 @@ _ZONES = text(
     "select current_setting('server_version') as version, current_user as login,"
     " (select reset_val from pg_settings where name = 'TimeZone') as zone"
 )
+_LOGIN = text("select current_user as name, quote_ident(current_user) as quoted")
 _HIDDEN = text("select row_security_active(to_regclass(:name))")
 _RECOVERY = text("select pg_is_in_recovery()")
 _SUPPORTED = range(14, 19)
@@ -70,7 +72,9 @@ def examine(app: App) -> list[Finding]:
             with database.transaction() as tx:
                 found = [*check(app, tx)]
         except (DBAPIError, PoolTimeoutError) as error:
-            findings.append(Finding(Level.ERROR, about, *_split(unusable(error, database.url))))
+            if not (about == "schema" and is_refused(error)):  # `grants` names what is lacking
+                fault = _split(unusable(error, database.url))
+                findings.append(Finding(Level.ERROR, about, *fault))
             if is_disconnected(error):
                 break
         else:
@@ -169,7 +173,7 @@ def _schema(app: App, tx: Connection) -> Findings:
         yield Finding(Level.OK, "pgmq", f"version {version}")
     missing = unmigrated(tx, app.queues, app.catalog)
     if missing:
-        yield Finding(Level.ERROR, "schema", missing, "run: sweeper migrate")
+        yield Finding(Level.ERROR, "schema", *missing)
         return
     yield Finding(Level.OK, "schema", "up to date, and all queues are there")
 
@@ -183,7 +187,12 @@ def _grants(app: App, tx: Connection) -> Findings:
         )
     if lacking:
         tables = ", ".join(dict.fromkeys(grant.table for grant in lacking))
-        remedy = " ".join(grants.statements("ROLE", lacking))
+        login = tx.execute(_LOGIN).one().name
+        remedy = (
+            "as the tables' owner, run what this prints:"
+            f" sweeper grants {shlex.quote(login)}; that is at least:"
+            f" {' '.join(grants.statements(login, lacking))}"
+        )
         yield Finding(Level.ERROR, "grants", f"the login lacks grants on {tables}", remedy)
     if not lacking and not absent:
         yield Finding(Level.OK, "grants", "every statement that will run is allowed")
@@ -199,7 +208,8 @@ def _row_security(app: App, tx: Connection) -> Findings:
             Level.ERROR,
             "row-level security",
             f"it hides rows of {', '.join(hidden)} from this login",
-            "log in as the tables' owner, or: alter role ROLE bypassrls;",
+            "log in as the tables' owner, or:"
+            f" alter role {tx.execute(_LOGIN).one().quoted} bypassrls;",
         )
     else:
         yield Finding(Level.OK, "row-level security", "no row is hidden from this login")
