@@ -12,15 +12,13 @@ from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.retry import DeadReason
 
 Ids = Annotated[
     list[int] | None, typer.Argument(metavar="[ID]...", help="Ids that `dead list` shows.")
 ]
 Type = Annotated[str | None, typer.Option("--type", help="Only dead letters of this job type.")]
-Reason = Annotated[
-    str | None,
-    typer.Option(help="Only this reason: exhausted, invalid, unknown_type, crashed or rejected."),
-]
+Reason = Annotated[DeadReason | None, typer.Option(help="Only this reason.")]
 Fingerprint = Annotated[
     str | None, typer.Option(help="Only dead letters whose error has this fingerprint.")
 ]

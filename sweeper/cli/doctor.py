@@ -63,7 +63,8 @@ def examine(app: App) -> list[Finding]:
     try:
         database = app.database
     except SweeperError as error:
-        return [*findings, Finding(Level.ERROR, "connection", *_split(error))]
+        about = "settings" if isinstance(error, SettingsError) else "connection"
+        return [*findings, Finding(Level.ERROR, about, *_split(error))]
     incomplete = False
     for about, check in _CHECKS.items():
         if incomplete and about in _OF_A_COMPLETE_SCHEMA:

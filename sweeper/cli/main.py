@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sweeper import catalog, redact
-from sweeper.cli import dead_letters, output, reports, sweep
+from sweeper.cli import dead_letters, output, reports, streams, sweep
 from sweeper.cli.session import JOB_PACKAGE, Json, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
@@ -28,13 +28,15 @@ COMMANDS = typer.Typer(
 
 def main() -> None:
     """Run the command line; print an error in one or two lines on stderr, and set the exit code."""
+    streams.open_closed()
     try:
         known = catalog.load(JOB_PACKAGE)
         added = {group.name for group in COMMANDS.registered_groups}
         for name, commands in known.commands.items():
             if name not in added:
                 COMMANDS.add_typer(commands, name=name)
-        COMMANDS(obj={"catalog": known}, prog_name="sweeper")
+        with streams.written():
+            COMMANDS(obj={"catalog": known}, prog_name="sweeper")
     except SweeperError as error:
         typer.echo(redact.text(f"sweeper: {error}"), err=True)
         sys.exit(error.exit_code)

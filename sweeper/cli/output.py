@@ -1,7 +1,7 @@
 """The output of commands: JSON documents, tables, and a progress bar on a terminal."""
 
 import json
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
 from sweeper.sweep.runner import Report
 
 # A pipe has no width, and a program that reads it needs complete lines.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+out = Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else 160)
 err = Console(stderr=True, highlight=False)
 
 _MAX_ROWS = 100  # a longer table is cut; nobody reads it to the end

@@ -90,7 +90,7 @@ def test_an_unreachable_server_is_one_error(open_app: OpenApp) -> None:
 def test_a_missing_url_is_one_error() -> None:
     app = App.load(catalog.load("jobs"), flags={"stock.taken_at": "never"})
 
-    assert "database.url is not set" == errors(examine(app))["connection"]
+    assert "database.url is not set" == errors(examine(app))["settings"]
 
 
 def test_a_clock_skew_is_an_error(open_app: OpenApp, frozen: object) -> None:

@@ -8,7 +8,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, make_url, text
 
-from tests.support.verbs import Run
+from jobs.demo.shop import Shop
+from tests.support.verbs import HOUR, Run
 
 LOGIN = "sweeper's login"
 
@@ -112,3 +113,39 @@ def test_the_doctor_names_the_login_that_row_level_security_hides_rows_from(
 
     (error,) = [one for one in json.loads(out) if one["level"] == "error"]
     assert f"alter role {to} bypassrls;" in error["remedy"]
+
+
+# A slip of the finger is answered.
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--scan-only",)], ids=str)
+def test_a_rule_that_is_named_twice_is_swept_once(
+    run: Run, shop: Shop, options: tuple[str, ...]
+) -> None:
+    shop.order(age=HOUR)
+
+    code, out, _ = run("sweep", "expire_dp", "auto_refund", "expire_dp", "--json", *options)
+
+    rules = json.loads(out)["rules"]
+    assert (0, 1) == (code, rules["expire_dp"]["found"])
+    assert ["auto_refund", "expire_dp"] == sorted(rules)
+
+
+@pytest.mark.parametrize("verb", ["list", "retry", "drop"])
+def test_an_unknown_reason_of_dead_letters_is_refused(run: Run, verb: str) -> None:
+    """An empty list would say that nothing died."""
+    code, out, err = run("dead", verb, "--reason", "nonsense")
+
+    assert (2, "") == (code, out)
+    for reason in ("exhausted", "invalid", "unknown_type", "crashed", "rejected"):
+        assert reason in err
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_without_a_url_every_command_says_that_the_settings_are_invalid(
+    run: Run, command: str
+) -> None:
+    code, out, err = run(command, DATABASE_URL="")
+
+    assert 78 == code
+    assert "database.url is not set" in out + err
