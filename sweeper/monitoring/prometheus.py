@@ -18,7 +18,7 @@ from sweeper.exports import Figure
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Histogram, Stats
 from sweeper.monitoring.status import Status
-from sweeper.version import version
+from sweeper.monitoring.version import version
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

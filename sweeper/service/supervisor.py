@@ -16,13 +16,13 @@ from sweeper.ledger import Trigger
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
+from sweeper.monitoring.version import version
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
 from sweeper.service.scheduler import Scheduler
 from sweeper.settings import DatabaseSettings
-from sweeper.version import version
 from sweeper.web.server import Web
 from sweeper.worker.drain import Drain
 

@@ -6,8 +6,8 @@ from importlib import metadata
 
 import pytest
 
+from sweeper.monitoring.version import version
 from sweeper.postgres import embedded
-from sweeper.version import version
 from tests.support.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
