@@ -74,6 +74,7 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
 
 def _print_explanation(found: Explanation) -> None:
     """Print the key, whether each rule finds it due, and its history."""
+    output.out.print(in_line(found.key), style="bold", markup=False)
     for name, check in found.rules.items():
         output.out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
         for term, holds in check.terms.items():

@@ -49,6 +49,15 @@ def test_an_order_s_hostile_id_is_visible_in_a_dry_run(run: Run, shop: Shop) -> 
     assert r"\x1b[2J" in shown(run("sweep", "--dry-run", SWEEPER_LOG__FORMAT="console"))
 
 
+def test_an_order_s_hostile_id_is_visible_in_its_explanation(
+    run: Run, shop: Shop, app: App
+) -> None:
+    shop.order(id=HOSTILE, age=HOUR)
+    sweep(app)
+
+    assert r"\x1b[2J" in shown(run("explain", HOSTILE))
+
+
 @pytest.mark.parametrize("command", [("refunds", "list"), ("refunds", "export")], ids=" ".join)
 def test_a_buyer_s_hostile_name_is_visible_among_the_refunds(
     run: Run, shop: Shop, app: App, command: tuple[str, ...]

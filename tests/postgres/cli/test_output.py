@@ -14,6 +14,7 @@ def test_explain_prints_why_an_order_is_due(run: Run, shop: Shop) -> None:
     code, out, _ = run("explain", order)
 
     assert (0, 2) == (code, out.count("\n  yes") - out.count("\n  no "))
+    assert order == out.splitlines()[0]
     assert "expire_dp: due at " in out
     assert "auto_refund: not due at " in out
 
