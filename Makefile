@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVICE := /opt/sweeper
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
+# Until it had a name of its own, the project was installed as `sweeper`.
+forget_the_old_name = rm -rf $(1)/lib/python*/site-packages/sweeper-*.dist-info
 UNITS := systemd/sweeper.service systemd/sweeper-sweep@.service
 
 help: ## Show what there is
@@ -47,6 +49,7 @@ install: ## Install the service, or upgrade it; needs root, systemd/README.md go
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make install"; exit 1; }
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
 	@$(PYTHON) -m venv $(SERVICE)
+	@$(call forget_the_old_name,$(SERVICE))
 	@$(SERVICE)/bin/python -m pip install -q --disable-pip-version-check \
 		--root-user-action ignore -c constraints.txt .
 	@install -d /etc/sweeper && install -d -m 0700 /etc/sweeper/credentials
@@ -72,6 +75,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
+	@$(call forget_the_old_name,$(VENV))
 	@$(BIN)/python -m pip install -q --disable-pip-version-check \
 		-c constraints.txt -e '.[embedded,dev]'
 	@touch $@

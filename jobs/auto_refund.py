@@ -12,7 +12,7 @@ from jobs.stock import release_stock
 from jobs.tables import ORDER
 from sweeper import Batch, JobType, Rule
 
-REASON = "Pesanan ditolak otomatis: jastiper tidak merespons dalam 24 jam."
+REASON = "Pesanan ditolak otomatis: jastiper tidak merespons dalam {limit}."
 
 waiting: ColumnElement[bool] = ORDER.c.status == "awaiting_validation"
 

@@ -11,7 +11,7 @@ from jobs.stock import release_stock
 from jobs.tables import ORDER
 from sweeper import Batch, JobType, Rule
 
-REASON = "Pesanan dibatalkan otomatis: DP tidak dibayar dalam 30 menit."
+REASON = "Pesanan dibatalkan otomatis: DP tidak dibayar dalam {limit}."
 
 pending: ColumnElement[bool] = ORDER.c.status == "pending_dp"
 paid: ColumnElement[bool] = or_(

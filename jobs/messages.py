@@ -1,5 +1,7 @@
 """`sweeper messages preview`: show the texts of the notices before any is sent."""
 
+import math
+
 import typer
 
 from jobs.whatsapp.settings import WhatsappSettings
@@ -22,13 +24,17 @@ def messages() -> None:
 def preview(context: typer.Context, *, as_json: Json = False) -> None:
     """Show each text with sample data, as its recipient reads it."""
     with open_app(context) as app:
-        section = app.settings.sections[WhatsappSettings]
+        rules, section = app.settings.rules, app.settings.sections[WhatsappSettings]
         assert isinstance(section, WhatsappSettings)  # noqa: S101 -- narrows what was checked
     previews = []
     for event, variants in texts(section.messages).items():
         for key in variants:
             language, _, refund = key.partition("_")
-            facts = _SAMPLE | {"dpAmount": _DOWN_PAYMENT if refund else 0}
+            limit = rules["expire_dp" if event == "ORDER_CANCELLED" else "auto_refund"].older_than
+            facts = _SAMPLE | {
+                "dpAmount": _DOWN_PAYMENT if refund else 0,
+                "limitSeconds": math.ceil(limit.total_seconds()),
+            }
             previews.append((event, key, render_text(event, facts, language, section.messages)))
     if as_json:
         document([{"event": event, "key": key, "text": text} for event, key, text in previews])

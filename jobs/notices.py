@@ -3,11 +3,13 @@
 The id of a notice is computed from its order and its event, so that there is never a second one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Select,
     Text,
     any_,
@@ -21,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from jobs.limits import limit_of
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
 from jobs.whatsapp.notification_log import notice_id_of
@@ -44,9 +47,10 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
     """
     if not order_ids:
         return 0
-    notices = union_all(*(_notice(order_ids, event_type) for event_type in event_types)).cte(
-        "notices"
-    )
+    seconds = math.ceil(limit_of(batch).total_seconds())
+    notices = union_all(
+        *(_notice(order_ids, event_type, seconds) for event_type in event_types)
+    ).cte("notices")
     columns = [
         *(column for column in notices.c),
         literal(batch.now, UtcTimestamp).label("createdAt"),
@@ -65,7 +69,7 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
     return batch.enqueue(SEND_WHATSAPP, select(inserted).where(inserted.c.status == "queued"))
 
 
-def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
+def _notice(order_ids: list[str], event_type: str, limit_seconds: int) -> Select[Any]:
     to_jastiper = event_type in _TO_JASTIPER
     phone = USER.c.whatsappNumber if to_jastiper else PARTICIPANT.c.phone
     name = USER.c.profileName if to_jastiper else PARTICIPANT.c.name
@@ -93,6 +97,8 @@ def _notice(order_ids: list[str], event_type: str) -> Select[Any]:
                 name,
                 "dpAmount",
                 ORDER.c.dpAmount,
+                "limitSeconds",
+                literal(limit_seconds, BigInteger),
             ).label("metadata"),
         )
         .select_from(ORDER)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from jobs.limits import in_words, limit_of
 from jobs.tables import ORDER
 from sweeper import Batch, Effect, Payload
 
@@ -38,8 +39,9 @@ def claim(
     Returns the ids of the updated orders.
 
     due    -- the condition under which an order is still to be updated
-    reason -- stored as rejectionReason; customers read it
+    reason -- stored as rejectionReason, with the rule's limit for {limit}; customers read it
     """
+    reason = reason.format(limit=in_words(limit_of(batch)))
     wanted = select(ORDER.c.id).where(ORDER.c.id == any_(cast(batch.keys, ARRAY(Text))), due)
     seen = wanted.cte("seen")
     locked = (

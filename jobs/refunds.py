@@ -1,7 +1,5 @@
 """`sweeper refunds`: list, settle and export the refunds that are owed to buyers."""
 
-import csv
-import sys
 from typing import Annotated
 
 import typer
@@ -9,7 +7,7 @@ import typer
 from jobs.events import REFUND_SETTLED
 from jobs.refund_ledger import mark_settled, refund_rows
 from jobs.whatsapp.texts import rupiah
-from sweeper.cli.output import document, out, table
+from sweeper.cli.output import document, line, out, table, write_csv
 from sweeper.cli.session import Json, open_app
 from sweeper.postgres.clock import now
 
@@ -62,7 +60,7 @@ def settle_refund(
     if as_json:
         document({"order_id": order_id, "reference": reference, "anew": paid is not None})
     else:
-        typer.echo(
+        line(
             "it was settled before, with this reference"
             if paid is None
             else f"settled: {rupiah(paid)}"
@@ -82,6 +80,4 @@ def export_refunds(
         app.check()
         with app.database.transaction() as tx:
             refunds = refund_rows(tx, everything=everything)
-    writer = csv.DictWriter(sys.stdout, _COLUMNS)
-    writer.writeheader()
-    writer.writerows(refunds)
+    write_csv(_COLUMNS, refunds)

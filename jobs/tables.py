@@ -99,3 +99,5 @@ NOTIFICATION_LOG = Table(
     Column("metadata", JSONB),
     Column("createdAt", UtcTimestamp),
 )
+
+TABLES = (ORDER, ORDER_ITEM, PRODUCT, PARTICIPANT, GUEST, TRIP, USER, NOTIFICATION_LOG)

@@ -218,7 +218,7 @@ class App:
         """Create or upgrade schema and queues, bypassing any pooler; return what was done."""
         direct = self._connect(self.settings.direct_url)
         try:
-            done = migrate(direct, self.queues, self.catalog.package, install=install_pgmq)
+            done = migrate(direct, self.queues, self.catalog, install=install_pgmq)
             if with_indexes:
                 made = indexes.create(direct, self.rules.values())
                 done += [f"index {name}" for name in made]

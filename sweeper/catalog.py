@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Select, Table
 
 from sweeper.errors import CatalogError, UsageError
 from sweeper.event import Event
@@ -32,6 +32,7 @@ class Catalog:
     figures -- the numbers that job files add to status and metrics
     effects -- the rows that their jobs change, for dry runs
     grants  -- the table privileges that the job files' statements need
+    tables  -- the platform's tables, with the columns that the job files' statements use
     events  -- the engine's events and the job files', sorted by name
     """
 
@@ -44,6 +45,7 @@ class Catalog:
     figures: tuple[Figure, ...]
     effects: tuple[Effect, ...]
     grants: tuple[Grant, ...]
+    tables: tuple[Table, ...]
     events: tuple[Event, ...]
 
     def job(self, name: str) -> JobType[Any]:
@@ -77,6 +79,7 @@ def load(package: str) -> Catalog:
     figures = tuple(figure for module in modules for figure in getattr(module, "FIGURES", ()))
     effects = tuple(effect for module in modules for effect in getattr(module, "EFFECTS", ()))
     grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
+    tables = tuple(table for module in modules for table in getattr(module, "TABLES", ()))
     return Catalog(
         package,
         jobs,
@@ -87,6 +90,7 @@ def load(package: str) -> Catalog:
         figures,
         effects,
         grants,
+        tables,
         events=_events(modules),
     )
 

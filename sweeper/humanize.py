@@ -1,8 +1,20 @@
-"""Ages, times and numbers in the form that the status page shows to people."""
+"""Ages, times, numbers and strangers' text in the form that people are shown."""
 
+import re
 from datetime import datetime
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+# Controls of terminals (C0, C1), line and paragraph separators, marks and overrides of the writing
+# direction, characters without a shape, tags, and halves of surrogate pairs. Not the joiners of
+# U+200C and U+200D, without which some scripts and emoji are not what was written.
+# https://trojansource.codes/
+_CONTROL = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
+)
+_IN_TEXT = re.compile(f"[{_CONTROL}]")
+_IN_LINE = re.compile(f"[{_CONTROL}\\t\\n]")
 
 
 def age(seconds: float) -> str:
@@ -28,3 +40,17 @@ def at(moment: datetime | str, now: datetime) -> str:
 def number(value: float) -> str:
     """Format a number without decimals and with commas between the thousands."""
     return f"{value:,.0f}"
+
+
+def visible(text: str) -> str:
+    r"""Return *text* with control characters as escapes, such as \x1b; line ends and tabs stay."""
+    return _IN_TEXT.sub(_escape, text)
+
+
+def in_line(text: str) -> str:
+    r"""Return *text* as one line: line ends and tabs are escapes too."""
+    return _IN_LINE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")

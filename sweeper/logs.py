@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -12,6 +12,7 @@ from structlog.typing import EventDict, Processor
 from sweeper import redact
 from sweeper.event import INSTANCE
 from sweeper.events import LIBRARY_LOGGED
+from sweeper.humanize import visible
 
 _VERBOSE_LIBRARIES = ("alembic", "apscheduler", "httpcore", "httpx", "sqlalchemy", "uvicorn")
 _LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
@@ -67,11 +68,21 @@ def _renderer(stream: TextIO, *, pretty: bool) -> Processor:
     if not pretty:
         return structlog.processors.JSONRenderer()
     # Not structlog's own tracebacks for the console: they show local variables, even phone numbers.
-    return structlog.dev.ConsoleRenderer(
+    console = structlog.dev.ConsoleRenderer(
         colors=stream.isatty(),
         exception_formatter=structlog.dev.plain_traceback,
         sort_keys=False,
     )
+
+    def render(logger: Any, method: str, line: EventDict) -> str:
+        """Render a line whose values a terminal does not obey."""
+        shown = {
+            name: visible(value) if isinstance(value, str) else value
+            for name, value in line.items()
+        }
+        return console(logger, method, shown)
+
+    return render
 
 
 def _with_leading_fields(_logger: object, _method: str, line: EventDict) -> EventDict:

@@ -93,7 +93,7 @@ def template(server_url: str, admin: psycopg.Connection) -> Iterator[str]:
         with engine.begin() as connection:
             create_platform(connection)
         database = Database(url)
-        migrate(database, Queues(QUEUE), "jobs", install=True)
+        migrate(database, Queues(QUEUE), catalog.load("jobs"), install=True)
         database.close()
         yield name
 
@@ -110,6 +110,15 @@ def bare_database_url(server_url: str, admin: psycopg.Connection) -> Iterator[st
     """Create an empty database without pgmq; yield its URL."""
     with _new_database(admin, "template1") as name:
         yield _with_database(server_url, name)
+
+
+@pytest.fixture
+def platform_url(bare_database_url: str) -> str:
+    """Create a database with the platform's empty tables, and nothing of ours; return its URL."""
+    engine = _engine(bare_database_url)
+    with engine.begin() as connection:
+        create_platform(connection)
+    return bare_database_url
 
 
 # The environment, the clock, and the sessions of a test.

@@ -77,7 +77,8 @@ def _app(url: str) -> App:
 
 
 def _fill_shop(app: App) -> WatchedOrders:
-    app.migrate(install_pgmq=True)
     with app.database.transaction() as tx:
         create_platform(tx)
+    app.migrate(install_pgmq=True)
+    with app.database.transaction() as tx:
         return add_sample_orders(Shop(tx, clock.now()))

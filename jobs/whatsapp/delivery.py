@@ -71,7 +71,7 @@ def outgoing_message(delivery: Delivery, number: str) -> OutgoingMessage:
     template = templates.get(variant) or templates.get(delivery.event_type)
     if template is None:
         return OutgoingMessage(number, text)
-    values = fields(facts)
+    values = fields(delivery.event_type, facts, template.language.partition("_")[0])
     return OutgoingMessage(
         number, text, template, tuple(values[name] for name in template.parameters)
     )

@@ -33,7 +33,10 @@ class Template(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,512}$")]
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2})?$")] = "id"
-    parameters: tuple[Literal["name", "order_code", "dp_amount"], ...] = ("name", "order_code")
+    parameters: tuple[Literal["name", "order_code", "dp_amount", "limit"], ...] = (
+        "name",
+        "order_code",
+    )
 
 
 TEMPLATES = {

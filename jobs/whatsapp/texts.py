@@ -2,18 +2,23 @@
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from jobs.limits import in_words
 from sweeper import RejectedError
 
 LANGUAGES = ("id", "en")
-FIELDS = ("name", "order_code", "dp_amount")
+FIELDS = ("name", "order_code", "dp_amount", "limit")
 REFUND = "refund"
 """The suffix of a text's key that is used when a down payment is owed to the buyer."""
+
+_SHIPPED_LIMITS = {"ORDER_CANCELLED": timedelta(minutes=30)}
+_LONGEST_LIMIT = 10**10  # seconds; metadata may say anything
 
 Texts = Mapping[str, Mapping[str, str]]
 
@@ -46,7 +51,7 @@ def render_text(
 ) -> str:
     """Return the text of a notice.
 
-    facts -- the notice's metadata: name, orderCode, dpAmount in whole rupiah
+    facts -- the notice's metadata: name, orderCode, dpAmount in whole rupiah, limitSeconds
     file  -- the operator's own texts
 
     Raises RejectedError for an event that has no text.
@@ -57,16 +62,25 @@ def render_text(
         raise RejectedError(message)
     default = event[language]
     text = event.get(f"{language}_{REFUND}", default) if owed(facts) else default
-    return text.format(**fields(facts)).strip()
+    return text.format(**fields(event_type, facts, language)).strip()
 
 
-def fields(facts: Mapping[str, Any]) -> dict[str, str]:
+def fields(event_type: str, facts: Mapping[str, Any], language: str = "id") -> dict[str, str]:
     """Return the fields that a text may use, formatted for people."""
     return {
         "name": str(facts.get("name") or "Kak"),
         "order_code": str(facts.get("orderCode") or ""),
         "dp_amount": rupiah(owed(facts)),
+        "limit": in_words(_limit(event_type, facts), language),
     }
+
+
+def _limit(event_type: str, facts: Mapping[str, Any]) -> timedelta:
+    """Return the limit that has passed; the shipped one where the metadata does not say it."""
+    seconds = facts.get("limitSeconds")
+    if type(seconds) is int and 0 < seconds < _LONGEST_LIMIT:
+        return timedelta(seconds=seconds)
+    return _SHIPPED_LIMITS.get(event_type, timedelta(hours=24))
 
 
 def owed(facts: Mapping[str, Any]) -> int:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from sweeper.admin import platform_tables
+from sweeper.catalog import Catalog
 from sweeper.errors import DatabaseUnusableError
 from sweeper.ledger import SCHEMA
 from sweeper.postgres.database import Database
@@ -16,26 +18,28 @@ _LOCK = text("select pg_advisory_xact_lock(hashtextextended('sweeper.migrate', 0
 _LOCK_TIMEOUT = timedelta(minutes=1)  # how long to wait for another migration
 
 
-def migrate(database: Database, queues: Queues, package: str, *, install: bool) -> list[str]:
+def migrate(database: Database, queues: Queues, catalog: Catalog, *, install: bool) -> list[str]:
     """Create or upgrade everything in one transaction; return what was done, one line for each.
 
-    package -- name of the job package, which may have migrations of its own
+    catalog -- of the job package, which may have migrations of its own
     install -- whether to install pgmq if it is missing
 
-    Raises DatabaseUnusableError if pgmq is missing and *install* is false.
+    Raises DatabaseUnusableError if pgmq is missing and *install* is false, if the database is not
+    the platform's, and if a newer program has migrated it.
     """
-    done = []
+    done, package = [], catalog.package
     with database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
         tx.execute(_LOCK)
         version = pgmq_version(tx)
+        if version is None and not install:
+            message = "pgmq is not installed in this database\nrun: sweeper migrate --install-pgmq"
+            raise DatabaseUnusableError(message)
+        platform_tables.demand(tx, catalog)
         if version is None:
-            if not install:
-                message = (
-                    "pgmq is not installed in this database\nrun: sweeper migrate --install-pgmq"
-                )
-                raise DatabaseUnusableError(message)
             version = install_pgmq(tx)
             done.append(f"installed pgmq {version}")
+        if fault := too_new(tx, package):
+            raise DatabaseUnusableError("\n".join(fault))
         tx.execute(text(f"create schema if not exists {SCHEMA}"))
         before = current_revisions(tx)
         if before != heads(package):
@@ -50,8 +54,7 @@ def migrate(database: Database, queues: Queues, package: str, *, install: bool) 
 
 def heads(package: str) -> frozenset[str]:
     """Return the revisions that a migrated database has: the last of each history."""
-    histories = (_history(name) for name in ("sweeper", package))
-    return frozenset(max(_revisions(history)) for history in histories if history.is_dir())
+    return frozenset(max(_revisions(history)) for history in _histories(package))
 
 
 def current_revisions(tx: Connection) -> frozenset[str]:
@@ -62,12 +65,23 @@ def current_revisions(tx: Connection) -> frozenset[str]:
     return frozenset(tx.execute(text(f"select version_num from {table}")).scalars())  # noqa: S608 -- a constant
 
 
+def too_new(tx: Connection, package: str) -> tuple[str, str] | None:
+    """Return what a newer program did to the schema, and how to go on; None if none did."""
+    known = {name for history in _histories(package) for name in _revisions(history)}
+    if unknown := current_revisions(tx) - known:
+        return (
+            f"schema {SCHEMA} is newer than this program: it has {', '.join(sorted(unknown))}",
+            "upgrade sweeper on this host to the version that migrated it; the schema stays",
+        )
+    return None
+
+
 def _upgrade(tx: Connection, package: str) -> None:
     from alembic import command  # noqa: PLC0415 -- takes half a second, and few commands need it
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    folders = [str(history) for history in map(_history, ("sweeper", package)) if history.is_dir()]
+    folders = [str(history) for history in _histories(package)]
     config.set_main_option("script_location", str(_history("sweeper").parent).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", "\n".join(folders).replace("%", "%%"))
@@ -77,6 +91,10 @@ def _upgrade(tx: Connection, package: str) -> None:
 
 def _history(package: str) -> Path:
     return Path(str(resources.files(package).joinpath("migrations", "versions")))
+
+
+def _histories(package: str) -> list[Path]:
+    return [history for history in map(_history, ("sweeper", package)) if history.is_dir()]
 
 
 def _revisions(history: Path) -> list[str]:

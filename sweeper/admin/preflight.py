@@ -1,16 +1,14 @@
-"""The check before any job runs: pgmq, the schema, the queues and the platform's tables exist."""
+"""The check before any job runs: pgmq, schema, queues and the platform's tables are as needed."""
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection
 
-from sweeper.admin.migrate import current_revisions, heads
+from sweeper.admin import platform_tables
+from sweeper.admin.migrate import current_revisions, heads, too_new
 from sweeper.catalog import Catalog
 from sweeper.errors import DatabaseUnusableError
-from sweeper.postgres.clock import now
 from sweeper.postgres.database import Database
 from sweeper.queue.install import missing_queues, pgmq_version
 from sweeper.queue.pgmq import Queues
-
-_EXISTS = text("select to_regclass(:name) is not null")
 
 
 def check(database: Database, queues: Queues, catalog: Catalog) -> None:
@@ -20,35 +18,16 @@ def check(database: Database, queues: Queues, catalog: Catalog) -> None:
             message = "pgmq is not installed in this database\nrun: sweeper migrate --install-pgmq"
             raise DatabaseUnusableError(message)
         if missing := unmigrated(tx, queues, catalog):
-            message = f"{missing}\nrun: sweeper migrate"
-            raise DatabaseUnusableError(message)
-        if absent := _absent(tx, catalog):
-            message = (
-                f"tables are missing: {', '.join(absent)}\n"
-                "is this the platform's database, and its schema the right one?"
-            )
-            raise DatabaseUnusableError(message)
+            raise DatabaseUnusableError("\n".join(missing))
+        platform_tables.demand(tx, catalog)
 
 
-def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> str | None:
-    """Return what `sweeper migrate` still has to do; None if the database is up to date."""
+def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> tuple[str, str] | None:
+    """Return what keeps the schema from being up to date, and what to do; None if nothing does."""
+    if fault := too_new(tx, catalog.package):
+        return fault
     if current_revisions(tx) != heads(catalog.package):
-        return "schema sweeper is missing, or of another version"
+        return "schema sweeper is missing, or of another version", "run: sweeper migrate"
     if missing := missing_queues(tx, queues):
-        return f"queues are missing: {', '.join(missing)}"
+        return f"queues are missing: {', '.join(missing)}", "run: sweeper migrate"
     return None
-
-
-def _absent(tx: Connection, catalog: Catalog) -> list[str]:
-    """Return the names of the tables that rules read and that do not exist."""
-    tables = {
-        table.name
-        for rule in catalog.rules.values()
-        for table in rule.due(now()).get_final_froms()
-        if isinstance(table, Table)
-    }
-    return [
-        name
-        for name in sorted(tables)
-        if not tx.execute(_EXISTS, {"name": '"' + name.replace('"', '""') + '"'}).scalar()
-    ]

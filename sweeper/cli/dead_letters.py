@@ -12,15 +12,13 @@ from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.retry import DeadReason
 
 Ids = Annotated[
     list[int] | None, typer.Argument(metavar="[ID]...", help="Ids that `dead list` shows.")
 ]
 Type = Annotated[str | None, typer.Option("--type", help="Only dead letters of this job type.")]
-Reason = Annotated[
-    str | None,
-    typer.Option(help="Only this reason: exhausted, invalid, unknown_type, crashed or rejected."),
-]
+Reason = Annotated[DeadReason | None, typer.Option(help="Only this reason.")]
 Fingerprint = Annotated[
     str | None, typer.Option(help="Only dead letters whose error has this fingerprint.")
 ]
@@ -119,23 +117,23 @@ def _print_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
     if as_json:
         output.document({verb: ids})
     else:
-        typer.echo(f"{len(ids)} dead letters {verb}")
+        output.line(f"{len(ids)} dead letters {verb}")
 
 
 def _print_list(texts: Iterable[str]) -> None:
     """Print JSON texts as one list, each as it comes, so that none of them is kept."""
     separator = "[\n"
     for text in texts:
-        print(f"{separator}  {text}", end="")  # noqa: T201 -- stdout is the contract
+        output.raw_json(f"{separator}  {text}", end="")
         separator = ",\n"
-    print("[]" if separator == "[\n" else "\n]")  # noqa: T201 -- stdout is the contract
+    output.raw_json("[]" if separator == "[\n" else "\n]")
 
 
 def _print_indented(text: str) -> None:
     """Print a JSON text indented, or as it is where it holds what Python refuses to read."""
     with suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), indent=2)
-    print(text)  # noqa: T201 -- JSON is neither wrapped nor styled
+    output.raw_json(text)
 
 
 def _print_table(found: Sequence[DeadLetter]) -> None:

@@ -1,5 +1,6 @@
 """The checks of `sweeper doctor`: every problem at once, each with its remedy."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sweeper.admin import grants, indexes
+from sweeper.admin import grants, indexes, platform_tables
 from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.postgres import clock
-from sweeper.postgres.errors import is_disconnected, unusable
+from sweeper.postgres.errors import is_disconnected, is_refused, unusable
 from sweeper.queue.install import pgmq_version
 
 _SERVER = text("select current_setting('server_version_num')::int / 10000")
@@ -23,6 +24,7 @@ _ZONES = text(
     "select current_setting('server_version') as version, current_user as login,"
     " (select reset_val from pg_settings where name = 'TimeZone') as zone"
 )
+_LOGIN = text("select current_user as name, quote_ident(current_user) as quoted")
 _HIDDEN = text("select row_security_active(to_regclass(:name))")
 _RECOVERY = text("select pg_is_in_recovery()")
 _SUPPORTED = range(14, 19)
@@ -61,15 +63,24 @@ def examine(app: App) -> list[Finding]:
     try:
         database = app.database
     except SweeperError as error:
-        return [*findings, Finding(Level.ERROR, "connection", *_split(error))]
+        about = "settings" if isinstance(error, SettingsError) else "connection"
+        return [*findings, Finding(Level.ERROR, about, *_split(error))]
+    incomplete = False
     for about, check in _CHECKS.items():
+        if incomplete and about in _OF_A_COMPLETE_SCHEMA:
+            continue
         try:
             with database.transaction() as tx:
-                findings += check(app, tx)
+                found = [*check(app, tx)]
         except (DBAPIError, PoolTimeoutError) as error:
-            findings.append(Finding(Level.ERROR, about, *_split(unusable(error, database.url))))
+            if not (about == "schema" and is_refused(error)):  # `grants` names what is lacking
+                fault = _split(unusable(error, database.url))
+                findings.append(Finding(Level.ERROR, about, *fault))
             if is_disconnected(error):
                 break
+        else:
+            findings += found
+            incomplete |= about in _SCHEMA and any(one.level is Level.ERROR for one in found)
     return findings
 
 
@@ -142,6 +153,13 @@ def _clock(app: App, tx: Connection) -> Findings:
         yield Finding(Level.ERROR, "clock", what, remedy)
 
 
+def _tables(app: App, tx: Connection) -> Findings:
+    if fault := platform_tables.misfit(tx, app.catalog):
+        yield Finding(Level.ERROR, "tables", *fault)
+    else:
+        yield Finding(Level.OK, "tables", "the platform's have every column that is used")
+
+
 def _schema(app: App, tx: Connection) -> Findings:
     version = pgmq_version(tx)
     if version is None:
@@ -156,7 +174,7 @@ def _schema(app: App, tx: Connection) -> Findings:
         yield Finding(Level.OK, "pgmq", f"version {version}")
     missing = unmigrated(tx, app.queues, app.catalog)
     if missing:
-        yield Finding(Level.ERROR, "schema", missing, "run: sweeper migrate")
+        yield Finding(Level.ERROR, "schema", *missing)
         return
     yield Finding(Level.OK, "schema", "up to date, and all queues are there")
 
@@ -164,13 +182,18 @@ def _schema(app: App, tx: Connection) -> Findings:
 def _grants(app: App, tx: Connection) -> Findings:
     needed = grants.needed(app.queues, app.catalog.grants)
     absent, lacking = grants.lacking(tx, needed)
-    for name in absent:
+    if absent:
         yield Finding(
-            Level.ERROR, "tables", f"there is no table {name}", "is this the platform's database?"
+            Level.ERROR, "tables", f"there is no {', '.join(absent)}", "restore it from a backup"
         )
     if lacking:
         tables = ", ".join(dict.fromkeys(grant.table for grant in lacking))
-        remedy = " ".join(grants.statements("ROLE", lacking))
+        login = tx.execute(_LOGIN).one().name
+        remedy = (
+            "as the tables' owner, run what this prints:"
+            f" sweeper grants {shlex.quote(login)}; that is at least:"
+            f" {' '.join(grants.statements(login, lacking))}"
+        )
         yield Finding(Level.ERROR, "grants", f"the login lacks grants on {tables}", remedy)
     if not lacking and not absent:
         yield Finding(Level.OK, "grants", "every statement that will run is allowed")
@@ -186,7 +209,8 @@ def _row_security(app: App, tx: Connection) -> Findings:
             Level.ERROR,
             "row-level security",
             f"it hides rows of {', '.join(hidden)} from this login",
-            "log in as the tables' owner, or: alter role ROLE bypassrls;",
+            "log in as the tables' owner, or:"
+            f" alter role {tx.execute(_LOGIN).one().quoted} bypassrls;",
         )
     else:
         yield Finding(Level.OK, "row-level security", "no row is hidden from this login")
@@ -209,11 +233,15 @@ _CHECKS: Mapping[str, Callable[[App, Connection], Findings]] = {
     "connection": _connection,
     "server": _server,
     "clock": _clock,
+    "tables": _tables,
     "schema": _schema,
     "grants": _grants,
     "row-level security": _row_security,
     "indexes": _indexes,
 }
+
+_SCHEMA = {"tables", "schema"}
+_OF_A_COMPLETE_SCHEMA = {"grants", "row-level security", "indexes"}  # else each repeats the fault
 
 
 def _split(error: SweeperError) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sweeper import catalog, redact
-from sweeper.cli import dead_letters, output, reports, sweep
+from sweeper.cli import dead_letters, output, reports, streams, sweep
 from sweeper.cli.session import JOB_PACKAGE, Json, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
@@ -28,20 +28,22 @@ COMMANDS = typer.Typer(
 
 def main() -> None:
     """Run the command line; print an error in one or two lines on stderr, and set the exit code."""
+    streams.open_closed()
     try:
         known = catalog.load(JOB_PACKAGE)
         added = {group.name for group in COMMANDS.registered_groups}
         for name, commands in known.commands.items():
             if name not in added:
                 COMMANDS.add_typer(commands, name=name)
-        COMMANDS(obj={"catalog": known}, prog_name="sweeper")
+        with streams.written():
+            COMMANDS(obj={"catalog": known}, prog_name="sweeper")
     except SweeperError as error:
-        typer.echo(redact.text(f"sweeper: {error}"), err=True)
+        output.line(redact.text(f"sweeper: {error}"), to_stderr=True)
         sys.exit(error.exit_code)
     except Exception as error:
         logging.getLogger("sweeper").debug("unexpected", exc_info=error)
-        typer.echo(f"sweeper: unexpected {in_one_line(error)}", err=True)
-        typer.echo("this is a bug; SWEEPER_LOG__LEVEL=debug shows where", err=True)
+        output.line(f"sweeper: unexpected {in_one_line(error)}", to_stderr=True)
+        output.line("this is a bug; SWEEPER_LOG__LEVEL=debug shows where", to_stderr=True)
         sys.exit(SweeperError.exit_code)
 
 
@@ -83,7 +85,7 @@ def migrate(
     if as_json:
         output.document({"done": done})
     else:
-        typer.echo("\n".join(done) or "nothing to do: everything is in place")
+        output.line("\n".join(done) or "nothing to do: everything is in place")
 
 
 @COMMANDS.command()
@@ -123,7 +125,7 @@ def enqueue(
             message = f"the payload is not JSON: {error}"
             raise UsageError(message) from error
         msg_id, queue = app.enqueue(type_, value, priority, timedelta(seconds=delay))
-    output.document({"msg_id": msg_id, "queue": queue}) if as_json else typer.echo(msg_id)
+    output.document({"msg_id": msg_id, "queue": queue}) if as_json else output.line(msg_id)
 
 
 COMMANDS.add_typer(reports.COMMANDS)
@@ -156,7 +158,7 @@ def grants(
     from sweeper.admin.grants import needed, statements  # noqa: PLC0415 -- only this command needs it
 
     with open_app(context) as app:
-        typer.echo("\n".join(statements(role, needed(app.queues, app.catalog.grants))))
+        output.line("\n".join(statements(role, needed(app.queues, app.catalog.grants))))
 
 
 @COMMANDS.command()
@@ -193,7 +195,7 @@ def purge(
     if as_json:
         output.document({"queue": queue, "purged": count})
     else:
-        typer.echo(f"{count} messages deleted from {queue}")
+        output.line(f"{count} messages deleted from {queue}")
 
 
 COMMANDS.add_typer(dead_letters.COMMANDS, name="dead")

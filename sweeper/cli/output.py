@@ -1,12 +1,15 @@
-"""The output of commands: JSON documents, tables, and a progress bar on a terminal."""
+"""All that commands print, with control characters visible: documents, lines, tables, progress."""
 
+import csv
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -15,24 +18,47 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sweeper.batch import Tally
-from sweeper.humanize import age
-from sweeper.monitoring.audit import Balance
-from sweeper.monitoring.explain import Explanation
+from sweeper.humanize import age, in_line, visible
 from sweeper.monitoring.status import Status
-from sweeper.postgres.clock import iso
 from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
 from sweeper.sweep.runner import Report
 
+
+class _Console(Console):
+    """A console that makes the control characters in strings visible."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **options)
+
+
 # A pipe has no width, and a program that reads it needs complete lines.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False)
+out = _Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else 160)
+err = _Console(stderr=True, highlight=False)
 
 _MAX_ROWS = 100  # a longer table is cut; nobody reads it to the end
 
 
 def document(value: Any) -> None:
     """Print *value* to stdout as a JSON document."""
-    print(json.dumps(value, indent=2, default=str))  # noqa: T201 -- stdout is the contract
+    raw_json(json.dumps(value, indent=2, default=str))
+
+
+def raw_json(text: str, end: str = "\n") -> None:
+    """Print JSON text, whose control characters are escapes; `json.dumps` leaves out one."""
+    print(text.replace("\x7f", "\\u007f"), end=end)  # noqa: T201 -- stdout is the contract
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print *rows* as CSV, with a header line."""
+    writer = csv.DictWriter(sys.stdout, columns)
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: in_line(v) if isinstance(v, str) else v for k, v in row.items()})
+
+
+def line(text: object, *, to_stderr: bool = False) -> None:
+    """Print plain text, as it is but for control characters."""
+    typer.echo(visible(str(text)), err=to_stderr)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -128,28 +154,6 @@ def tally(jobs: Tally, seconds: float) -> None:
     )
 
 
-def explanation(found: Explanation) -> None:
-    """Print whether each rule finds the key due, and the history of the key."""
-    for name, check in found.rules.items():
-        out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
-        for term, holds in check.terms.items():
-            out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
-    if not found.rules:
-        out.print(f"no rule knows {found.key}: the row is gone", markup=False)
-    for fact in found.facts:
-        out.print(f"{iso(fact.at)}  {fact.what}", markup=False)
-
-
-def balance(found: Balance) -> None:
-    """Print the result of the audit."""
-    out.print(f"{found.sweeps} scans sent {found.jobs} jobs; {found.waiting} of them still wait")
-    if found.gaps:
-        rows = [(gap.sweep_id, gap.rule, gap.key, gap.problem) for gap in found.gaps]
-        table("the books do not balance", ("sweep", "rule", "key", "problem"), rows)
-    else:
-        out.print("the books balance: every job that does not wait ended exactly once")
-
-
 def findings(found: Sequence[Any]) -> None:
     """Print the findings of the doctor, the worst last, next to the prompt."""
     marks = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "error": "[red]error  [/]"}
@@ -181,7 +185,7 @@ def watch(read: Callable[[], Status | str], every: float = 2.0) -> None:
         while True:
             latest = read()
             if isinstance(latest, str):
-                live.update(Group(Text(latest, "bold red"), screen), refresh=True)
+                live.update(Group(Text(visible(latest), "bold red"), screen), refresh=True)
             else:
                 screen = _rendered(latest)
                 live.update(screen, refresh=True)
@@ -226,5 +230,5 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]])
     headings = (Column(name, overflow="fold") for name in columns)
     grid = Table(*headings, title=title, title_justify="left")
     for row in rows:
-        grid.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        grid.add_row(*("" if cell is None else escape(in_line(str(cell))) for cell in row))
     return grid

@@ -13,7 +13,11 @@ from sweeper.app import App
 from sweeper.cli import output
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
+from sweeper.humanize import in_line
+from sweeper.monitoring.audit import Balance
+from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
+from sweeper.postgres.clock import iso
 from sweeper.postgres.errors import unusable
 
 COMMANDS = typer.Typer()
@@ -52,7 +56,7 @@ def explain(
     if as_json:
         output.document(explanation.as_json())
     else:
-        output.explanation(explanation)
+        _print_explanation(explanation)
 
 
 @COMMANDS.command()
@@ -61,11 +65,35 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
     with open_app(context) as app:
         app.check()
         balance = app.auditor.audit()
-    output.document(asdict(balance)) if as_json else output.balance(balance)
+    output.document(asdict(balance)) if as_json else _print_balance(balance)
     for gap in balance.gaps:
         events.JOB_LOST.log(**asdict(gap))
     if balance.gaps:
         raise typer.Exit(1)
+
+
+def _print_explanation(found: Explanation) -> None:
+    """Print the key, whether each rule finds it due, and its history."""
+    output.out.print(in_line(found.key), style="bold", markup=False)
+    for name, check in found.rules.items():
+        output.out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
+        for term, holds in check.terms.items():
+            output.out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
+    if not found.rules:
+        output.out.print(f"no rule knows {in_line(found.key)}: the row is gone", markup=False)
+    for fact in found.facts:
+        output.out.print(f"{iso(fact.at)}  {in_line(fact.what)}", markup=False)
+
+
+def _print_balance(found: Balance) -> None:
+    """Print the result of the audit."""
+    waiting = f"{found.waiting} of them still wait"
+    output.out.print(f"{found.sweeps} scans sent {found.jobs} jobs; {waiting}")
+    if found.gaps:
+        rows = [(gap.sweep_id, gap.rule, gap.key, gap.problem) for gap in found.gaps]
+        output.table("the books do not balance", ("sweep", "rule", "key", "problem"), rows)
+    else:
+        output.out.print("the books balance: every job that does not wait ended exactly once")
 
 
 def _read(app: App) -> Status | str:

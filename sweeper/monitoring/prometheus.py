@@ -4,7 +4,6 @@ https://prometheus.io/docs/practices/naming/
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
@@ -19,6 +18,7 @@ from sweeper.exports import Figure
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Histogram, Stats
 from sweeper.monitoring.status import Status
+from sweeper.monitoring.version import version
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,7 +49,7 @@ def _process(stats: Stats, health: Health) -> Iterator[Metric]:
     built = GaugeMetricFamily(
         "sweeper_build_info", "Always 1; the version is its label.", labels=["version"]
     )
-    built.add_metric([version("sweeper")], 1)
+    built.add_metric([version()], 1)
     yield built
     yield _gauge("ready", "Whether the service does its work.", not health.ready())
     yield _gauge("active_jobs", "Jobs read and not yet settled.", stats.active())

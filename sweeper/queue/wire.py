@@ -14,7 +14,7 @@ from sweeper.postgres.clock import iso
 from sweeper.retry import DeadReason
 
 _DIGITS = 9  # fits an INT, with room for counting further
-_NOT_ASCII = re.compile(r"[^\x20-\x7e\s]")
+_NOT_ASCII = re.compile(r"[^\x20-\x7e\t\n\r]")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 

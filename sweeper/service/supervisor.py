@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -17,6 +16,7 @@ from sweeper.ledger import Trigger
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
+from sweeper.monitoring.version import version
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.loops import IDLE_TURN, Loops
@@ -91,7 +91,7 @@ class Supervisor:
         if self._app.settings.web.enabled:
             self._web.open()
         events.SERVICE_STARTED.log(
-            version=version("sweeper"),
+            version=version(),
             rules=list(self._app.rules),
             queue=self._app.settings.queue.name,
         )

@@ -108,7 +108,7 @@ class Sweep:
         scan_only: bool = False,
         progress: Progress = lambda _tally: None,
     ) -> Report:
-        """Scan *rules* and process the jobs; a dry run does the same and rolls it back.
+        """Scan each of *rules* once and process the jobs; a dry run does it and rolls it back.
 
         limit     -- the brake: if a rule finds more rows than this, it enqueues none
         actor     -- who asked for the sweep, and `reason` why; both go into the ledger
@@ -117,6 +117,7 @@ class Sweep:
         progress  -- is called with the tally of each batch
         """
         started, sweep_id = time.monotonic(), str(uuid.uuid4())
+        rules = {rule.name: rule for rule in rules}.values()
         options = ScanOptions(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
         if dry_run:
             result = self.dry.run(rules, options)

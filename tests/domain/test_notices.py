@@ -70,6 +70,7 @@ def test_the_buyer_of_an_expired_order_gets_a_notice(
             "orderCode": "JST-ABC123-XY",
             "name": "Sari Wulandari",
             "dpAmount": 50_000,
+            "limitSeconds": 1800,
         },
         "createdAt": STORED_NOW,
     }

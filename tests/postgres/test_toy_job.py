@@ -88,11 +88,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def lockers(open_app: OpenApp, package: str, bare_database_url: str) -> App:
-    """Return an app for the package, on a database without the platform's tables."""
+    """Return an app for the package, on a database with its platform's only table."""
     app = open_app(url=bare_database_url, package=package)
-    app.migrate(install_pgmq=True)
     with app.database.transaction() as tx:
         tx.execute(text(PARCELS))
+    app.migrate(install_pgmq=True)
     return app
 
 

@@ -87,7 +87,7 @@ def wheelhouse(folder: Path) -> Path:
     machine = platform.machine()
     target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     target += [f"--platform=manylinux{tag}_{machine}" for tag in ("2014", "_2_28")]
-    (wheel,) = folder.glob("sweeper-*.whl")
+    (wheel,) = folder.glob("jastip_sweeper-*.whl")
     subprocess.run(
         [
             *pip,

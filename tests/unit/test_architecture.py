@@ -41,6 +41,7 @@ ALLOWED_IN = {
 }
 ENVIRONMENT = {"sweeper/settings.py", "sweeper/monitoring/systemd.py"}
 PGMQ_SQL = {"sweeper/queue/"}
+PRINTING = {"sweeper/cli/output.py", "sweeper/cli/event_reference.py"}  # the latter for `make docs`
 
 # Words that the engine does not use, because it works for any job package.
 DOMAIN = re.compile(r"(?<!in_)order(?!_by|ed)|stock|phone|notice|refund|rupiah", re.IGNORECASE)
@@ -335,6 +336,23 @@ def test_only_the_settings_and_systemd_modules_read_the_environment(path: Path) 
     ]
 
     assert _is_allowed(path, ENVIRONMENT) or [] == reads
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SHIPPED if "cli" in path.parts or path.parent == ROOT / "jobs"],
+    ids=_name,
+)
+def test_only_the_output_module_prints(path: Path) -> None:
+    """It makes the control characters of strangers' text visible."""
+    printing = {"print", "typer.echo", "typer.secho", "sys.stdout.write", "csv.DictWriter"}
+    calls = [
+        node.lineno
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in printing
+    ]
+
+    assert [] == calls or _is_allowed(path, PRINTING)
 
 
 # Docstrings and file names.

@@ -64,7 +64,7 @@ def test_an_unpaid_order_is_cancelled_and_its_buyer_notified(
     assert app.drain().step() == Tally(done=1)
     assert changed(placed, shop.row("Order", order)) == {
         "status": "cancelled",
-        "rejectionReason": CANCELLED,
+        "rejectionReason": CANCELLED.format(limit="30 menit"),
         "updatedAt": placed["createdAt"] + 30 * MINUTE,
     }
     assert shop.stock(matcha) == 10
@@ -133,7 +133,7 @@ def test_an_unanswered_order_is_rejected_and_its_down_payment_refunded(
 
     assert changed(paid, shop.row("Order", order)) == {
         "status": "rejected",
-        "rejectionReason": REJECTED,
+        "rejectionReason": REJECTED.format(limit="24 jam"),
         "updatedAt": paid["dpPaidAt"] + 24 * HOUR,
     }
     assert shop.stock(shoes) == 1

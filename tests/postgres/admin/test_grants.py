@@ -126,5 +126,6 @@ def test_the_doctor_lists_every_grant_for_a_login_without_any(
     findings = examine(open_app(url=as_role(database_url)))
 
     (grant,) = [finding for finding in findings if finding.about == "grants"]
-    assert 'grant usage on schema "pgmq" to "ROLE";' in grant.remedy
-    assert 'grant select on "OrderItem" to "ROLE";' in grant.remedy
+    to = Identifier(ROLE).as_string()
+    assert f'grant usage on schema "pgmq" to {to};' in grant.remedy
+    assert f'grant select on "OrderItem" to {to};' in grant.remedy

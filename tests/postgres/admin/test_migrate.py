@@ -7,7 +7,6 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import Connection, text
 
-from jobs.demo.shop import create_platform
 from sweeper.admin import migrate
 from sweeper.app import App
 from sweeper.errors import DatabaseUnusableError
@@ -26,9 +25,9 @@ def transaction(url: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def bare(open_app: OpenApp, bare_database_url: str) -> App:
-    """Return an app on a database with nothing in it."""
-    return open_app(url=bare_database_url)
+def unmigrated(open_app: OpenApp, platform_url: str) -> App:
+    """Return an app on a database with the platform's empty tables, and nothing of ours."""
+    return open_app(url=platform_url)
 
 
 def objects(url: str) -> set[str]:
@@ -42,34 +41,34 @@ def objects(url: str) -> set[str]:
         return set(tx.execute(names).scalars())
 
 
-def test_migrating_an_empty_database_creates_everything(bare: App, bare_database_url: str) -> None:
-    steps = bare.migrate(install_pgmq=True)
+def test_the_first_migration_creates_everything(unmigrated: App, platform_url: str) -> None:
+    steps = unmigrated.migrate(install_pgmq=True)
 
     assert [line.split()[0] for line in steps] == ["installed", "schema", "queues:"]
-    assert objects(bare_database_url) >= {
+    assert objects(platform_url) >= {
         "sweeper.sweep",
         "sweeper.job_log",
         "sweeper.stock_release",
         "sweeper.refund",
         "sweeper.alembic_version",
-        *bare.queues,
+        *unmigrated.queues,
     }
 
 
-def test_a_second_migration_changes_nothing(bare: App, bare_database_url: str) -> None:
-    bare.migrate(install_pgmq=True)
-    before = objects(bare_database_url)
+def test_a_second_migration_changes_nothing(unmigrated: App, platform_url: str) -> None:
+    unmigrated.migrate(install_pgmq=True)
+    before = objects(platform_url)
 
-    assert bare.migrate(install_pgmq=True) == []
-    assert bare.migrate() == []
-    assert objects(bare_database_url) == before
+    assert unmigrated.migrate(install_pgmq=True) == []
+    assert unmigrated.migrate() == []
+    assert objects(platform_url) == before
 
 
 def test_of_two_concurrent_migrations_only_one_does_the_work(
-    open_app: OpenApp, bare_database_url: str
+    open_app: OpenApp, platform_url: str
 ) -> None:
     """DESIGN: two migrations may run at the same time."""
-    apps = [open_app(url=bare_database_url) for _ in range(2)]
+    apps = [open_app(url=platform_url) for _ in range(2)]
     together, steps = Barrier(2), list[list[str]]()
 
     def run(app: App) -> None:
@@ -83,22 +82,20 @@ def test_of_two_concurrent_migrations_only_one_does_the_work(
         thread.join()
 
     assert sorted(map(len, steps)) == [0, 3]
-    with transaction(bare_database_url) as tx:
-        create_platform(tx)
     apps[0].check()
 
 
-def test_a_migration_without_pgmq_changes_nothing(bare: App, bare_database_url: str) -> None:
+def test_a_migration_without_pgmq_changes_nothing(unmigrated: App, platform_url: str) -> None:
     """The command installs pgmq only with --install-pgmq, and the error names that option."""
     with pytest.raises(DatabaseUnusableError, match="sweeper migrate --install-pgmq"):
-        bare.migrate()
+        unmigrated.migrate()
 
-    with transaction(bare_database_url) as tx:
+    with transaction(platform_url) as tx:
         assert tx.execute(text("select to_regnamespace('sweeper')")).scalar() is None
 
 
 def test_a_failed_migration_is_rolled_back(
-    bare: App, bare_database_url: str, monkeypatch: pytest.MonkeyPatch
+    unmigrated: App, platform_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole migration is one transaction."""
 
@@ -108,9 +105,9 @@ def test_a_failed_migration_is_rolled_back(
 
     monkeypatch.setattr(migrate, "create_queues", refuse)
     with pytest.raises(RuntimeError, match="lights"):
-        bare.migrate(install_pgmq=True)
+        unmigrated.migrate(install_pgmq=True)
 
-    with transaction(bare_database_url) as tx:
+    with transaction(platform_url) as tx:
         left = text("select to_regnamespace('pgmq'), to_regnamespace('sweeper')")
         assert tuple(tx.execute(left).one()) == (None, None)
 
@@ -124,15 +121,13 @@ def test_a_missing_queue_is_created_and_the_others_keep_their_messages(app: App)
     assert len(messages(app, HIGH)) == 1
 
 
-def test_the_platform_s_tables_are_not_changed(app: App, bare: App, bare_database_url: str) -> None:
+def test_the_platform_s_tables_are_not_changed(app: App, unmigrated: App) -> None:
     """DESIGN: a migration never changes the platform's tables."""
     before = _platform(app.database)
-    with transaction(bare_database_url) as tx:
-        create_platform(tx)
 
-    bare.migrate(install_pgmq=True)
+    unmigrated.migrate(install_pgmq=True)
 
-    assert _platform(bare.database) == before
+    assert _platform(unmigrated.database) == before
     assert len(before) > 50
 
 
@@ -161,12 +156,9 @@ def test_a_missing_object_is_reported_before_any_order_is_changed(
         sweep(app)
 
 
-def test_a_database_that_was_not_migrated_is_refused(bare: App, bare_database_url: str) -> None:
-    with transaction(bare_database_url) as tx:
-        create_platform(tx)
-
+def test_a_database_that_was_not_migrated_is_refused(unmigrated: App) -> None:
     with pytest.raises(DatabaseUnusableError):
-        bare.check()
+        unmigrated.check()
 
 
 def test_a_second_migration_keeps_the_ledger(app: App, connection: Connection) -> None:

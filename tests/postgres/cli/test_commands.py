@@ -483,18 +483,30 @@ def test_a_database_that_was_not_migrated_is_reported(
 
 
 def test_a_database_without_the_platform_s_tables_is_reported(
-    run: Run, bare_database_url: str
+    run: Run, ready: dict[str, str], connection: Connection
 ) -> None:
-    variables = {
-        "DATABASE_URL": _with_password(bare_database_url),
-        "SWEEPER_STOCK__TAKEN_AT": "never",
-    }
-    migrated = run("migrate", "--install-pgmq", **variables)
+    connection.execute(text('drop table "Order" cascade'))
 
-    result = run("sweep", **variables)
+    result = run("sweep", **ready)
 
-    assert (0, refusal(69)) == (migrated.code, summary_of(result))
+    assert refusal(69) == summary_of(result)
     assert "tables are missing: Order" in result.err
+
+
+@pytest.mark.parametrize("command", [*WRITING, *READING, ("doctor",)], ids=" ".join)
+def test_a_changed_schema_of_the_platform_is_reported_and_nothing_is_touched(
+    run: Run, ready: dict[str, str], shop: Shop, connection: Connection, command: tuple[str, ...]
+) -> None:
+    """A statement that fails halfway would leave one rule scanned and the other not."""
+    shop.order(age=HOUR)
+    connection.execute(text('alter table "Order" drop column "dpProofUrl"'))
+    before = contents(ready["DATABASE_URL"])
+
+    result = run(*command, **ready)
+
+    told = "Order lacks dpProofUrl: the platform's schema has changed"
+    assert (69, 1) == (result.code, (result.out + result.err).count(told))
+    assert before == contents(ready["DATABASE_URL"])
 
 
 @pytest.fixture
@@ -650,10 +662,8 @@ def test_an_empty_dead_letter_queue_is_an_empty_list(run: Run, ready: dict[str, 
     assert [] == run("dead", "list", "--json", **ready).document
 
 
-def test_migrate_prints_its_steps_and_nothing_the_second_time(
-    run: Run, bare_database_url: str
-) -> None:
-    variables = {"DATABASE_URL": _with_password(bare_database_url)}
+def test_migrate_prints_its_steps_and_nothing_the_second_time(run: Run, platform_url: str) -> None:
+    variables = {"DATABASE_URL": _with_password(platform_url)}
 
     first = run("migrate", "--install-pgmq", "--json", **variables)
     again = run("migrate", "--install-pgmq", "--json", **variables)

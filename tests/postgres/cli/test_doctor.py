@@ -62,6 +62,19 @@ def test_several_faults_are_reported_at_once(open_app: OpenApp, connection: Conn
     assert "settings" in warnings(findings)
 
 
+def test_every_missing_column_of_the_platform_is_told_in_one_error(
+    app: App, connection: Connection
+) -> None:
+    """No other check adds an error of its own about the same change."""
+    connection.execute(text('alter table "Order" drop column "dpProofUrl", drop column "dpAmount"'))
+    connection.execute(text('alter table "User" drop column "profileName"'))
+
+    found = errors(examine(app))
+
+    changed = "Order lacks dpAmount, dpProofUrl; User lacks profileName"
+    assert {"tables": f"{changed}: the platform's schema has changed"} == found
+
+
 def test_a_database_without_pgmq_is_an_error(open_app: OpenApp, bare_database_url: str) -> None:
     found = errors(examine(open_app(url=bare_database_url)))
 
@@ -77,7 +90,7 @@ def test_an_unreachable_server_is_one_error(open_app: OpenApp) -> None:
 def test_a_missing_url_is_one_error() -> None:
     app = App.load(catalog.load("jobs"), flags={"stock.taken_at": "never"})
 
-    assert "database.url is not set" == errors(examine(app))["connection"]
+    assert "database.url is not set" == errors(examine(app))["settings"]
 
 
 def test_a_clock_skew_is_an_error(open_app: OpenApp, frozen: object) -> None:

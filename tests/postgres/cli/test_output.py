@@ -14,6 +14,7 @@ def test_explain_prints_why_an_order_is_due(run: Run, shop: Shop) -> None:
     code, out, _ = run("explain", order)
 
     assert (0, 2) == (code, out.count("\n  yes") - out.count("\n  no "))
+    assert order == out.splitlines()[0]
     assert "expire_dp: due at " in out
     assert "auto_refund: not due at " in out
 
@@ -82,7 +83,7 @@ def test_doctor_reports_a_missing_table_and_exits_with_69(run: Run, connection: 
 
     code, out, _ = run("doctor")
 
-    assert (69, True) == (code, 'there is no table "Guest"' in out)
+    assert (69, True) == (code, "tables are missing: Guest" in out)
 
 
 def test_grants_prints_sql_statements(run: Run) -> None:

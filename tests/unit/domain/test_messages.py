@@ -90,7 +90,7 @@ def test_a_name_is_not_interpreted_as_a_template(name: str) -> None:
 def test_a_text_uses_known_fields_only(text: str) -> None:
     used = {field for _, field, _, _ in Formatter().parse(text) if field is not None}
 
-    assert used <= {"name", "order_code", "dp_amount"}
+    assert used <= {"name", "order_code", "dp_amount", "limit"}
 
 
 def test_an_event_without_a_text_is_rejected() -> None:
