@@ -11,10 +11,14 @@ from sqlalchemy import Connection, create_engine, event
 
 from sweeper.postgres.url import parse_url
 
+# pg_catalog comes first of itself, and pg_temp, which would come even before it, comes last.
 _BEGIN = SQL(
-    "begin; set local timezone = 'UTC'; set local row_security = off; "
+    "begin isolation level read committed; "
+    "set local search_path = {schema}, pg_temp; "
+    "set local timezone = 'UTC'; set local row_security = off; "
     "set local statement_timeout = {statement}; set local lock_timeout = {lock}"
 )
+_SCHEMA = "public"  # where Prisma keeps its tables, unless the URL names another schema
 
 
 class Database:
@@ -104,9 +108,8 @@ class Database:
         begin = _BEGIN.format(
             statement=Literal(_milliseconds(self._statement_timeout)),
             lock=Literal(_milliseconds(options.get("lock_timeout", self.lock_timeout))),
+            schema=Identifier(self.schema or _SCHEMA),
         )
-        if self.schema:
-            begin += SQL("; set local search_path = {}").format(Identifier(self.schema))
         # One round trip: without parameters, the server takes several statements at once.
         connection.exec_driver_sql(begin.as_string())
 
