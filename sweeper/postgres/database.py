@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, create_engine, event
 
 from sweeper.postgres.url import parse_url
 
+_BEGIN = SQL("begin isolation level read committed; ")
 # pg_catalog comes first of itself, and pg_temp, which would come even before it, comes last.
-_BEGIN = SQL(
-    "begin isolation level read committed; "
+_LOCALS = SQL(
     "set local search_path = {schema}, pg_temp; "
     "set local timezone = 'UTC'; set local row_security = off; "
     "set local statement_timeout = {statement}; set local lock_timeout = {lock}"
@@ -62,6 +62,9 @@ class Database:
             },
         )
         event.listen(self._engine, "begin", self._begin)
+        self._glances = self._engine.execution_options(no_begin=True)
+        event.listen(self._glances, "before_cursor_execute", self._with_locals, retval=True)
+        event.listen(self._glances, "after_cursor_execute", _to_the_last_result)
         self._connection: Connection | None = None
 
     @contextmanager
@@ -92,8 +95,18 @@ class Database:
             outer.rollback()
 
     @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """Yield a connection each of whose queries is a whole transaction in one round trip.
+
+        A query must not have parameters: then the server takes it together with its timeouts, as
+        one implicit transaction, which a pooler does not tear apart.
+        """
+        with self._glances.connect() as connection:
+            yield connection
+
+    @contextmanager
     def autocommit(self) -> Iterator[Connection]:
-        """Yield a connection for one quick statement that needs no transaction."""
+        """Yield a connection for statements that must not be in a transaction; no timeout holds."""
         with self._engine.connect().execution_options(no_begin=True) as connection:
             yield connection
 
@@ -105,13 +118,26 @@ class Database:
         options = connection.get_execution_options()
         if options.get("no_begin"):
             return
-        begin = _BEGIN.format(
-            statement=Literal(_milliseconds(self._statement_timeout)),
-            lock=Literal(_milliseconds(options.get("lock_timeout", self.lock_timeout))),
-            schema=Identifier(self.schema or _SCHEMA),
-        )
+        begin = _BEGIN + self._locals(options.get("lock_timeout", self.lock_timeout))
         # One round trip: without parameters, the server takes several statements at once.
         connection.exec_driver_sql(begin.as_string())
+
+    def _locals(self, lock_timeout: timedelta) -> Composed:
+        return _LOCALS.format(
+            statement=Literal(_milliseconds(self._statement_timeout)),
+            lock=Literal(_milliseconds(lock_timeout)),
+            schema=Identifier(self.schema or _SCHEMA),
+        )
+
+    def _with_locals(
+        self, _connection: Connection, _cursor: Any, query: str, parameters: Any, *_: Any
+    ) -> tuple[str, Any]:
+        return f"{self._locals(self.lock_timeout).as_string()}; {query}", parameters
+
+
+def _to_the_last_result(_connection: Connection, cursor: Any, *_: Any) -> None:
+    while cursor.nextset():
+        pass
 
 
 def _milliseconds(length: timedelta) -> int:

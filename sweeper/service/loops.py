@@ -110,7 +110,7 @@ class Loops:
         while not self.stopping.wait(rest.total_seconds()):
             self._health.turned("watch")
             try:
-                with self._app.database.autocommit() as connection:
+                with self._app.database.glance() as connection:
                     ready = self._app.queues.ready(connection)
             except Exception as error:  # noqa: BLE001 -- the next poll may succeed
                 self._outage.begin(error)
