@@ -6,12 +6,18 @@ from copy import copy
 from datetime import timedelta
 from typing import Any, Self
 
+import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, create_engine, event
 
 from sweeper.postgres.url import parse_url
 
-_BEGIN = SQL("begin isolation level read committed; ")
+_BEGIN = SQL(
+    "begin isolation level read committed; set local idle_in_transaction_session_timeout = {idle}; "
+)
+_WHOLE = SQL("set local transaction_timeout = {whole}; ")  # for servers from _KNOWS_WHOLE on
+_KNOWS_WHOLE = 170_000
+_STATEMENTS = 8  # the most that a transaction has which may be slow
 # pg_catalog comes first of itself, and pg_temp, which would come even before it, comes last.
 _LOCALS = SQL(
     "set local search_path = {schema}, pg_temp; "
@@ -27,7 +33,8 @@ class Database:
     url               -- as the platform writes it, with Prisma's own parameters
     statement_timeout -- the longest that one statement may run
     lock_timeout      -- the longest that a statement waits for another transaction's lock
-    connect_timeout   -- the longest that opening a connection may take
+    connect_timeout   -- the longest that opening a connection may take, and that an open
+                         transaction may wait for us: a process that is frozen holds no row longer
     pool_size         -- the largest number of connections
     """
 
@@ -44,6 +51,7 @@ class Database:
         self.url = parsed.difference_update_query(("password", "sslpassword"))
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
+        self._idle_timeout = connect_timeout
         # libpq's keepalives detect a peer that is gone, the server's timeouts one that is slow.
         self._engine = create_engine(
             parsed,
@@ -118,7 +126,11 @@ class Database:
         options = connection.get_execution_options()
         if options.get("no_begin"):
             return
-        begin = _BEGIN + self._locals(options.get("lock_timeout", self.lock_timeout))
+        begin = _BEGIN.format(idle=Literal(_milliseconds(self._idle_timeout)))
+        if _server_version(connection) >= _KNOWS_WHOLE:
+            whole = _STATEMENTS * self._statement_timeout + self._idle_timeout
+            begin += _WHOLE.format(whole=Literal(_milliseconds(whole)))
+        begin += self._locals(options.get("lock_timeout", self.lock_timeout))
         # One round trip: without parameters, the server takes several statements at once.
         connection.exec_driver_sql(begin.as_string())
 
@@ -133,6 +145,12 @@ class Database:
         self, _connection: Connection, _cursor: Any, query: str, parameters: Any, *_: Any
     ) -> tuple[str, Any]:
         return f"{self._locals(self.lock_timeout).as_string()}; {query}", parameters
+
+
+def _server_version(connection: Connection) -> int:
+    """Return the server's version, which it told when the connection was opened."""
+    opened = connection.connection.driver_connection
+    return opened.info.server_version if isinstance(opened, psycopg.Connection) else 0
 
 
 def _to_the_last_result(_connection: Connection, cursor: Any, *_: Any) -> None:
