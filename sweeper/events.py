@@ -66,6 +66,18 @@ HEARTBEAT_FAILED = Event(
     {"error": "why service.heartbeat_url could not be told"},
     "The work goes on; look at the monitor behind service.heartbeat_url, and the way to it.",
 )
+STATUS_FAILED = Event(
+    "status.failed",
+    "error",
+    {"error": "why the heartbeat could not read the status, in one line"},
+    "The work may go on all the same; if this does too, look for long locks on the queues' tables.",
+)
+WATCH_FAILED = Event(
+    "watch.failed",
+    "error",
+    {"error": "why the watch could not look at the queues, in one line"},
+    "It looks again at once; if it goes on, look for long locks on the queues' tables.",
+)
 HISTORY_FAILED = Event(
     "history.failed",
     "error",

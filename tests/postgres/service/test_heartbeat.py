@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
@@ -21,7 +22,7 @@ from sweeper.monitoring.stats import Stats
 from sweeper.service import heartbeat
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.outage import Outage
-from tests.support.verbs import DAY, OpenApp, send
+from tests.support.verbs import DAY, QUEUE, Connect, OpenApp, send
 
 PATH = "/ping/a-path-that-nobody-else-knows"
 
@@ -134,7 +135,24 @@ def test_a_heartbeat_without_a_database_has_no_numbers(
 
     assert ("database.lost", "DOWN") == (lost["event"], line["status"])
     assert {None} == {line[name] for name in ("queued", "processing", "dead", "figures")}
+    assert ["the database cannot be read"] == line["reasons"]
     assert ["DOWN: 4 processed, 1 failed; the database cannot be read"] == statuses
+
+
+def test_a_status_that_takes_too_long_is_told_as_what_it_was(
+    open_app: OpenApp, health: Health, connect: Connect, statuses: list[str]
+) -> None:
+    """L9: the database is there; what failed is the reading of the status."""
+    app = open_app(database__lock_timeout="50ms")
+    holder = connect()
+    holder.execute(text(f"lock table pgmq.q_{QUEUE} in access exclusive mode"))
+
+    failed, line = beat(app, health)
+
+    assert ("status.failed", "DOWN") == (failed["event"], line["status"])
+    assert "lock timeout" in failed["error"]
+    assert ["the status cannot be read"] == line["reasons"]
+    assert ["DOWN: 4 processed, 1 failed; the status cannot be read"] == statuses
 
 
 # The external monitor.
