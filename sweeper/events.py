@@ -28,7 +28,7 @@ SERVICE_HEARTBEAT = Event(
     "service.heartbeat",
     "info",
     {
-        "status": "one of: UP or DOWN",
+        "status": "one of: UP, STARTING or DOWN",
         "uptime_seconds": "seconds: since the start",
         "active_jobs": "count: jobs read and not yet settled, at this moment",
         "processed": "count: jobs done or skipped since the start",

@@ -92,6 +92,12 @@ class Health:
         late = self._late(min(SLOW, self._patience))
         return reasons + [f"{loop} has not come back" for loop in late]
 
+    @property
+    def starting(self) -> bool:
+        """Whether the service was never ready yet, and has not taken too long to become it."""
+        took = time.monotonic() - self._began
+        return self._was_ready is None and took <= (2 * SLOW).total_seconds()
+
     def alive(self) -> list[str]:
         """Return the names of the loops that hang; empty if all run."""
         return self._late(self._patience)

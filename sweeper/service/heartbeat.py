@@ -32,9 +32,10 @@ class Heartbeat:
         reasons = self._health.ready()
         depths = list(status.queues.values()) if status else []
         queued = sum(depth.ready + depth.delayed for depth in depths)
-        up = bool(status) and not reasons
+        up, starting = bool(status) and not reasons, bool(status) and self._health.starting
+        state = "UP" if up else "STARTING" if starting else "DOWN"
         events.SERVICE_HEARTBEAT.log(
-            status="UP" if up else "DOWN",
+            status=state,
             uptime_seconds=round(stats.uptime, 1),
             active_jobs=stats.active(),
             processed=stats.processed,
@@ -48,7 +49,7 @@ class Heartbeat:
         )
         facts = [f"{stats.processed} processed, {stats.failed} failed"]
         facts += [f"{queued} queued, {status.dead.count} dead"] if status else unreadable
-        systemd.status(f"{'UP' if up else 'DOWN'}: {'; '.join(facts + reasons)}")
+        systemd.status(f"{state}: {'; '.join(facts + reasons)}")
         if up and (url := self._app.settings.service.heartbeat_url):
             self._ping(url.get_secret_value())
 

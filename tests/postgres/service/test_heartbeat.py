@@ -16,6 +16,7 @@ from structlog.types import EventDict
 from sweeper import http_client
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.monitoring import health as health_module
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
@@ -116,9 +117,23 @@ def test_a_heartbeat_logs_the_state_of_the_service(
     assert ["UP: 4 processed, 1 failed; 1 queued, 0 dead"] == statuses
 
 
-def test_a_service_that_is_not_ready_is_down_with_its_reasons(
-    app: App, statuses: list[str]
+def test_a_service_that_was_never_ready_yet_is_starting(
+    open_app: OpenApp, statuses: list[str]
 ) -> None:
+    """L9: it is neither up, so that no monitor is called, nor down, so that no alarm rings."""
+    with monitor() as (url, called):
+        (line,) = beat(open_app(service__heartbeat_url=url), Health({}, DAY, {}, DAY))
+
+    assert ("STARTING", ["the queues were never read"]) == (line["status"], line["reasons"])
+    expected = "STARTING: 4 processed, 1 failed; 0 queued, 0 dead; the queues were never read"
+    assert ([expected], []) == (statuses, called)
+
+
+def test_a_start_that_takes_too_long_is_down_with_its_reasons(
+    app: App, statuses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_module, "SLOW", timedelta())
+
     (line,) = beat(app, Health({}, DAY, {}, DAY))
 
     assert ("DOWN", ["the queues were never read"]) == (line["status"], line["reasons"])

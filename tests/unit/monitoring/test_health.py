@@ -159,6 +159,30 @@ def test_looks_without_work_keep_the_service_ready_and_do_not_make_it_so(
     assert [] == health.ready()
 
 
+def test_a_service_is_starting_until_it_is_ready_for_the_first_time(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
+    """L9: what was ready once is never starting again, whatever it lacks."""
+    assert health.starting
+    work_normally(health)
+    health.report()
+    assert not health.starting
+    time.tick(timedelta(minutes=10))
+
+    assert (True, False) == (bool(health.ready()), health.starting)
+
+
+def test_a_start_takes_no_longer_than_twice_the_allowance(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
+    time.tick(2 * SLOW)
+    assert health.starting
+
+    time.tick(MOMENT)
+
+    assert not health.starting
+
+
 # Liveness.
 
 
