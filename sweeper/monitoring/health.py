@@ -36,6 +36,7 @@ class Health:
     ) -> None:
         self._scans, self._reads, self._loops, self._patience = scans, reads, loops, patience
         self._scanned: dict[str, float] = {}
+        self._hindered: dict[str, str] = {}
         self._read: float | None = None
         self._looked: float | None = None
         self._waits: dict[Lane, float] = {}
@@ -48,6 +49,11 @@ class Health:
     def scanned(self, rule: str) -> None:
         """Record a successful scan of *rule*."""
         self._scanned[rule] = time.monotonic()
+        self._hindered.pop(rule, None)
+
+    def hindered(self, rule: str, reason: str) -> None:
+        """Record that *rule* cannot be scanned, for a reason that a person must look at."""
+        self._hindered[rule] = reason
 
     def looked(self, lanes: Collection[Lane]) -> None:
         """Record a successful look at the queues, and in which lanes it saw work.
@@ -80,6 +86,8 @@ class Health:
                 reasons.append(f"{rule} was never scanned")
             elif scans[rule] > (2 * every + SLOW).total_seconds():
                 reasons.append(f"{rule} was last scanned {scans[rule]:.0f} s ago")
+            if hindrance := self._hindered.get(rule):
+                reasons.append(f"{rule} cannot be scanned: {hindrance}")
         if self._read is None or looked is None:
             reasons.append("the queues were never read")
         elif looked > allowed:

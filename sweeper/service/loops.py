@@ -8,7 +8,7 @@ from threading import Event
 
 from sweeper import events
 from sweeper.app import App
-from sweeper.errors import ClockSkewedError
+from sweeper.errors import ClockSkewedError, LockedError
 from sweeper.job import Lane
 from sweeper.ledger import Trigger
 from sweeper.monitoring.health import Health
@@ -93,6 +93,8 @@ class Loops:
         except Exception as error:  # noqa: BLE001 -- the next scan tries again
             self._stats.scanned(rule.name, "failed")
             self._outage.tell(error, events.SCAN_FAILED, rule=rule.name)
+            if isinstance(error, LockedError):
+                self._health.hindered(rule.name, str(error).partition("\n")[0])
             return
         self._health.scanned(rule.name)
         self._stats.scanned(rule.name, "braked" if result and result.braked else "ok")

@@ -49,6 +49,7 @@ def test_migrating_an_empty_database_creates_everything(bare: App, bare_database
     assert objects(bare_database_url) >= {
         "sweeper.sweep",
         "sweeper.job_log",
+        "sweeper.lock",
         "sweeper.stock_release",
         "sweeper.refund",
         "sweeper.alembic_version",
