@@ -4,6 +4,7 @@
   * UsageError -- a command or a request names something that does not exist; exit code 2
   * BusyError -- another operation is under way; exit code 1
   * DatabaseUnusableError -- Postgres, or pgmq in it, cannot be used; exit code 69
+    * LockedError -- another session holds a lock of ours for too long; exit code 69
     * ClockSkewedError -- this host's clock and the database's differ too much; exit code 69
   * SettingsError -- the settings are not valid; exit code 78
     * CatalogError -- the job package's exports do not fit together; exit code 78
@@ -44,6 +45,10 @@ class DatabaseUnusableError(SweeperError):
     """The database, or pgmq in it, cannot be used."""
 
     exit_code = 69
+
+
+class LockedError(DatabaseUnusableError):
+    """Another session holds a lock that is needed, and did not let go in time."""
 
 
 class ClockSkewedError(DatabaseUnusableError):

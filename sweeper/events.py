@@ -28,7 +28,7 @@ SERVICE_HEARTBEAT = Event(
     "service.heartbeat",
     "info",
     {
-        "status": "one of: UP or DOWN",
+        "status": "one of: UP, STARTING or DOWN",
         "uptime_seconds": "seconds: since the start",
         "active_jobs": "count: jobs read and not yet settled, at this moment",
         "processed": "count: jobs done or skipped since the start",
@@ -65,6 +65,18 @@ HEARTBEAT_FAILED = Event(
     "warning",
     {"error": "why service.heartbeat_url could not be told"},
     "The work goes on; look at the monitor behind service.heartbeat_url, and the way to it.",
+)
+STATUS_FAILED = Event(
+    "status.failed",
+    "error",
+    {"error": "why the heartbeat could not read the status, in one line"},
+    "The work may go on all the same; if this does too, look for long locks on the queues' tables.",
+)
+WATCH_FAILED = Event(
+    "watch.failed",
+    "error",
+    {"error": "why the watch could not look at the queues, in one line"},
+    "It looks again at once; if it goes on, look for long locks on the queues' tables.",
 )
 HISTORY_FAILED = Event(
     "history.failed",

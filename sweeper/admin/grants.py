@@ -21,6 +21,7 @@ _QUEUE = ("select", "insert", "update", "delete")
 ENGINE = (
     *(Grant(SCHEMA, "sweep", privilege) for privilege in ("select", "insert", "delete")),
     *(Grant(SCHEMA, "job_log", privilege) for privilege in ("select", "insert", "delete")),
+    *(Grant(SCHEMA, "lock", privilege) for privilege in ("select", "insert", "update")),
     Grant(SCHEMA, "alembic_version", "select"),
     Grant("pgmq", "meta", "select"),
 )

@@ -4,16 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Table, delete, select, text, tuple_
+from sqlalchemy import Table, delete, select, tuple_
 
 from sweeper import events
 from sweeper.ledger import JOB_LOG, SWEEP
+from sweeper.postgres import row_lock
 from sweeper.postgres.database import Database
 
 BATCH = 1000
 """Maximum number of rows that one transaction deletes, to keep its locks short."""
 
-_LOCK = text("select pg_advisory_xact_lock(hashtextextended('sweeper.history', 0))")
+_LOCK = "history"
 _MARGIN = timedelta(hours=1)  # more than clocks may differ, so that sweeps go before their jobs
 
 
@@ -38,7 +39,8 @@ class Pruner:
         total, deleted = 0, BATCH
         while deleted == BATCH and not stopping():
             with self.database.transaction() as tx:
-                tx.execute(_LOCK)  # so that less than a batch means that nothing is left
+                # The lock is for less than a batch to mean that nothing is left.
+                row_lock.take(tx, self.database, _LOCK)
                 deleted = tx.execute(delete(table).where(key.in_(old))).rowcount
             total += deleted
         return total

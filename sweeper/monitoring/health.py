@@ -1,14 +1,15 @@
-"""Health: the service is ready while scans and reads succeed, and alive while its loops run."""
+"""Health: the service is ready while scans and steps succeed, and alive while its loops run."""
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from threading import enumerate as threads
 from traceback import extract_stack
 
 from sweeper import events
+from sweeper.job import Lane
 from sweeper.monitoring import systemd
 
 SLOW = timedelta(seconds=15)
@@ -21,7 +22,7 @@ class Health:
     """Records what the service's threads complete, and decides whether it is ready and alive.
 
     scans    -- by rule: the interval between two scans
-    reads    -- the longest interval between two reads of the queues
+    reads    -- the longest interval between two looks at the queues
     loops    -- by name: the longest pause between two iterations
     patience -- the longest that one iteration may take with all its timeouts: after that it hangs
     """
@@ -35,7 +36,10 @@ class Health:
     ) -> None:
         self._scans, self._reads, self._loops, self._patience = scans, reads, loops, patience
         self._scanned: dict[str, float] = {}
+        self._hindered: dict[str, str] = {}
         self._read: float | None = None
+        self._looked: float | None = None
+        self._waits: dict[Lane, float] = {}
         self._began = time.monotonic()
         self._turned = dict.fromkeys(loops, self._began)
         self._was_ready: bool | None = None
@@ -45,10 +49,28 @@ class Health:
     def scanned(self, rule: str) -> None:
         """Record a successful scan of *rule*."""
         self._scanned[rule] = time.monotonic()
+        self._hindered.pop(rule, None)
 
-    def read(self) -> None:
-        """Record a successful read of the queues."""
+    def hindered(self, rule: str, reason: str) -> None:
+        """Record that *rule* cannot be scanned, for a reason that a person must look at."""
+        self._hindered[rule] = reason
+
+    def looked(self, lanes: Collection[Lane]) -> None:
+        """Record a successful look at the queues, and in which lanes it saw work.
+
+        It claims nothing, so it makes no service ready; but what it saw must then be worked off.
+        """
+        self._looked = time.monotonic()
+        for lane in Lane:
+            if lane not in lanes:
+                self._waits.pop(lane, None)
+            else:
+                self._waits.setdefault(lane, self._looked)
+
+    def read(self, lane: Lane = Lane.DATABASE) -> None:
+        """Record that a step of a worker has succeeded, or a batch of it has committed."""
         self._read = time.monotonic()
+        self._waits.pop(lane, None)
 
     def turned(self, loop: str) -> None:
         """Record that an iteration of *loop* has ended, successfully or with an error."""
@@ -56,19 +78,33 @@ class Health:
 
     def ready(self) -> list[str]:
         """Return the reasons why the service is not ready; empty if it is ready."""
-        scans, read = self.scan_ages(), self.read_age()
+        scans, looked, now = self.scan_ages(), self.read_age(), time.monotonic()
+        allowed = (self._reads + SLOW).total_seconds()
         reasons = []
         for rule, every in self._scans.items():
             if rule not in scans:
                 reasons.append(f"{rule} was never scanned")
             elif scans[rule] > (2 * every + SLOW).total_seconds():
                 reasons.append(f"{rule} was last scanned {scans[rule]:.0f} s ago")
-        if read is None:
+            if hindrance := self._hindered.get(rule):
+                reasons.append(f"{rule} cannot be scanned: {hindrance}")
+        if self._read is None or looked is None:
             reasons.append("the queues were never read")
-        elif read > (self._reads + SLOW).total_seconds():
-            reasons.append(f"the queues were last read {read:.0f} s ago")
+        elif looked > allowed:
+            reasons.append(f"the queues were last read {looked:.0f} s ago")
+        reasons += [
+            f"no step of the {lane} lane has succeeded for {now - since:.0f} s"
+            for lane, since in list(self._waits.items())
+            if now - since > allowed
+        ]
         late = self._late(min(SLOW, self._patience))
         return reasons + [f"{loop} has not come back" for loop in late]
+
+    @property
+    def starting(self) -> bool:
+        """Whether the service was never ready yet, and has not taken too long to become it."""
+        took = time.monotonic() - self._began
+        return self._was_ready is None and took <= (2 * SLOW).total_seconds()
 
     def alive(self) -> list[str]:
         """Return the names of the loops that hang; empty if all run."""
@@ -80,8 +116,9 @@ class Health:
         return {rule: now - at for rule, at in list(self._scanned.items())}
 
     def read_age(self) -> float | None:
-        """Return the seconds since the last successful read of the queues; None without one."""
-        return None if self._read is None else time.monotonic() - self._read
+        """Return the seconds since the last good look at the queues, or read; None without one."""
+        times = [at for at in (self._looked, self._read) if at is not None]
+        return time.monotonic() - max(times) if times else None
 
     def report(self) -> float:
         """Notify the watchdog, log each change of health once; return the seconds to the next call.

@@ -4,17 +4,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
-from psycopg.sql import SQL, Identifier, Literal
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, create_engine, event
 
 from sweeper.postgres.url import parse_url
 
 _BEGIN = SQL(
-    "begin; set local timezone = 'UTC'; set local row_security = off; "
+    "begin isolation level read committed; set local idle_in_transaction_session_timeout = {idle}; "
+)
+_WHOLE = SQL("set local transaction_timeout = {whole}; ")  # for servers from _KNOWS_WHOLE on
+_KNOWS_WHOLE = 170_000
+_STATEMENTS = 8  # the most that a transaction has which may be slow
+# pg_catalog comes first of itself, and pg_temp, which would come even before it, comes last.
+_LOCALS = SQL(
+    "set local search_path = {schema}, pg_temp; "
+    "set local timezone = 'UTC'; set local row_security = off; "
     "set local statement_timeout = {statement}; set local lock_timeout = {lock}"
 )
+_SCHEMA = "public"  # where Prisma keeps its tables, unless the URL names another schema
 
 
 class Database:
@@ -23,7 +33,8 @@ class Database:
     url               -- as the platform writes it, with Prisma's own parameters
     statement_timeout -- the longest that one statement may run
     lock_timeout      -- the longest that a statement waits for another transaction's lock
-    connect_timeout   -- the longest that opening a connection may take
+    connect_timeout   -- the longest that opening a connection may take, and that an open
+                         transaction may wait for us: a process that is frozen holds no row longer
     pool_size         -- the largest number of connections
     """
 
@@ -40,6 +51,7 @@ class Database:
         self.url = parsed.difference_update_query(("password", "sslpassword"))
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
+        self._idle_timeout = connect_timeout
         # libpq's keepalives detect a peer that is gone, the server's timeouts one that is slow.
         self._engine = create_engine(
             parsed,
@@ -58,6 +70,9 @@ class Database:
             },
         )
         event.listen(self._engine, "begin", self._begin)
+        self._glances = self._engine.execution_options(no_begin=True)
+        event.listen(self._glances, "before_cursor_execute", self._with_locals, retval=True)
+        event.listen(self._glances, "after_cursor_execute", _to_the_last_result)
         self._connection: Connection | None = None
 
     @contextmanager
@@ -88,8 +103,18 @@ class Database:
             outer.rollback()
 
     @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """Yield a connection each of whose queries is a whole transaction in one round trip.
+
+        A query must not have parameters: then the server takes it together with its timeouts, as
+        one implicit transaction, which a pooler does not tear apart.
+        """
+        with self._glances.connect() as connection:
+            yield connection
+
+    @contextmanager
     def autocommit(self) -> Iterator[Connection]:
-        """Yield a connection for one quick statement that needs no transaction."""
+        """Yield a connection for statements that must not be in a transaction; no timeout holds."""
         with self._engine.connect().execution_options(no_begin=True) as connection:
             yield connection
 
@@ -101,14 +126,36 @@ class Database:
         options = connection.get_execution_options()
         if options.get("no_begin"):
             return
-        begin = _BEGIN.format(
-            statement=Literal(_milliseconds(self._statement_timeout)),
-            lock=Literal(_milliseconds(options.get("lock_timeout", self.lock_timeout))),
-        )
-        if self.schema:
-            begin += SQL("; set local search_path = {}").format(Identifier(self.schema))
+        begin = _BEGIN.format(idle=Literal(_milliseconds(self._idle_timeout)))
+        if _server_version(connection) >= _KNOWS_WHOLE:
+            whole = _STATEMENTS * self._statement_timeout + self._idle_timeout
+            begin += _WHOLE.format(whole=Literal(_milliseconds(whole)))
+        begin += self._locals(options.get("lock_timeout", self.lock_timeout))
         # One round trip: without parameters, the server takes several statements at once.
         connection.exec_driver_sql(begin.as_string())
+
+    def _locals(self, lock_timeout: timedelta) -> Composed:
+        return _LOCALS.format(
+            statement=Literal(_milliseconds(self._statement_timeout)),
+            lock=Literal(_milliseconds(lock_timeout)),
+            schema=Identifier(self.schema or _SCHEMA),
+        )
+
+    def _with_locals(
+        self, _connection: Connection, _cursor: Any, query: str, parameters: Any, *_: Any
+    ) -> tuple[str, Any]:
+        return f"{self._locals(self.lock_timeout).as_string()}; {query}", parameters
+
+
+def _server_version(connection: Connection) -> int:
+    """Return the server's version, which it told when the connection was opened."""
+    opened = connection.connection.driver_connection
+    return opened.info.server_version if isinstance(opened, psycopg.Connection) else 0
+
+
+def _to_the_last_result(_connection: Connection, cursor: Any, *_: Any) -> None:
+    while cursor.nextset():
+        pass
 
 
 def _milliseconds(length: timedelta) -> int:

@@ -23,6 +23,11 @@ def is_transient(error: BaseException) -> bool:
     )
 
 
+def is_locked(error: BaseException) -> bool:
+    """Return whether *error* means that another transaction's lock was waited for in vain."""
+    return _state(error) == "55P03"
+
+
 def is_disconnected(error: BaseException) -> bool:
     """Return whether *error* means that the connection is lost or cannot be opened."""
     if isinstance(error, PoolTimeoutError):

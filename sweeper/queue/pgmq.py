@@ -111,7 +111,8 @@ class Queues:
     def ready(self, tx: Connection) -> frozenset[str]:
         """Return the names of the live queues that have a visible message."""
         visible = (
-            select(literal(queue).label("queue")).where(
+            # Without parameters, so that `Database.glance` can run it.
+            select(literal(queue, literal_execute=True).label("queue")).where(
                 select(table.c.msg_id).where(table.c.vt <= func.now()).exists()
             )
             for queue, table in self.live_tables

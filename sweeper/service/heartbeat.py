@@ -10,10 +10,11 @@ from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
+from sweeper.postgres.errors import is_disconnected
 from sweeper.service.outage import Outage
 
 _TIMEOUT = timedelta(seconds=5)  # of a ping to the external monitor
-_UNREADABLE = "the database cannot be read"
+_AWAY, _UNREADABLE = "the database cannot be read", "the status cannot be read"
 
 
 class Heartbeat:
@@ -27,12 +28,14 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Report the status to the log and to systemd; ping the monitor if the service is up."""
-        status, reasons, stats = self._read(), self._health.ready(), self._stats
+        (status, unreadable), stats = self._read(), self._stats
+        reasons = self._health.ready()
         depths = list(status.queues.values()) if status else []
         queued = sum(depth.ready + depth.delayed for depth in depths)
-        up = bool(status) and not reasons
+        up, starting = bool(status) and not reasons, bool(status) and self._health.starting
+        state = "UP" if up else "STARTING" if starting else "DOWN"
         events.SERVICE_HEARTBEAT.log(
-            status="UP" if up else "DOWN",
+            status=state,
             uptime_seconds=round(stats.uptime, 1),
             active_jobs=stats.active(),
             processed=stats.processed,
@@ -42,20 +45,21 @@ class Heartbeat:
             dead=status and status.dead.count,
             oldest_overdue_seconds=status and status.oldest_overdue_seconds,
             figures=status and dict(status.figures),
-            reasons=reasons,
+            reasons=reasons + unreadable,
         )
         facts = [f"{stats.processed} processed, {stats.failed} failed"]
-        facts += [f"{queued} queued, {status.dead.count} dead"] if status else [_UNREADABLE]
-        systemd.status(f"{'UP' if up else 'DOWN'}: {'; '.join(facts + reasons)}")
+        facts += [f"{queued} queued, {status.dead.count} dead"] if status else unreadable
+        systemd.status(f"{state}: {'; '.join(facts + reasons)}")
         if up and (url := self._app.settings.service.heartbeat_url):
             self._ping(url.get_secret_value())
 
-    def _read(self) -> Status | None:
+    def _read(self) -> tuple[Status | None, list[str]]:
+        """Return the status, or the reason why there is none."""
         try:
-            return self._app.status_reader.read()
+            return self._app.status_reader.read(), []
         except Exception as error:  # noqa: BLE001 -- the heartbeat reports DOWN instead
-            self._outage.begin(error)
-            return None
+            self._outage.tell(error, events.STATUS_FAILED)
+            return None, [_AWAY if is_disconnected(error) else _UNREADABLE]
 
     def _ping(self, url: str) -> None:
         """Ping the external monitor, which raises an alarm when the pings stop."""

@@ -8,17 +8,17 @@ from threading import Event
 
 from sweeper import events
 from sweeper.app import App
-from sweeper.errors import ClockSkewedError
+from sweeper.errors import ClockSkewedError, LockedError
 from sweeper.job import Lane
 from sweeper.ledger import Trigger
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres import clock
-from sweeper.postgres.errors import in_one_line, is_disconnected
 from sweeper.rule import Rule
 from sweeper.service.outage import Outage
 from sweeper.sweep.scan import ScanOptions
+from sweeper.worker.completion import Completion
 from sweeper.worker.drain import Drain
 
 IDLE_TURN = timedelta(seconds=2)
@@ -48,6 +48,7 @@ class Loops:
         self._health = health
         self._outage = outage
         self._awake = {lane: Event() for lane in Lane}
+        self.wake()  # so that each worker reads once, and the service is ready by more than a look
         for name, worker in workers.items():
             worker.stopping = partial(self.asked_to_stop, name)
 
@@ -73,6 +74,11 @@ class Loops:
         self._health.turned(loop)
         return self.stopping.is_set()
 
+    def observe(self, completion: Completion, seconds: float) -> None:
+        """Record a batch that has committed: its numbers, and that its lane does its work."""
+        self._stats.observe(completion, seconds)
+        self._health.read(completion.batch.jobs[0].type.lane)
+
     def scan(self, rule: Rule, trigger: Trigger = Trigger.SCHEDULE) -> None:
         """Scan *rule* and wake the workers; an error is logged, and the next scan tries again."""
         settings = self._app.settings
@@ -86,9 +92,9 @@ class Loops:
             return  # the scan has logged it
         except Exception as error:  # noqa: BLE001 -- the next scan tries again
             self._stats.scanned(rule.name, "failed")
-            self._outage.begin(error) if is_disconnected(error) else events.SCAN_FAILED.log(
-                rule=rule.name, error=in_one_line(error)
-            )
+            self._outage.tell(error, events.SCAN_FAILED, rule=rule.name)
+            if isinstance(error, LockedError):
+                self._health.hindered(rule.name, str(error).partition("\n")[0])
             return
         self._health.scanned(rule.name)
         self._stats.scanned(rule.name, "braked" if result and result.braked else "ok")
@@ -100,9 +106,7 @@ class Loops:
         try:
             self._app.pruner.prune(clock.now(), partial(self.asked_to_stop, "history"))
         except Exception as error:  # noqa: BLE001 -- the next call tries again
-            self._outage.begin(error) if is_disconnected(error) else events.HISTORY_FAILED.log(
-                error=in_one_line(error)
-            )
+            self._outage.tell(error, events.HISTORY_FAILED)
 
     def _watch(self) -> None:
         """Poll the queues, more often while messages are visible, and wake the workers."""
@@ -110,38 +114,41 @@ class Loops:
         while not self.stopping.wait(rest.total_seconds()):
             self._health.turned("watch")
             try:
-                with self._app.database.autocommit() as connection:
+                with self._app.database.glance() as connection:
                     ready = self._app.queues.ready(connection)
             except Exception as error:  # noqa: BLE001 -- the next poll may succeed
-                self._outage.begin(error)
+                self._outage.tell(error, events.WATCH_FAILED)
                 rest = self._queue.poll_max
                 continue
             self._outage.end()
-            self._health.read()
-            if ready & set(self._app.queues.database):
-                self._awake[Lane.DATABASE].set()
+            outbound = self._app.queues.outbound
+            lanes = {Lane.OUTBOUND if queue == outbound else Lane.DATABASE for queue in ready}
+            self._health.looked(lanes)
             # Calls that were answered during an outage of the database must still be recorded.
-            if self._app.queues.outbound in ready or self._workers["outbound"].active:
-                self._awake[Lane.OUTBOUND].set()
+            for lane in lanes | ({Lane.OUTBOUND} if self._workers["outbound"].active else set()):
+                self._awake[lane].set()
             rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
 
     def _work(self, name: str, worker: Drain | OutboundWorker) -> None:
-        """Run the worker while it finds jobs; then sleep until the watch loop wakes it."""
+        """Run the worker while it finds jobs; then sleep until the watch loop wakes it.
+
+        After an error it rests, after another one longer, so that it does not flood the log.
+        """
         lane = Lane.OUTBOUND if isinstance(worker, OutboundWorker) else Lane.DATABASE
-        awake = self._awake[lane]
+        awake, rest = self._awake[lane], self._queue.poll_min
         while not self.asked_to_stop(name):
             if not awake.wait(IDLE_TURN.total_seconds()) or self.stopping.is_set():
                 continue
             try:
                 tally = worker.step()
             except Exception as error:  # noqa: BLE001 -- the message is read again after its lease
-                if is_disconnected(error):
-                    self._outage.begin(error)
-                else:
-                    events.WORKER_FAILED.log(lane=lane, error=in_one_line(error))
+                self._outage.tell(error, events.WORKER_FAILED, lane=lane)
                 awake.clear()
+                self.stopping.wait(rest.total_seconds())
+                rest = min(rest * 2, IDLE_TURN)
                 continue
-            self._health.read()
+            rest = self._queue.poll_min
+            self._health.read(lane)
             if tally is None:
                 awake.clear()
             else:

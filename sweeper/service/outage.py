@@ -2,9 +2,11 @@
 
 import time
 from threading import Lock
+from typing import Any
 
 from sweeper import events
-from sweeper.postgres.errors import in_one_line
+from sweeper.event import Event
+from sweeper.postgres.errors import in_one_line, is_disconnected
 
 
 class Outage:
@@ -13,6 +15,13 @@ class Outage:
     def __init__(self) -> None:
         self._since: float | None = None
         self._lock = Lock()
+
+    def tell(self, error: BaseException, event: Event, **fields: Any) -> None:
+        """Log *error* as what it was: the loss of the database, or else *event* with *fields*."""
+        if is_disconnected(error):
+            self.begin(error)
+        else:
+            event.log(**fields, error=in_one_line(error))
 
     def begin(self, error: BaseException) -> None:
         """Log that the database is lost, unless an outage has already begun."""

@@ -64,7 +64,7 @@ class Supervisor:
         )
         self._stats = Stats(self._active, lambda: outbound.blocked)
         self._loops = Loops(app, workers, self._stats, self._health, self._outage)
-        app.completer.observe = self._stats.observe
+        app.completer.observe = self._loops.observe
         self._web = Web(app, self._stats, self._health, self._loops.wake)
 
     def run(self) -> int:

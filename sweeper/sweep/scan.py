@@ -6,18 +6,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select
 
 from sweeper import events
 from sweeper.event import INSTANCE
 from sweeper.ledger import SWEEP, Trigger
-from sweeper.postgres import clock
+from sweeper.postgres import clock, row_lock
 from sweeper.postgres.database import Database
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 from sweeper.sweep.statement import ScanStatement
 
-_LOCK = text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _LOCK_TIMEOUT = timedelta(seconds=10)  # how long to wait for another scan of the same job type
 _NAMED = 100  # how many anomalies one scan names in the log; all are counted
 
@@ -86,12 +85,13 @@ class Scanner:
         """Enqueue one job for every row that *rule* finds due, unless they exceed the limit.
 
         Returns None if another host has already scanned this slot of the schedule.
-        Raises ClockSkewedError, and changes nothing, if the clocks disagree.
+        Raises ClockSkewedError, and changes nothing, if the clocks disagree, and LockedError if
+        another scan of the same job type does not end.
         """
         started = time.monotonic()
         with self.database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
             clock.check(tx, self.max_skew)
-            tx.execute(_LOCK, {"name": f"sweeper.scan.{rule.job.name}"})
+            row_lock.take(tx, self.database, f"scan.{rule.job.name}")
             now = clock.now()
             if options.every and _scanned(tx, rule, now, options.every):
                 return None

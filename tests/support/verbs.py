@@ -180,14 +180,14 @@ def with_call(app: App, kind: str, answer: Callable[[Any, Callable[[Any], Any]],
     return with_handler(app, kind, outside)
 
 
-def wait_for_a_blocked_session(connection: Connection) -> None:
-    """Return as soon as a session of this database waits for a lock of another one."""
+def wait_for_a_blocked_session(connection: Connection, number: int = 1) -> None:
+    """Return as soon as *number* sessions of this database wait for a lock of another one."""
     waits = text(
         "select count(*) from pg_stat_activity"
         " where datname = current_database() and wait_event_type = 'Lock'"
     )
     for _ in range(1_000):
-        if connection.execute(waits).scalar_one():
+        if connection.execute(waits).scalar_one() >= number:
             return
         Event().wait(0.01)
     pytest.fail("no session waited for a lock within ten seconds")

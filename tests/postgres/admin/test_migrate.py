@@ -48,6 +48,7 @@ def test_the_first_migration_creates_everything(unmigrated: App, platform_url: s
     assert objects(platform_url) >= {
         "sweeper.sweep",
         "sweeper.job_log",
+        "sweeper.lock",
         "sweeper.stock_release",
         "sweeper.refund",
         "sweeper.alembic_version",

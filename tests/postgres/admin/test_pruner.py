@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from jobs.demo.shop import Shop
 from sweeper.admin import pruner
 from sweeper.app import App
+from sweeper.postgres import row_lock
 from sweeper.service.supervisor import Supervisor
 from tests.support.verbs import (
     DAY,
@@ -147,7 +148,7 @@ def test_two_machines_do_not_prune_at_the_same_time(
     sweep(app, "expire_dp")
     grow_old(connection, KEEP + DAY)
     other = connect()
-    other.execute(pruner._LOCK)
+    row_lock.take(other, app.database, pruner._LOCK)
     pruning = Thread(target=app.pruner.prune, args=[now])
 
     pruning.start()

@@ -9,19 +9,21 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
 from sweeper import http_client
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.monitoring import health as health_module
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.service import heartbeat
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.outage import Outage
-from tests.support.verbs import DAY, OpenApp, send
+from tests.support.verbs import DAY, QUEUE, Connect, OpenApp, send
 
 PATH = "/ping/a-path-that-nobody-else-knows"
 
@@ -115,9 +117,23 @@ def test_a_heartbeat_logs_the_state_of_the_service(
     assert ["UP: 4 processed, 1 failed; 1 queued, 0 dead"] == statuses
 
 
-def test_a_service_that_is_not_ready_is_down_with_its_reasons(
-    app: App, statuses: list[str]
+def test_a_service_that_was_never_ready_yet_is_starting(
+    open_app: OpenApp, statuses: list[str]
 ) -> None:
+    """L9: it is neither up, so that no monitor is called, nor down, so that no alarm rings."""
+    with monitor() as (url, called):
+        (line,) = beat(open_app(service__heartbeat_url=url), Health({}, DAY, {}, DAY))
+
+    assert ("STARTING", ["the queues were never read"]) == (line["status"], line["reasons"])
+    expected = "STARTING: 4 processed, 1 failed; 0 queued, 0 dead; the queues were never read"
+    assert ([expected], []) == (statuses, called)
+
+
+def test_a_start_that_takes_too_long_is_down_with_its_reasons(
+    app: App, statuses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_module, "SLOW", timedelta())
+
     (line,) = beat(app, Health({}, DAY, {}, DAY))
 
     assert ("DOWN", ["the queues were never read"]) == (line["status"], line["reasons"])
@@ -134,7 +150,24 @@ def test_a_heartbeat_without_a_database_has_no_numbers(
 
     assert ("database.lost", "DOWN") == (lost["event"], line["status"])
     assert {None} == {line[name] for name in ("queued", "processing", "dead", "figures")}
+    assert ["the database cannot be read"] == line["reasons"]
     assert ["DOWN: 4 processed, 1 failed; the database cannot be read"] == statuses
+
+
+def test_a_status_that_takes_too_long_is_told_as_what_it_was(
+    open_app: OpenApp, health: Health, connect: Connect, statuses: list[str]
+) -> None:
+    """L9: the database is there; what failed is the reading of the status."""
+    app = open_app(database__lock_timeout="50ms")
+    holder = connect()
+    holder.execute(text(f"lock table pgmq.q_{QUEUE} in access exclusive mode"))
+
+    failed, line = beat(app, health)
+
+    assert ("status.failed", "DOWN") == (failed["event"], line["status"])
+    assert "lock timeout" in failed["error"]
+    assert ["the status cannot be read"] == line["reasons"]
+    assert ["DOWN: 4 processed, 1 failed; the status cannot be read"] == statuses
 
 
 # The external monitor.

@@ -87,6 +87,7 @@ def test_the_service_becomes_ready_sweeps_and_stops_cleanly(start: Start, shop: 
     assert 0 == service.stop()
     assert True is service.wait_for("service.stopped")["clean"]
     assert [] == service.logged("worker.failed")
+    assert "DOWN" not in {line["status"] for line in service.logged("service.heartbeat")}
 
 
 def test_sigusr1_causes_a_scan_at_once(start: Start, shop: Shop) -> None:

@@ -21,6 +21,7 @@ from sweeper import Batch, RejectedError
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.errors import ClockSkewedError, DatabaseUnusableError
+from sweeper.postgres import row_lock
 from sweeper.postgres.clock import now
 from sweeper.sweep.scan import ScanResult
 from tests.support.verbs import (
@@ -376,10 +377,7 @@ def test_a_scan_waits_for_another_one_and_sees_its_messages(
     """L8: scans of one job type run one after another, so that no order is enqueued twice."""
     order = shop.order(age=HOUR)
     other = connect()
-    other.execute(
-        text("select pg_advisory_xact_lock(hashtextextended('sweeper.scan.' || :type, 0))"),
-        {"type": TYPE},
-    )
+    row_lock.take(other, app.database, f"scan.{TYPE}")
     body = json.dumps({"type": TYPE, "payload": {"orderId": order}})
     other.execute(
         text("select pgmq.send(cast(:queue as text), cast(:body as jsonb))"),

@@ -9,6 +9,7 @@ from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
+from sweeper.job import Lane
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import SLOW, Health
 
@@ -122,6 +123,64 @@ def test_loops_that_turn_without_results_are_alive_and_not_ready(
 
     reasons = ["expire_dp was last scanned 600 s ago", "the queues were last read 600 s ago"]
     assert (reasons, []) == (health.ready(), health.alive())
+
+
+def test_visible_messages_that_no_step_handles_make_the_service_not_ready(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
+    """L9: to see work is not to do it, and each lane answers for itself."""
+    work_normally(health)
+    for _ in range(17):
+        health.looked({Lane.OUTBOUND})
+        assert [] == health.ready()
+        time.tick(timedelta(seconds=1))
+        health.turned("drain")
+        health.read(Lane.DATABASE)
+    time.tick(MOMENT)
+
+    assert ["no step of the outbound lane has succeeded for 17 s"] == health.ready()
+    health.read(Lane.OUTBOUND)
+    assert [] == health.ready()
+
+
+def test_looks_without_work_keep_the_service_ready_and_do_not_make_it_so(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
+    """L9: an idle service reads nothing, and so only its look can fail."""
+    health.scanned("expire_dp")
+    health.looked(set())
+    assert ["the queues were never read"] == health.ready()
+    health.read()
+    for _ in range(60):
+        time.tick(timedelta(seconds=1))
+        health.turned("drain")
+        health.looked(set())
+
+    assert [] == health.ready()
+
+
+def test_a_service_is_starting_until_it_is_ready_for_the_first_time(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
+    """L9: what was ready once is never starting again, whatever it lacks."""
+    assert health.starting
+    work_normally(health)
+    health.report()
+    assert not health.starting
+    time.tick(timedelta(minutes=10))
+
+    assert (True, False) == (bool(health.ready()), health.starting)
+
+
+def test_a_start_takes_no_longer_than_twice_the_allowance(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
+    time.tick(2 * SLOW)
+    assert health.starting
+
+    time.tick(MOMENT)
+
+    assert not health.starting
 
 
 # Liveness.

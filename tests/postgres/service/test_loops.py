@@ -1,0 +1,121 @@
+"""The loops: only finished steps make the service ready, and loops that fail slow down."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+
+import pytest
+from sqlalchemy import Connection, text
+from structlog.testing import capture_logs
+from structlog.types import EventDict
+
+from sweeper.app import App
+from sweeper.job import Lane
+from sweeper.monitoring import health as health_module
+from sweeper.monitoring.health import Health
+from sweeper.monitoring.stats import Stats
+from sweeper.outbound.worker import OutboundWorker
+from sweeper.service.loops import Loops
+from sweeper.service.outage import Outage
+from sweeper.worker.drain import Drain
+from tests.support.verbs import QUEUE, Connect, OpenApp, send
+
+READ = "pgmq.read(text, integer, integer, jsonb)"
+
+
+@pytest.fixture
+def app(open_app: OpenApp) -> App:
+    """Return an app that polls often."""
+    return open_app(queue__poll_min="10ms", queue__poll_max="50ms")
+
+
+@pytest.fixture(autouse=True)
+def short_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the allowance for slow work."""
+    monkeypatch.setattr(health_module, "SLOW", timedelta(seconds=1))
+
+
+@contextmanager
+def running(app: App) -> Iterator[tuple[Health, list[EventDict]]]:
+    """Run the loops of the service; yield its health, and what it logs."""
+    health = Health({}, app.settings.queue.poll_max, {}, timedelta(minutes=1))
+    workers: dict[str, Drain | OutboundWorker] = {
+        "drain 1": app.drain(),
+        "outbound": app.outbound(),
+    }
+    loops = Loops(app, workers, Stats(), health, Outage())
+    app.completer.observe = loops.observe
+    threads = [Thread(target=loop) for loop in loops.threads().values()]
+    with capture_logs() as lines:
+        for thread in threads:
+            thread.start()
+        try:
+            yield health, lines
+        finally:
+            loops.stopping.set()
+            loops.wake()
+            for thread in threads:
+                thread.join()
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Return once *holds* is true."""
+    for _ in range(1_000):
+        if holds():
+            return
+        Event().wait(0.01)
+    pytest.fail("the condition did not become true within ten seconds")
+
+
+def test_a_service_without_work_becomes_ready_by_a_read_that_claims(app: App) -> None:
+    """L9: each worker reads once at the start, whether there is work or not."""
+    with running(app) as (health, _):
+        until(lambda: not health.ready())
+
+
+def test_looks_at_the_queues_make_no_service_ready_whose_reads_all_fail(
+    app: App, connection: Connection
+) -> None:
+    """L9: only a finished step counts."""
+    connection.execute(text(f"alter function {READ} rename to read_no_more"))
+    with running(app) as (health, lines):
+        send(app, "STOCK_RELEASE", {"orderId": "o1"})
+        until(lambda: len([line for line in lines if line["event"] == "worker.failed"]) > 3)
+
+        assert "the queues were never read" in health.ready()
+
+
+def test_work_that_no_step_finishes_makes_the_service_not_ready(
+    app: App, connection: Connection
+) -> None:
+    """L9: it is ready again as soon as a step succeeds, and has not flooded the log meanwhile."""
+    with running(app) as (health, lines):
+        until(lambda: not health.ready())
+        connection.execute(text(f"alter function {READ} rename to read_no_more"))
+        send(app, "STOCK_RELEASE", {"orderId": "o1"})
+        until(health.ready)
+        (reason,) = health.ready()
+        failed = [line for line in lines if line["event"] == "worker.failed"]
+        broken = READ.replace("pgmq.read", "pgmq.read_no_more")
+        connection.execute(text(f"alter function {broken} rename to read"))
+        until(lambda: not health.ready())
+
+    assert reason.startswith("no step of the database lane has succeeded")
+    assert {Lane.DATABASE} == {line["lane"] for line in failed}
+    assert len(failed) < 12
+
+
+def test_a_look_that_waits_too_long_is_told_as_what_it_was(
+    open_app: OpenApp, connect: Connect
+) -> None:
+    """L9: the database is there; what failed is the look."""
+    app = open_app(queue__poll_min="10ms", queue__poll_max="50ms", database__lock_timeout="50ms")
+    holder = connect()
+    holder.execute(text(f"lock table pgmq.q_{QUEUE} in access exclusive mode"))
+    with running(app) as (_, lines):
+        until(lambda: [line for line in lines if line["event"] == "watch.failed"])
+    holder.rollback()
+
+    assert "lock timeout" in next(line["error"] for line in lines if "error" in line)
+    assert [] == [line for line in lines if line["event"] == "database.lost"]
