@@ -20,6 +20,8 @@ from sweeper.worker.completer import Completer
 from sweeper.worker.completion import PAUSE, log_undecided
 from sweeper.worker.lease import GiveBack, Lease
 
+_CHUNK = 1_000  # messages in one statement, when a message for several keys is split
+
 T = TypeVar("T")
 Pairs: TypeAlias = Sequence[tuple[Message, T]]
 
@@ -108,13 +110,14 @@ class Fetcher:
             match parse(message, self.types, self.max_retries):
                 case MalformedMessage() as malformed:
                     dead.append((message, dead_letter.of_malformed(malformed, now)))
+                case Job() as job if (
+                    self._crashed(message) and job.type.lane is lane is Lane.OUTBOUND
+                ):
+                    crashed.append(job)
+                case Job() | MultiKeyMessage() as poison if self._crashed(message):
+                    dead.append((message, dead_letter.of_crashed(poison, now)))
                 case MultiKeyMessage() as multi_key:
                     to_split.append(multi_key)
-                case Job() as job if message.crashes >= self.crash_limit:
-                    if job.type.lane is lane is Lane.OUTBOUND:
-                        crashed.append(job)
-                    else:
-                        dead.append((message, dead_letter.of_crashed(job, now)))
                 case Job() as job if job.type.lane is not lane:
                     misrouted.append(job)
                 case Job() as job:
@@ -125,6 +128,9 @@ class Fetcher:
         self._settle([(each.message, each) for each in to_split], self._split)
         self._settle([(job.message, job) for job in misrouted], self._move)
         return Fetched(jobs, tally, crashed)
+
+    def _crashed(self, message: Message) -> bool:
+        return message.crashes >= self.crash_limit
 
     def _settle(
         self, messages: Sequence[tuple[Message, T]], settle: Callable[[Pairs[T]], Tally]
@@ -144,12 +150,13 @@ class Fetcher:
             return Tally()
 
     def _split(self, messages: Pairs[MultiKeyMessage]) -> Tally:
-        """Replace each message by one message for each of its keys."""
-        for _, multi_key in messages:
-            home = self.queues.home(multi_key.type)
-            with self.completer.settling_messages([multi_key.message]) as (tx, owned):
-                if owned:
-                    self.queues.send(tx, home, multi_key.bodies, timedelta())
+        """Replace each message by one message for each of its keys, in the same lane's queue."""
+        for message, multi_key in messages:
+            queue, home, bodies = message.queue, self.queues.home(multi_key.type), multi_key.bodies
+            target = home if self.queues.outbound in {queue, home} else queue
+            with self.completer.settling_messages([message]) as (tx, owned):
+                for begin in range(0, len(bodies) if owned else 0, _CHUNK):
+                    self.queues.send(tx, target, bodies[begin : begin + _CHUNK], timedelta())
         return Tally()
 
     def _move(self, misrouted: Pairs[Job[Any]]) -> Tally:
