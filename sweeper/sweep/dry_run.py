@@ -20,6 +20,7 @@ from sweeper.sweep.plan import place
 from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
 from sweeper.worker.drain import Drain
 from sweeper.worker.fetcher import Fetcher
+from sweeper.worker.isolation import Isolation
 from sweeper.worker.lease import GiveBack
 
 _NEVER_RENEWED = timedelta(days=1)  # the lease thread must not use the only connection
@@ -114,7 +115,11 @@ class DryRun:
             decided=record,
         )
         fetcher = replace(
-            self.fetcher, database=database, completer=completer, give_back=completer.give_back
+            self.fetcher,
+            database=database,
+            completer=completer,
+            give_back=completer.give_back,
+            isolation=Isolation(),
         )
         drain = Drain(fetcher, completer, _NEVER_RENEWED, self.size, only=sweep_id)
         while drain.step():
