@@ -231,3 +231,15 @@ def test_the_poison_message_alone_is_dead_lettered_with_two_drainers(
     assert 1 == ends[-1]
     assert [poison] == [letter.key for letter in dead_letters(app)]
     assert 5 == [shop.status(order) for order in orders].count("cancelled")
+
+
+@pytest.mark.parametrize(("reads", "outcome"), [(4, "done"), (5, "dead")])
+def test_a_read_by_others_counts_as_a_crash(
+    app: App, shop: Shop, connection: Connection, reads: int, outcome: str
+) -> None:
+    """See docs/decisions.md: nothing in a message says who has read it."""
+    send(app, TYPE, {"orderId": shop.order(age=HOUR)})
+    for _ in range(reads):
+        connection.execute(text(f"select pgmq.read('{QUEUE}', 0, 1)"))
+
+    assert Tally(**{outcome: 1}) == app.drain().step()
