@@ -136,6 +136,7 @@ class Message:
     raw     -- the JSON text of its body, not validated; None where it is SQL NULL. It may name
                people, so it is in no repr, and thus in no error's text
     read_at -- the database's time when the message was read
+    size    -- the bytes of that text; above `pgmq.BODY_BYTES` the text stays in the database
     """
 
     queue: str
@@ -144,6 +145,7 @@ class Message:
     enqueued_at: datetime
     raw: str | None = field(repr=False)
     read_at: datetime
+    size: int = 0
 
     @property
     def crashes(self) -> int:

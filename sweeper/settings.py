@@ -74,7 +74,7 @@ class RetrySettings(_Section):
         tuple[Duration, ...], BeforeValidator(_split_list), Field(min_length=1)
     ] = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))  # fmt: skip
     max_retries: Annotated[int, Field(ge=0)] = 3
-    crash_limit: Count = 5
+    crash_limit: Annotated[int, Field(ge=2)] = 5  # the last crash is one alone, so not the first
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

@@ -68,6 +68,10 @@ class OutboundWorker:
 
         Results that an earlier step could not record, for lack of the database, are recorded first.
         """
+        with self.fetcher.isolation.step() as admitted:
+            return self._step() if admitted else None
+
+    def _step(self) -> Tally | None:
         fetched = None if self._in_flight else self._fetch()
         if fetched is None and not self._in_flight:
             return None
@@ -92,10 +96,16 @@ class OutboundWorker:
         """Fetch as many jobs as can be called for now; in a pause, a whole batch to postpone."""
         pauses = any(pool.pause for pool in self._pools.values())
         quantity = self.size if pauses else min(self.size, sum(map(self._room, self._pools)))
-        if self.stopping() or not quantity:
+        if self.stopping() or not quantity or self.fetcher.isolation.claimed():
             return None
         queue = self.fetcher.queues.outbound
-        messages = self.fetcher.read([queue], lease=self.lease, quantity=quantity)
+        messages = self.fetcher.read(
+            [queue],
+            lease=self.lease,
+            quantity=quantity,
+            busy=bool(self._in_flight),
+            stopping=self.stopping,
+        )
         try:
             return self.fetcher.sort(messages, Lane.OUTBOUND, clock.now()) if messages else None
         except Exception:

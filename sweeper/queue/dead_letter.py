@@ -4,17 +4,18 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ARRAY, Connection, Integer, Text, cast, func, literal, select, text
+from sqlalchemy.dialects.postgresql import JSONB, array
 
 from sweeper.job import Job
 from sweeper.ledger import Ending, Outcome
 from sweeper.postgres.clock import iso
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import MalformedMessage, ascii_json
+from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, ascii_json
 from sweeper.retry import DeadReason
 
 _VOLATILE = re.compile(r"[0-9a-f-]{8,}|\d+|'[^']*'|\"[^\"]*\"")
@@ -87,11 +88,14 @@ def of_job(job: Job[Any], reason: DeadReason, error: str, now: datetime) -> Dead
     return _of_job(job, reason, error, now, attempts=job.attempt)
 
 
-def of_crashed(job: Job[Any], now: datetime) -> DeadLetter:
+def of_crashed(job: Job[Any] | MultiKeyMessage, now: datetime) -> DeadLetter:
     """Return the dead letter of a poison message: it was read too often without a decision."""
     reads = job.message.crashes
     error = f"{reads} reads ended without a verdict: the worker was killed, or lost its lease"
-    return _of_job(job, DeadReason.CRASHED, error, now, attempts=job.retry_count + reads)
+    if isinstance(job, Job):
+        return _of_job(job, DeadReason.CRASHED, error, now, attempts=job.retry_count + reads)
+    several = MalformedMessage(job.message, DeadReason.CRASHED, error, job.type.name)
+    return replace(of_malformed(several, now), attempts=reads)
 
 
 def of_malformed(malformed: MalformedMessage, now: datetime) -> DeadLetter:
@@ -123,6 +127,21 @@ def send(tx: Connection, queues: Queues, letters: Sequence[DeadLetter]) -> list[
     bodies = [letter.body for letter in letters]
     parameters = {"queue": queues.dead, "envelopes": envelopes, "bodies": bodies}
     return list(tx.execute(_SEND, parameters).scalars())
+
+
+def move(tx: Connection, queues: Queues, letter: DeadLetter, msg_id: int) -> int | None:
+    """Delete a message, and send *letter* with its body, which does not leave the database.
+
+    Returns the letter's id; None where the message is gone, because another worker owns it.
+    """
+    source = queues.tables[letter.queue]
+    gone = source.delete().where(source.c.msg_id == msg_id).returning(source.c.message).cte("gone")
+    envelope = cast(literal(json.dumps(_envelope(letter)), Text), JSONB)
+    whole = envelope.op("||")(func.jsonb_build_object("body", gone.c.message))
+    sent = func.pgmq.send_batch(
+        cast(queues.dead, Text), cast(array([whole]), ARRAY(JSONB)), cast(0, Integer)
+    )
+    return tx.execute(select(sent).select_from(gone)).scalar_one_or_none()
 
 
 def _of_job(

@@ -81,6 +81,9 @@ def validated(job: JobType[Any], payload: Any) -> Any:
     except ValidationError as error:
         message = f"{job.name} does not accept this payload: {faults(error)}"
         raise UsageError(message) from error
+    except ValueError as error:
+        message = f"{job.name} does not accept this payload: {error}"
+        raise UsageError(message) from error
     if len(payloads) > 1:
         return payload
     return payloads[0].model_dump(mode="json", by_alias=True, exclude_unset=True)

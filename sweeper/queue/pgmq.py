@@ -41,7 +41,12 @@ _SEND = text(
     " cast(:delay as integer))"
 )
 _READ = (
-    "with {reads} select *, clock_timestamp() as read_at from ({found}) as message order by msg_id"
+    "with {reads} select queue, msg_id, read_ct, enqueued_at,"
+    " case when size <= :body and before < :bytes then raw end as raw,"
+    " clock_timestamp() as read_at, size, before < :bytes as fits from ("
+    "   select *, sum(least(size, :body)) over (order by msg_id) - least(size, :body) as before"
+    "   from (select *, coalesce(octet_length(raw), 0) as size from ({found}) as message) as sized"
+    " ) as placed order by msg_id"
 )
 _READ_FIRST = (
     "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct, enqueued_at,"
@@ -49,6 +54,12 @@ _READ_FIRST = (
     " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer),"
     " cast(:which as jsonb)){condition})"
 )
+
+BODY_BYTES = 1 << 20
+"""The largest body that is loaded; a message with a larger one is dead-lettered as invalid."""
+
+READ_BYTES = 4 << 20
+"""A read ends with the message that reaches this size, and gives the messages behind it back."""
 
 
 class Queues:
@@ -91,7 +102,9 @@ class Queues:
     ) -> list[Message]:
         """Read up to *quantity* messages of the first of *queues* that has any, oldest first.
 
-        They are invisible to other workers for *lease*, rounded up to seconds.
+        They are invisible to other workers for *lease*, rounded up to seconds. Only READ_BYTES are
+        loaded, and no body above BODY_BYTES, so that no message can exhaust this process's memory
+        before its read is counted.
 
         only -- the sweep whose messages are read; None for all messages
         """
@@ -104,9 +117,21 @@ class Queues:
         which = json.dumps({} if only is None else {"sweepId": only})
         rows = tx.execute(
             text(_READ.format(reads=", ".join(reads), found=found)),
-            {**names, "lease": _seconds(lease), "quantity": quantity, "which": which},
+            {
+                **names,
+                "lease": _seconds(lease),
+                "quantity": quantity,
+                "which": which,
+                "body": BODY_BYTES,
+                "bytes": READ_BYTES,
+            },
         )
-        return [Message(*row) for row in rows]
+        fit, beyond = list[Message](), list[Message]()
+        for *message, fits in rows:
+            (fit if fits else beyond).append(Message(*message))
+        if beyond:
+            self.postpone(tx, beyond, timedelta())
+        return fit
 
     def ready(self, tx: Connection) -> frozenset[str]:
         """Return the names of the live queues that have a visible message."""

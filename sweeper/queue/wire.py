@@ -3,19 +3,50 @@
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
 from pydantic import ValidationError
 
 from sweeper.job import Job, JobType, Message
 from sweeper.postgres.clock import iso
+from sweeper.queue.pgmq import BODY_BYTES
 from sweeper.retry import DeadReason
+
+KEYS = 10_000
+"""The largest number of keys in one message; one that lists more is dead-lettered as invalid."""
+
+SPLIT_BYTES = 16 << 20
+"""How large the messages together may be into which one is split."""
 
 _DIGITS = 9  # fits an INT, with room for counting further
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\t\n\r]")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class OneForEach(Sequence[dict[str, Any]]):
+    """One JSON object for each of *values*, under *name* beside the fields of *rest*.
+
+    Each is made when it is asked for, so that the copies of *rest* are never all in memory.
+    """
+
+    rest: Mapping[str, Any] = field(repr=False)
+    name: str
+    values: Sequence[Any] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> "OneForEach": ...
+    def __getitem__(self, place: int | slice) -> "dict[str, Any] | OneForEach":
+        if isinstance(place, slice):
+            return replace(self, values=self.values[place])
+        return {**self.rest, self.name: self.values[place]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +65,7 @@ class MultiKeyMessage:
 
     message: Message
     type: JobType[Any]
-    bodies: tuple[dict[str, Any], ...] = field(repr=False)
+    bodies: Sequence[dict[str, Any]] = field(repr=False)
 
 
 def encode(
@@ -82,27 +113,38 @@ def parse(
 def _parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
 ) -> Job[Any] | MultiKeyMessage:
+    _require(
+        message.size <= BODY_BYTES,
+        f"the body has {message.size:,} bytes, and at most {BODY_BYTES:,} are read",
+    )
     body = open_string(None if message.raw is None else json_value(message.raw))
     _require(isinstance(body, dict), f"the body is {_kind(body)}, not an object")
     name = body.get("type")
     _require(isinstance(name, str), f"the type is {_kind(name)}, not a name")
     job = types[name]
     singles = split_payload(job, body.get("payload"))
-    payloads = [job.payload.model_validate(single) for single in singles]
+    payload: Any = None
+    for single in singles:  # each is checked, and one is kept
+        payload = job.payload.model_validate(single)
     retries = _count(body.get("maxRetries"), retries_of(job, max_retries))
     retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
     normalized = body | {"retryCount": retry_count, "maxRetries": retries}
     normalized["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
-    if len(payloads) > 1:
-        return MultiKeyMessage(
-            message, job, tuple({**normalized, "payload": single} for single in singles)
+    if len(singles) > 1:
+        bodies = OneForEach(normalized, "payload", singles)
+        copied = sum(len(json.dumps(each)) for each in bodies[:1]) * len(bodies)
+        _require(
+            copied <= SPLIT_BYTES,
+            f"the messages for its {len(bodies):,} keys would have {copied:,} bytes,"
+            f" and at most {SPLIT_BYTES:,} may be",
         )
+        return MultiKeyMessage(message, job, bodies)
     sweep_id = body.get("sweepId")
     return Job(
         message=message,
         type=job,
-        payload=payloads[0],
+        payload=payload,
         body={**normalized, "payload": singles[0]},
         retry_count=retry_count,
         max_retries=retries,
@@ -148,8 +190,11 @@ def open_string(value: Any) -> Any:
         return value
 
 
-def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
-    """Return one payload for each key that *payload* lists, or *payload* alone."""
+def split_payload(job: JobType[Any], payload: Any) -> Sequence[Any]:
+    """Return one payload for each key that *payload* lists, or *payload* alone if it has no list.
+
+    Raises ValueError for a list of more than KEYS keys.
+    """
     payload = open_string(payload)
     keys = payload.get(job.many) if isinstance(payload, dict) and job.many else None
     if not isinstance(keys, list):
@@ -158,9 +203,10 @@ def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
     wire_key = job.wire(job.key)
     if wire_key in rest:
         keys = [rest[wire_key], *keys]
-    singles = [{**rest, wire_key: key} for key in keys]
+    _require(len(keys) <= KEYS, f"it lists {len(keys):,} keys, and at most {KEYS:,} may be")
     # A key that is not a string is rejected by the model later; repr makes it hashable here.
-    return list({repr(single[wire_key]): single for single in singles}.values()) or [rest]
+    unique = list({repr(key): key for key in keys}.values())
+    return OneForEach(rest, wire_key, unique) if unique else [rest]
 
 
 def _type(message: Message) -> str:

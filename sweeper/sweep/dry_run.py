@@ -20,6 +20,7 @@ from sweeper.sweep.plan import place
 from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
 from sweeper.worker.drain import Drain
 from sweeper.worker.fetcher import Fetcher
+from sweeper.worker.isolation import Isolation
 from sweeper.worker.lease import GiveBack
 
 _NEVER_RENEWED = timedelta(days=1)  # the lease thread must not use the only connection
@@ -113,7 +114,7 @@ class DryRun:
             observe=lambda _completion, _seconds: None,
             decided=record,
         )
-        fetcher = replace(self.fetcher, completer=completer)
+        fetcher = replace(self.fetcher, completer=completer, isolation=Isolation())
         drain = Drain(fetcher, _NEVER_RENEWED, self.size, only=sweep_id)
         while drain.step():
             pass

@@ -22,7 +22,7 @@ from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
 from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.enqueue import enqueue_statement
-from sweeper.queue.pgmq import Queues
+from sweeper.queue.pgmq import BODY_BYTES, Queues
 from sweeper.queue.wire import retry_body
 from sweeper.retry import Backoff, Dead, DeadReason, Retry, judge
 from sweeper.worker.completion import PAUSE, Completion, log_dead, log_undecided
@@ -73,7 +73,7 @@ class Completer:
         """Open a transaction that deletes messages of one queue; yield it and the deleted ids."""
         with self.database.transaction(lock_timeout=lock_timeout) as tx:
             ids = [message.msg_id for message in messages]
-            yield tx, self.queues.delete(tx, messages[0].queue, ids)
+            yield tx, self.queues.delete(tx, messages[0].queue, ids) if ids else frozenset()
 
     def batch(self, tx: Connection, jobs: Sequence[Job[Any]], now: datetime) -> Batch[Any]:
         """Return the batch for the handler of *jobs*, which are all of one type."""
@@ -161,13 +161,18 @@ class Completer:
 
     def dead_letter(self, dead: Sequence[tuple[Message, DeadLetter]], now: datetime) -> Tally:
         """Dead-letter messages that have no handler, in a transaction of their own."""
-        if not dead:
-            return Tally()
-        with self.settling_messages([message for message, _ in dead]) as (tx, owned):
-            owned_pairs = [(message, letter) for message, letter in dead if message.msg_id in owned]
-            ids = dead_letter.send(tx, self.queues, [letter for _, letter in owned_pairs])
-            record(tx, [letter.ending(message.msg_id) for message, letter in owned_pairs], now)
-        log_dead(zip(ids, [letter for _, letter in owned_pairs], strict=True))
+        loaded = [pair for pair in dead if pair[0].size <= BODY_BYTES]
+        with self.settling_messages([message for message, _ in loaded]) as (tx, deleted):
+            owned = [pair for pair in loaded if pair[0].msg_id in deleted]
+            ids = dead_letter.send(tx, self.queues, [letter for _, letter in owned])
+            for message, letter in dead:
+                if message.size > BODY_BYTES and (
+                    msg_id := dead_letter.move(tx, self.queues, letter, message.msg_id)
+                ):
+                    owned.append((message, letter))
+                    ids.append(msg_id)
+            record(tx, [letter.ending(message.msg_id) for message, letter in owned], now)
+        log_dead(zip(ids, [letter for _, letter in owned], strict=True))
         return Tally(dead=len(ids))
 
     def _enqueue_again(self, batch: Batch[Any], jobs: Iterable[Job[Any]]) -> None:

@@ -53,15 +53,20 @@ class Drain:
         return self.fetcher.completer
 
     def step(self) -> Tally | None:
-        """Read and handle messages once; return their tally, or None where none was visible."""
-        try:
-            return self._step()
-        finally:
-            self.active = 0
+        """Read and handle messages once; return their tally, or None where none could be begun."""
+        with self.fetcher.isolation.step() as admitted:
+            try:
+                return self._step() if admitted else None
+            finally:
+                self.active = 0
 
     def _step(self) -> Tally | None:
         messages = self.fetcher.read(
-            next(self._queues), lease=self.lease, quantity=self.size, only=self.only
+            next(self._queues),
+            lease=self.lease,
+            quantity=self.size,
+            only=self.only,
+            stopping=self.stopping,
         )
         if not messages:
             return None

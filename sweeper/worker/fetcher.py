@@ -1,8 +1,9 @@
 """The fetcher: reads messages under a lease, and parses and sorts them into jobs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, assert_never
 
 from sweeper import events
@@ -18,7 +19,12 @@ from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, parse
 from sweeper.worker.completer import Completer
 from sweeper.worker.completion import PAUSE, log_undecided
+from sweeper.worker.isolation import Isolation, isolate_poison
 from sweeper.worker.lease import GiveBack, Lease
+
+_STOP_CHECK = 0.2  # seconds between two checks whether to stop waiting
+
+_CHUNK = 1_000  # messages in one statement, when a message for several keys is split
 
 T = TypeVar("T")
 Pairs: TypeAlias = Sequence[tuple[Message, T]]
@@ -51,12 +57,14 @@ class Fetcher:
     types       -- every known job type by name
     crash_limit -- the number of reads without a decision after which a message is dead-lettered
     max_skew    -- the largest allowed difference of this host's clock from the database's
+    isolation   -- shared by all workers of the process
     """
 
     completer: Completer
     types: Mapping[str, JobType[Any]]
     crash_limit: int
     max_skew: timedelta
+    isolation: Isolation = field(default_factory=Isolation)
 
     @property
     def database(self) -> Database:
@@ -74,31 +82,76 @@ class Fetcher:
         return self.completer.give_back
 
     def read(
-        self, queues: Sequence[str], *, lease: timedelta, quantity: int, only: str | None = None
+        self,
+        queues: Sequence[str],
+        *,
+        lease: timedelta,
+        quantity: int,
+        only: str | None = None,
+        busy: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> list[Message]:
         """Read messages of the first of *queues* that has any, in a transaction of its own.
 
         The read is thus counted even if the worker crashes later, which is how crashes are counted.
-        Suspected poison messages are returned in smaller groups, and the others are given back.
+        Suspected poison messages are returned in smaller groups, and the others are given back. The
+        suspects themselves are given back until no other thread of this process is at work.
 
-        only -- the sweep whose messages are read; None for all messages
+        only     -- the sweep whose messages are read; None for all messages
+        busy     -- whether the caller itself has begun other messages, so that it reads no suspects
+        stopping -- once true, suspects are not waited for
 
         Raises ClockSkewedError, after giving the messages back, where the clocks differ too much.
         """
         self.give_back.retry()
-        before = clock.now()
+        read = partial(self._read, queues, lease=lease, quantity=quantity, only=only)
+        while (messages := read(busy=busy)) is None:
+            if busy or not self._wait_to_be_alone(stopping):
+                return []
+        return messages
+
+    def _read(
+        self,
+        queues: Sequence[str],
+        *,
+        lease: timedelta,
+        quantity: int,
+        only: str | None,
+        busy: bool,
+    ) -> list[Message] | None:
+        """Read the messages to begin; None where they are suspects, and others are under way.
+
+        What is not begun is given back in the same transaction.
+        """
+        before, skewed = clock.now(), None
         with self.database.transaction() as tx:
             messages = self.queues.read(tx, queues, lease=lease, quantity=quantity, only=only)
-        if not messages:
-            return []
-        try:
-            clock.agree(before, messages[0].read_at, clock.now(), self.max_skew)
-        except ClockSkewedError:
-            self.give_back.give_back(messages, PAUSE)
-            raise
-        to_begin, others = isolate_poison(messages, quantity, self.crash_limit)
-        self.give_back.give_back(others)
-        return to_begin
+            if not messages:
+                return []
+            try:
+                clock.agree(before, messages[0].read_at, clock.now(), self.max_skew)
+            except ClockSkewedError as error:
+                skewed = error
+                self.queues.postpone(tx, messages, PAUSE)
+            else:
+                to_begin, others = isolate_poison(messages, quantity, self.crash_limit)
+                suspected = any(0 < each.crashes < self.crash_limit for each in to_begin)
+                may_begin = not suspected or (not busy and self.isolation.alone())
+                if to_give_back := others if may_begin else messages:
+                    self.queues.postpone(tx, to_give_back, timedelta())
+        if skewed:
+            raise skewed
+        return to_begin if may_begin else None
+
+    def _wait_to_be_alone(self, stopping: Callable[[], bool]) -> bool:
+        """Wait until no other thread is at work; False where another waits for that, or at a stop.
+
+        No message is held meanwhile, so that no lease can run out.
+        """
+        while not self.isolation.alone(_STOP_CHECK):
+            if self.isolation.claimed() or stopping():
+                return False
+        return True
 
     def lease(self, messages: Iterable[Message], length: timedelta) -> Lease:
         """Return a lease of *length* on messages that were read."""
@@ -119,13 +172,14 @@ class Fetcher:
             match parse(message, self.types, self.completer.max_retries):
                 case MalformedMessage() as malformed:
                     dead.append((message, dead_letter.of_malformed(malformed, now)))
+                case Job() as job if (
+                    self._crashed(message) and job.type.lane is lane is Lane.OUTBOUND
+                ):
+                    crashed.append(job)
+                case Job() | MultiKeyMessage() as poison if self._crashed(message):
+                    dead.append((message, dead_letter.of_crashed(poison, now)))
                 case MultiKeyMessage() as multi_key:
                     to_split.append(multi_key)
-                case Job() as job if message.crashes >= self.crash_limit:
-                    if job.type.lane is lane is Lane.OUTBOUND:
-                        crashed.append(job)
-                    else:
-                        dead.append((message, dead_letter.of_crashed(job, now)))
                 case Job() as job if job.type.lane is not lane:
                     misrouted.append(job)
                 case Job() as job:
@@ -136,6 +190,9 @@ class Fetcher:
         self._settle([(each.message, each) for each in to_split], self._split)
         self._settle([(job.message, job) for job in misrouted], self._move)
         return Fetched(jobs, tally, crashed)
+
+    def _crashed(self, message: Message) -> bool:
+        return message.crashes >= self.crash_limit
 
     def _settle(
         self, messages: Sequence[tuple[Message, T]], settle: Callable[[Pairs[T]], Tally]
@@ -155,12 +212,13 @@ class Fetcher:
             return Tally()
 
     def _split(self, messages: Pairs[MultiKeyMessage]) -> Tally:
-        """Replace each message by one message for each of its keys."""
-        for _, multi_key in messages:
-            home = self.queues.home(multi_key.type)
-            with self.completer.settling_messages([multi_key.message]) as (tx, owned):
-                if owned:
-                    self.queues.send(tx, home, multi_key.bodies, timedelta())
+        """Replace each message by one message for each of its keys, in the same lane's queue."""
+        for message, multi_key in messages:
+            queue, home, bodies = message.queue, self.queues.home(multi_key.type), multi_key.bodies
+            target = home if self.queues.outbound in {queue, home} else queue
+            with self.completer.settling_messages([message]) as (tx, owned):
+                for begin in range(0, len(bodies) if owned else 0, _CHUNK):
+                    self.queues.send(tx, target, bodies[begin : begin + _CHUNK], timedelta())
         return Tally()
 
     def _move(self, misrouted: Pairs[Job[Any]]) -> Tally:
@@ -175,20 +233,3 @@ class Fetcher:
                 source = messages[0].queue
                 events.JOB_MOVED.log(count=len(bodies), source=source, target=home)
         return Tally()
-
-
-def isolate_poison(
-    messages: Sequence[Message], size: int, crash_limit: int
-) -> tuple[list[Message], list[Message]]:
-    """Return the messages to begin, and those to give back at once.
-
-    A poison message crashes its worker, which must not cost other messages a read: the more often a
-    message was read without a decision, the fewer are begun together with it, and finally none.
-    """
-    worst = max(message.crashes for message in messages)
-    if worst == 0 or worst >= crash_limit:
-        return list(messages), []
-    suspects = [message for message in messages if message.crashes == worst]
-    to_begin = suspects[: max(1, size >> 2 * worst)]
-    chosen = {message.msg_id for message in to_begin}
-    return to_begin, [message for message in messages if message.msg_id not in chosen]

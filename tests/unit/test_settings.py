@@ -328,6 +328,7 @@ def test_an_unknown_variable_is_refused(variable: str, monkeypatch: pytest.Monke
         ("[retry]\ndelays = ['5s', 30]", "retry.delays.1"),
         ("[retry]\nmax_retries = -1", "retry.max_retries"),
         ("[retry]\ncrash_limit = 0", "retry.crash_limit"),
+        ("[retry]\ncrash_limit = 1", "retry.crash_limit"),
         ("[safety]\nmax_per_sweep = 0", "safety.max_per_sweep"),
         ("[stock]\ntaken_at = 'sometimes'", "stock.taken_at"),
         ("[web]\nport = 65536", "web.port"),

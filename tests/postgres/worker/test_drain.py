@@ -683,6 +683,87 @@ def test_a_database_job_in_the_outbound_lane_is_moved(app: App, shop: Shop) -> N
     assert (shop.status(order), shop.stock(product)) == ("cancelled", 1)
 
 
+@frozen_clock
+@pytest.mark.parametrize("queue", [HIGH, LOW])
+def test_a_message_for_several_orders_keeps_its_priority(app: App, shop: Shop, queue: str) -> None:
+    """L6: who asked for haste, or for none, gets it for each order."""
+    send(app, TYPE, {"orderIds": due(shop, 2)}, queue=queue)
+
+    app.drain().step()
+
+    assert (len(messages(app, queue)), len(messages(app))) == (2, 0)
+
+
+@frozen_clock
+def test_a_long_list_of_orders_is_split_in_chunks(app: App) -> None:
+    send(app, TYPE, {"orderIds": [f"c{number}" for number in range(2_500)]})
+    sent: list[int] = []
+    real = app.queues.send
+
+    def counted(tx: Connection, queue: str, bodies: Sequence[Any], delay: timedelta) -> list[int]:
+        sent.append(len(bodies))
+        return real(tx, queue, bodies, delay)
+
+    app.queues.send = counted  # type: ignore[method-assign]
+    app.drain().step()
+
+    assert sent == [1_000, 1_000, 500]
+    assert len(messages(app)) == 2_500
+
+
+@frozen_clock
+def test_a_message_for_several_orders_that_crashed_too_often_is_dead_lettered(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L5: crashes are looked at before it is split."""
+    orders = due(shop, 2)
+    send(app, TYPE, {"orderIds": orders})
+    read_before(connection, 5)
+
+    assert app.drain().step() == Tally(dead=1)
+
+    (letter,) = dead_letters(app)
+    assert (letter.type, letter.key, letter.reason, letter.attempts) == (TYPE, None, "crashed", 5)
+    assert json.loads(letter.body or "")["payload"] == {"orderIds": orders}
+    assert messages(app) == []
+
+
+# Sizes.
+
+
+def test_a_read_ends_where_it_has_loaded_enough(app: App) -> None:
+    """L5: the messages behind it are given back uncounted, in the same transaction."""
+    for number in range(8):
+        send(app, TYPE, {"orderId": f"c{number}"}, note="x" * 900_000)
+
+    found = app.fetcher.read(app.queues.database, lease=MINUTE, quantity=10)
+
+    assert len(found) == 5  # of 900 kB each, for 4 MiB
+    assert [message.read_ct for message in messages(app)] == [1] * 5 + [0] * 3
+    assert [message.delay > timedelta() for message in messages(app)] == [True] * 5 + [False] * 3
+
+
+@frozen_clock
+def test_a_message_that_is_too_large_is_dead_lettered_without_being_loaded(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L2, L5: its body moves inside the database, and the messages behind it are worked."""
+    msg_id = send(app, TYPE, {"orderId": "c" * 2_000_000})
+    (order,) = queued(app, shop)
+    found = app.fetcher.read(app.queues.database, lease=SECOND, quantity=2)
+    assert found[0].raw is None
+    app.give_back.give_back(found)
+
+    assert app.drain().step() == Tally(done=1, dead=1)
+
+    assert shop.status(order) == "cancelled"
+    (letter,) = dead_letters(app)
+    assert (letter.type, letter.key, letter.reason) == (None, None, "invalid")
+    assert letter.error == "the body has 2,000,130 bytes, and at most 1,048,576 are read"
+    assert json.loads(letter.body or "")["payload"] == {"orderId": "c" * 2_000_000}
+    assert [row["msg_id"] for row in rows(connection, "sweeper.job_log")] == [msg_id, msg_id + 1]
+
+
 # Crashes.
 
 

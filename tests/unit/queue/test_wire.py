@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -273,7 +274,7 @@ def test_a_message_for_several_orders_is_split_into_one_body_each() -> None:
         platform_body(payload={"orderId": order_id, "why": "late"}, retryCount=1)
         for order_id in ("c1", "c2")
     )
-    assert expected == found.bodies
+    assert expected == tuple(found.bodies)
 
 
 def test_an_order_named_twice_gets_one_body() -> None:
@@ -290,6 +291,41 @@ def test_an_order_id_beside_a_list_of_ids_is_added_to_them() -> None:
     found = multi_key(platform_body(payload={"orderId": "c0", "orderIds": ["c1"]}))
 
     assert ["c0", "c1"] == [body["payload"]["orderId"] for body in found.bodies]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"orderIds": ["c"] * 10_001}, "it lists 10,001 keys, and at most 10,000 may be"),
+        (
+            {"orderIds": [f"c{n}" for n in range(10_000)], "why": "x" * 2_000},
+            "and at most 16,777,216 may be",
+        ),
+    ],
+    ids=["keys", "bytes"],
+)
+def test_a_message_that_is_too_much_to_split_is_invalid(payload: Any, reason: str) -> None:
+    """L5: it cannot exhaust the memory, and its dead letter says why."""
+    found = refused(json.dumps(platform_body(payload=payload)))
+
+    assert "invalid" == found.reason
+    assert reason in found.error
+
+
+def test_the_largest_message_that_is_split_needs_little_memory() -> None:
+    """The bodies are made one after another, not all at once."""
+    ids = [f"c{n}" for n in range(10_000)]
+    raw = json.dumps(platform_body(payload={"orderIds": ids, "why": "x" * 1_400}))
+    tracemalloc.start()
+
+    found = read_raw(raw)
+    assert isinstance(found, MultiKeyMessage)
+    count = sum(1 for _ in found.bodies)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 10_000 == count
+    assert peak < 4_000_000
 
 
 def test_each_body_of_a_split_message_parses_as_a_job() -> None:
@@ -447,8 +483,8 @@ def test_any_value_anywhere_gives_a_result_that_can_be_encoded(shape: Any, value
                 found.body,
                 retry_body(found, "boom"),
             )
-        case MultiKeyMessage(bodies=bodies):
-            pass
+        case MultiKeyMessage() as several:
+            bodies = tuple(several.bodies)
         case MalformedMessage(error=error):
             bodies = (error,)
 
