@@ -65,6 +65,10 @@ class OutboundWorker:
         """Whether the provider refuses our calls, by job type."""
         return {name: pool.blocked for name, pool in self._pools.items()}
 
+    def stop_when(self, stopping: Callable[[], bool]) -> None:
+        """Begin nothing further once *stopping()*."""
+        self.stopping = stopping
+
     def step(self) -> Tally | None:
         """Fetch messages, make their calls and record the results; return None if there were none.
 

@@ -1,7 +1,6 @@
 """The supervisor: starts the loops of the service, handles signals, and stops all in order."""
 
 import faulthandler
-import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.outbound.worker import OutboundWorker
+from sweeper.service import signals
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
@@ -25,8 +25,6 @@ from sweeper.service.scheduler import Scheduler
 from sweeper.settings import DatabaseSettings
 from sweeper.web.server import Web
 from sweeper.worker.drain import Drain
-
-STOP = (signal.SIGTERM, signal.SIGINT)
 
 _PRUNE_EVERY = timedelta(hours=1)
 
@@ -36,7 +34,7 @@ class Supervisor:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._signals: SimpleQueue[str] = SimpleQueue()
         self._outage = Outage()
         self._began = time.monotonic()
         outbound, queue = app.outbound(), app.settings.queue
@@ -71,21 +69,19 @@ class Supervisor:
         """Run until SIGTERM or SIGINT and return the exit code; a second signal stops at once."""
         # On the watchdog's SIGABRT, write all stacks to the journal, even if the interpreter hangs.
         faulthandler.enable(2)
-        for number in (*STOP, signal.SIGUSR1):
-            signal.signal(number, lambda number, _frame: self._signals.put(number))
+        signals.on_stop(self._signals.put)
+        signals.on_scan(partial(self._signals.put, "SIGUSR1"))
         threads = self._start()
-        while (received := self._next_signal(self._health.report())) not in STOP:
+        while (received := self._next_signal(self._health.report())) not in signals.STOP:
             for rule in self._app.rules.values() if received else ():
                 self._scheduler.soon(partial(self._loops.scan, rule, Trigger.SIGNAL))
-        for each in STOP:
-            signal.signal(each, signal.SIG_DFL)
-        return self._stop(threads, signal.Signals(received).name)
+        return self._stop(threads, received)
 
-    def _next_signal(self, seconds: float) -> int:
-        """Return the next signal, or 0 if there is none within *seconds*."""
+    def _next_signal(self, seconds: float) -> str:
+        """Return the name of the next signal, or "" if there is none within *seconds*."""
         with suppress(Empty):
             return self._signals.get(timeout=seconds)
-        return 0
+        return ""
 
     def _start(self) -> list[Thread]:
         if self._app.settings.web.enabled:

@@ -18,6 +18,9 @@ from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
 class Step(Protocol):
     """A worker that fetches and processes one batch at a time."""
 
+    def stop_when(self, stopping: Callable[[], bool]) -> None:
+        """Give back what is not begun once *stopping()*, and begin nothing further."""
+
     def step(self) -> Tally | None:
         """Process one batch and return its tally; None if no message was visible."""
 
@@ -86,14 +89,16 @@ class Report:
 class Sweep:
     """Runs full sweeps; it is safe to run one while the service runs.
 
-    workers -- returns the workers, most urgent first; given a sweep's id, workers that process
-               only the jobs of the database lane which that sweep enqueued
-    dry     -- does the dry runs
+    workers  -- returns the workers, most urgent first; given a sweep's id, workers that process
+                only the jobs of the database lane which that sweep enqueued
+    dry      -- does the dry runs
+    stopping -- called between transactions; once true, no scan and no job is begun
     """
 
     scanner: Scanner
     workers: Callable[[str | None], tuple[Step, ...]]
     dry: DryRun
+    stopping: Callable[[], bool] = lambda: False
 
     def run(
         self,
@@ -115,14 +120,18 @@ class Sweep:
         planned   -- by rule: the keys that may be enqueued; None for all that are due
         scan_only -- enqueue jobs and process none
         progress  -- is called with the tally of each batch
+
+        A sweep that is stopped returns what it did; a dry run then raises StoppedError.
         """
         started, sweep_id = time.monotonic(), str(uuid.uuid4())
         options = ScanOptions(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
         if dry_run:
-            result = self.dry.run(rules, options)
+            result = self.dry.run(rules, options, self.stopping)
             seconds = time.monotonic() - started
             return Report(options, result.rules, Tally(), seconds, result)
-        scans = ((rule.name, self.scanner.scan(rule, options)) for rule in rules)
+        scans = (
+            (rule.name, self.scanner.scan(rule, options)) for rule in rules if not self.stopping()
+        )
         results = {name: result for name, result in scans if result}
         only = None if planned is None else sweep_id
         jobs = Tally() if scan_only else self.drain(progress, only)
@@ -135,15 +144,18 @@ class Sweep:
         only     -- id of the sweep whose jobs are processed; None for all messages
         """
         total, workers = Tally(), self.workers(only)
-        while tally := next(_steps(workers), None):
+        for worker in workers:
+            worker.stop_when(self.stopping)
+        while tally := next(self._steps(workers), None):
             progress(tally)
             total += tally
         return total
 
-
-def _steps(workers: Sequence[Step]) -> Iterator[Tally]:
-    """Step the workers in order, and yield each tally: database jobs never wait for a provider."""
-    return (tally for worker in workers if (tally := worker.step()))
+    def _steps(self, workers: Sequence[Step]) -> Iterator[Tally]:
+        """Step the workers in order, yield each tally: database jobs never wait for a provider."""
+        for worker in workers:
+            if not self.stopping() and (tally := worker.step()):
+                yield tally
 
 
 def _job_as_json(expected: ExpectedJob) -> dict[str, Any]:

@@ -48,6 +48,10 @@ class Drain:
         high_first = [(high, normal, low)] * (FAIR // 2 - 1)
         self._queues = cycle([*high_first, (low, normal, high), *high_first, (normal, low, high)])
 
+    def stop_when(self, stopping: Callable[[], bool]) -> None:
+        """Begin nothing further once *stopping()*."""
+        self.stopping = stopping
+
     def step(self) -> Tally | None:
         """Read and handle messages once; return their tally, or None where none was visible."""
         try:
