@@ -20,6 +20,7 @@ from sweeper.worker.completer import Completer
 from sweeper.worker.completion import PAUSE
 from sweeper.worker.fetcher import Fetched, Fetcher
 from sweeper.worker.lease import Lease
+from sweeper.worker.one_pass import Pass
 
 _CRASHED = Decision(Outcome.DEAD, "crashed", death=DeadReason.CRASHED)
 
@@ -65,9 +66,12 @@ class OutboundWorker:
         """Whether the provider refuses our calls, by job type."""
         return {name: pool.blocked for name, pool in self._pools.items()}
 
-    def stop_when(self, stopping: Callable[[], bool]) -> None:
-        """Begin nothing further once *stopping()*."""
-        self.stopping = stopping
+    def join(self, one: Pass) -> None:
+        """Work in *one* pass: stop with it, and do not read the queues that it has left."""
+        self.stopping = one.stopping
+        self.fetcher = self.fetcher.joined(one)
+        self.completer = self.fetcher.completer
+        self._in_flight.completer = self.completer
 
     def step(self) -> Tally | None:
         """Fetch messages, make their calls and record the results; return None if there were none.

@@ -13,13 +13,14 @@ from sweeper.rule import Rule
 from sweeper.sweep import plan
 from sweeper.sweep.dry_run import DryRun, DryRunResult, ExpectedJob
 from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
+from sweeper.worker.one_pass import Pass
 
 
 class Step(Protocol):
     """A worker that fetches and processes one batch at a time."""
 
-    def stop_when(self, stopping: Callable[[], bool]) -> None:
-        """Give back what is not begun once *stopping()*, and begin nothing further."""
+    def join(self, one: Pass) -> None:
+        """Work in *one* pass: stop with it, and do not read the queues that it has left."""
 
     def step(self) -> Tally | None:
         """Process one batch and return its tally; None if no message was visible."""
@@ -140,13 +141,16 @@ class Sweep:
     def drain(self, progress: Progress = lambda _tally: None, only: str | None = None) -> Tally:
         """Process every visible message and return the tally; a delayed message is not visible.
 
+        It leaves a queue that gives only what this pass has postponed already, so that it ends.
+
         progress -- is called with the tally of each batch
         only     -- id of the sweep whose jobs are processed; None for all messages
         """
-        total, workers = Tally(), self.workers(only)
+        total, workers, one = Tally(), self.workers(only), Pass(self.stopping)
         for worker in workers:
-            worker.stop_when(self.stopping)
+            worker.join(one)
         while tally := next(self._steps(workers), None):
+            one.stepped(tally)
             progress(tally)
             total += tally
         return total

@@ -1,7 +1,7 @@
 """The fetcher: reads messages under a lease, and parses and sorts them into jobs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar, assert_never
 
@@ -19,6 +19,7 @@ from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, parse
 from sweeper.worker.completer import Completer
 from sweeper.worker.completion import PAUSE, log_undecided
 from sweeper.worker.lease import GiveBack, Lease
+from sweeper.worker.one_pass import Pass
 
 T = TypeVar("T")
 Pairs: TypeAlias = Sequence[tuple[Message, T]]
@@ -51,6 +52,7 @@ class Fetcher:
     max_retries -- the default where neither a message nor its type has a number
     crash_limit -- the number of reads without a decision after which a message is dead-lettered
     max_skew    -- the largest allowed difference of this host's clock from the database's
+    left        -- the queues that are not read, because a pass has left them
     """
 
     database: Database
@@ -61,6 +63,12 @@ class Fetcher:
     max_retries: int
     crash_limit: int
     max_skew: timedelta
+    left: set[str] | frozenset[str] = frozenset()
+
+    def joined(self, one: Pass) -> "Fetcher":
+        """Return a fetcher that works in *one* pass."""
+        completer = replace(self.completer, decided=one.decided)
+        return replace(self, completer=completer, left=one.left)
 
     def read(
         self, queues: Sequence[str], *, lease: timedelta, quantity: int, only: str | None = None
@@ -75,6 +83,9 @@ class Fetcher:
         Raises ClockSkewedError, after giving the messages back, where the clocks differ too much.
         """
         self.give_back.retry()
+        queues = [queue for queue in queues if queue not in self.left]
+        if not queues:
+            return []
         before = clock.now()
         with self.database.transaction() as tx:
             messages = self.queues.read(tx, queues, lease=lease, quantity=quantity, only=only)
