@@ -9,6 +9,7 @@ from typing import Self
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import Connection, create_engine, event
 
+from sweeper.postgres.in_use import ConnectionsInUse
 from sweeper.postgres.url import parse_url
 
 _BEGIN = SQL(
@@ -58,6 +59,7 @@ class Database:
             },
         )
         event.listen(self._engine, "begin", self._begin)
+        self._in_use = ConnectionsInUse(self._engine)
         self._connection: Connection | None = None
 
     @contextmanager
@@ -92,6 +94,13 @@ class Database:
         """Yield a connection for one quick statement that needs no transaction."""
         with self._engine.connect().execution_options(no_begin=True) as connection:
             yield connection
+
+    def cancel(self, before: float) -> None:
+        """Cancel the statements of transactions begun *before* this time, in monotonic seconds.
+
+        They raise a transient error, so their jobs are postponed.
+        """
+        self._in_use.cancel(before)
 
     def close(self) -> None:
         """Close every idle connection."""

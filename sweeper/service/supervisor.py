@@ -27,6 +27,8 @@ from sweeper.web.server import Web
 from sweeper.worker.drain import Drain
 
 _PRUNE_EVERY = timedelta(hours=1)
+_TO_POSTPONE = timedelta(seconds=5)  # of the grace: to postpone what is cancelled; at most a third
+_TURN = 0.5  # seconds between two cancellations of what still runs
 
 
 class Supervisor:
@@ -109,7 +111,9 @@ class Supervisor:
         return threads
 
     def _stop(self, threads: Iterable[Thread], received: str) -> int:
-        deadline = time.monotonic() + self._app.settings.service.shutdown_grace.total_seconds()
+        grace = self._app.settings.service.shutdown_grace
+        deadline = time.monotonic() + grace.total_seconds()
+        cancel_at = deadline - min(_TO_POSTPONE, grace / 3).total_seconds()
         events.SERVICE_STOPPING.log(signal=received)
         systemd.stopping()
         self._web.close()
@@ -117,10 +121,14 @@ class Supervisor:
         self._loops.wake()
         scheduler = Thread(target=self._scheduler.stop, daemon=True)
         scheduler.start()
-        clean = True
-        for thread in (scheduler, *threads):
-            thread.join(max(0, deadline - time.monotonic()))
-            clean &= not thread.is_alive()
+        threads = [scheduler, *threads]
+        clean = _joined(threads, cancel_at)
+        while not clean and (now := time.monotonic()) < deadline:
+            self._app.database.cancel(cancel_at)
+            clean = _joined(threads, min(now + _TURN, deadline))
+        if clean:
+            with suppress(Exception):  # then the leases end, as after a crash
+                self._app.give_back.retry()
         self._app.database.close()
         events.SERVICE_STOPPED.log(
             uptime_seconds=round(time.monotonic() - self._began, 1), clean=clean
@@ -135,6 +143,13 @@ class Supervisor:
             call()
         finally:
             self._health.turned(name)
+
+
+def _joined(threads: Iterable[Thread], deadline: float) -> bool:
+    """Wait for *threads* until *deadline*, in monotonic seconds; return whether all have ended."""
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _longest_turn(database: DatabaseSettings) -> timedelta:
