@@ -1,6 +1,6 @@
 """The composition root: builds the database, queues, scanner, workers and readers from settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -176,13 +176,15 @@ class App:
         queue = self.settings.queue
         return OutboundWorker(self.fetcher, queue.visibility, queue.batch)
 
-    def sweep(self) -> Sweep:
-        """Return a sweep that can be run; raises SettingsError or DatabaseUnusableError."""
+    def sweep(self, stopping: Callable[[], bool] = lambda: False) -> Sweep:
+        """Return a sweep, which ends once *stopping()*; raises where it cannot be run."""
         self.settings.demand()
         self.check()
         effects, size = self.catalog.effects, self.settings.queue.batch
         dry_run = DryRun(self.scanner, self.fetcher, effects, size)
-        return Sweep(self.scanner, lambda only: (self.drain(only), self.outbound()), dry_run)
+        return Sweep(
+            self.scanner, lambda only: (self.drain(only), self.outbound()), dry_run, stopping
+        )
 
     def enqueue(
         self,

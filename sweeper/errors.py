@@ -3,6 +3,7 @@
 * SweeperError -- any failure without a class of its own; exit code 1
   * UsageError -- a command or a request names something that does not exist; exit code 2
   * BusyError -- another operation is under way; exit code 1
+  * StoppedError -- a dry run was asked to stop before its end
   * DatabaseUnusableError -- Postgres, or pgmq in it, cannot be used; exit code 69
     * LockedError -- another session holds a lock of ours for too long; exit code 69
     * ClockSkewedError -- this host's clock and the database's differ too much; exit code 69
@@ -39,6 +40,10 @@ class UsageError(SweeperError):
 
 class BusyError(SweeperError):
     """Something else is being done at this moment; try again in a few seconds."""
+
+
+class StoppedError(SweeperError):
+    """The dry run was stopped before its end, and changed nothing."""
 
 
 class DatabaseUnusableError(SweeperError):

@@ -60,7 +60,7 @@ def begin(
     """Find overdue orders, enqueue a job for each in pgmq, and complete each exactly once.
 
     To start, run `sweeper demo`. Exit codes: 0 success, 2 usage error, 3 a job raised an error,
-    4 the brake held, 69 database or pgmq unusable, 78 invalid settings.
+    4 the brake held, 69 database or pgmq unusable, 78 invalid settings, 130 or 143 stopped.
     """
     context.obj["file"] = config
 

@@ -3,8 +3,8 @@
 import getpass
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +14,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sweeper import logs
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.cli import output
+from sweeper.errors import StoppedError
 from sweeper.postgres.errors import unusable
+from sweeper.service import signals
 
 JOB_PACKAGE = "jobs"
 SOME_JOB_RAISED = 3
@@ -35,6 +38,36 @@ def open_app(context: typer.Context, stream: Any = None, **flags: Any) -> Iterat
         raise unusable(error, app.database.url) from error
     finally:
         app.close()
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Yield the function that says whether SIGTERM or Ctrl-C has asked the command to stop.
+
+    A command that was asked exits with code 143 or 130, unless it fails with an error.
+    """
+    received = list[str]()
+
+    def ask(name: str) -> None:
+        received.append(name)
+        # Not through a buffered stream: the signal may have interrupted a write to it.
+        with suppress(OSError):
+            os.write(
+                2, f"sweeper: {name}: finishing what was begun; again to stop at once\n".encode()
+            )
+
+    restore = signals.on_stop(ask)
+    try:
+        yield lambda: bool(received)
+    except (StoppedError, typer.Exit):
+        if not received:
+            raise
+    finally:
+        restore()
+    if received:
+        what = "what was begun is finished, and the rest was given back"
+        output.line(f"sweeper: stopped by {received[0]}: {what}", to_stderr=True)
+        raise typer.Exit(signals.exit_code(received[0]))
 
 
 def user() -> str:

@@ -8,7 +8,7 @@ import typer
 
 from sweeper.app import App
 from sweeper.cli import output
-from sweeper.cli.session import BRAKE_HELD, Json, exit_for, open_app, user
+from sweeper.cli.session import BRAKE_HELD, Json, exit_for, open_app, stoppable, user
 from sweeper.errors import UsageError
 from sweeper.queue import inspect
 from sweeper.sweep.plan import Plan
@@ -50,11 +50,11 @@ def sweep(
     To sweep only orders that you have checked: sweep --dry-run --json > plan.json, read the file,
     then sweep --plan plan.json. This processes only the orders of the plan, and no other jobs.
     """
-    with open_app(context) as app:
+    with stoppable() as stopping, open_app(context) as app:
         loaded = _plan(app, plan, rules)
         chosen = [app.catalog.rule(name) for name in rules or (loaded or app).rules]
         limit = max_ or (loaded.limit if loaded else app.settings.safety.max_per_sweep)
-        runner = app.sweep()
+        runner = app.sweep(stopping)
         with output.progress(lambda: _visible(app)) as progress:
             report = runner.run(
                 chosen,
@@ -66,26 +66,26 @@ def sweep(
                 scan_only=scan_only,
                 progress=progress,
             )
-    output.document(report.as_json()) if as_json else output.sweep(report, limit)
-    if report.braked:
-        raise typer.Exit(BRAKE_HELD)
-    exit_for(report.jobs)
+        output.document(report.as_json()) if as_json else output.sweep(report, limit)
+        if report.braked:
+            raise typer.Exit(BRAKE_HELD)
+        exit_for(report.jobs)
 
 
 @COMMANDS.command()
 def drain(context: typer.Context, as_json: Json = False) -> None:
     """Process all waiting jobs and exit."""
-    with open_app(context) as app:
-        runner = app.sweep()
+    with stoppable() as stopping, open_app(context) as app:
+        runner = app.sweep(stopping)
         started = time.monotonic()
         with output.progress(lambda: _visible(app)) as progress:
             tally = runner.drain(progress)
-    seconds = time.monotonic() - started
-    if as_json:
-        output.document({"jobs": asdict(tally), "duration_ms": round(seconds * 1000)})
-    else:
-        output.tally(tally, seconds)
-    exit_for(tally)
+        seconds = time.monotonic() - started
+        if as_json:
+            output.document({"jobs": asdict(tally), "duration_ms": round(seconds * 1000)})
+        else:
+            output.tally(tally, seconds)
+        exit_for(tally)
 
 
 def _plan(app: App, file: TextIO | None, rules: list[str] | None) -> Plan | None:

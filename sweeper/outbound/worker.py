@@ -19,6 +19,7 @@ from sweeper.retry import DeadReason
 from sweeper.worker.completion import PAUSE
 from sweeper.worker.fetcher import Fetched, Fetcher
 from sweeper.worker.lease import Lease
+from sweeper.worker.one_pass import Pass
 
 _CRASHED = Decision(Outcome.DEAD, "crashed", death=DeadReason.CRASHED)
 
@@ -62,6 +63,12 @@ class OutboundWorker:
     def blocked(self) -> dict[str, bool]:
         """Whether the provider refuses our calls, by job type."""
         return {name: pool.blocked for name, pool in self._pools.items()}
+
+    def join(self, one: Pass) -> None:
+        """Work in *one* pass: stop with it, and do not read the queues that it has left."""
+        self.stopping = one.stopping
+        self.fetcher = self.fetcher.joined(one)
+        self._in_flight.completer = self.fetcher.completer
 
     def step(self) -> Tally | None:
         """Fetch messages, make their calls and record the results; return None if there were none.

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, create_engine, event
 
+from sweeper.postgres.in_use import ConnectionsInUse
 from sweeper.postgres.url import parse_url
 
 _BEGIN = SQL(
@@ -73,6 +74,7 @@ class Database:
         self._glances = self._engine.execution_options(no_begin=True)
         event.listen(self._glances, "before_cursor_execute", self._with_locals, retval=True)
         event.listen(self._glances, "after_cursor_execute", _to_the_last_result)
+        self._in_use = ConnectionsInUse(self._engine)
         self._connection: Connection | None = None
 
     @contextmanager
@@ -117,6 +119,13 @@ class Database:
         """Yield a connection for statements that must not be in a transaction; no timeout holds."""
         with self._engine.connect().execution_options(no_begin=True) as connection:
             yield connection
+
+    def cancel(self, before: float) -> None:
+        """Cancel the statements of transactions begun *before* this time, in monotonic seconds.
+
+        They raise a transient error, so their jobs are postponed.
+        """
+        self._in_use.cancel(before)
 
     def close(self) -> None:
         """Close every idle connection."""

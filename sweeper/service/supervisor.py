@@ -1,7 +1,6 @@
 """The supervisor: starts the loops of the service, handles signals, and stops all in order."""
 
 import faulthandler
-import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.version import version
 from sweeper.outbound.worker import OutboundWorker
+from sweeper.service import signals
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
@@ -26,9 +26,9 @@ from sweeper.settings import DatabaseSettings
 from sweeper.web.server import Web
 from sweeper.worker.drain import Drain
 
-STOP = (signal.SIGTERM, signal.SIGINT)
-
 _PRUNE_EVERY = timedelta(hours=1)
+_TO_POSTPONE = timedelta(seconds=5)  # of the grace: to postpone what is cancelled; at most a third
+_TURN = 0.5  # seconds between two cancellations of what still runs
 
 
 class Supervisor:
@@ -36,7 +36,7 @@ class Supervisor:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._signals: SimpleQueue[str] = SimpleQueue()
         self._outage = Outage()
         self._began = time.monotonic()
         outbound, queue = app.outbound(), app.settings.queue
@@ -71,21 +71,19 @@ class Supervisor:
         """Run until SIGTERM or SIGINT and return the exit code; a second signal stops at once."""
         # On the watchdog's SIGABRT, write all stacks to the journal, even if the interpreter hangs.
         faulthandler.enable(2)
-        for number in (*STOP, signal.SIGUSR1):
-            signal.signal(number, lambda number, _frame: self._signals.put(number))
+        signals.on_stop(self._signals.put)
+        signals.on_scan(partial(self._signals.put, "SIGUSR1"))
         threads = self._start()
-        while (received := self._next_signal(self._health.report())) not in STOP:
+        while (received := self._next_signal(self._health.report())) not in signals.STOP:
             for rule in self._app.rules.values() if received else ():
                 self._scheduler.soon(partial(self._loops.scan, rule, Trigger.SIGNAL))
-        for each in STOP:
-            signal.signal(each, signal.SIG_DFL)
-        return self._stop(threads, signal.Signals(received).name)
+        return self._stop(threads, received)
 
-    def _next_signal(self, seconds: float) -> int:
-        """Return the next signal, or 0 if there is none within *seconds*."""
+    def _next_signal(self, seconds: float) -> str:
+        """Return the name of the next signal, or "" if there is none within *seconds*."""
         with suppress(Empty):
             return self._signals.get(timeout=seconds)
-        return 0
+        return ""
 
     def _start(self) -> list[Thread]:
         if self._app.settings.web.enabled:
@@ -113,7 +111,9 @@ class Supervisor:
         return threads
 
     def _stop(self, threads: Iterable[Thread], received: str) -> int:
-        deadline = time.monotonic() + self._app.settings.service.shutdown_grace.total_seconds()
+        grace = self._app.settings.service.shutdown_grace
+        deadline = time.monotonic() + grace.total_seconds()
+        cancel_at = deadline - min(_TO_POSTPONE, grace / 3).total_seconds()
         events.SERVICE_STOPPING.log(signal=received)
         systemd.stopping()
         self._web.close()
@@ -121,10 +121,14 @@ class Supervisor:
         self._loops.wake()
         scheduler = Thread(target=self._scheduler.stop, daemon=True)
         scheduler.start()
-        clean = True
-        for thread in (scheduler, *threads):
-            thread.join(max(0, deadline - time.monotonic()))
-            clean &= not thread.is_alive()
+        threads = [scheduler, *threads]
+        clean = _joined(threads, cancel_at)
+        while not clean and (now := time.monotonic()) < deadline:
+            self._app.database.cancel(cancel_at)
+            clean = _joined(threads, min(now + _TURN, deadline))
+        if clean:
+            with suppress(Exception):  # then the leases end, as after a crash
+                self._app.give_back.retry()
         self._app.database.close()
         events.SERVICE_STOPPED.log(
             uptime_seconds=round(time.monotonic() - self._began, 1), clean=clean
@@ -139,6 +143,13 @@ class Supervisor:
             call()
         finally:
             self._health.turned(name)
+
+
+def _joined(threads: Iterable[Thread], deadline: float) -> bool:
+    """Wait for *threads* until *deadline*, in monotonic seconds; return whether all have ended."""
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _longest_turn(database: DatabaseSettings) -> timedelta:

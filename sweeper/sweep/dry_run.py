@@ -1,6 +1,6 @@
 """A dry run: a complete sweep in one transaction, rolled back, and what it would change."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Connection, Text, any_, cast, select
 
 from sweeper.batch import Decision
+from sweeper.errors import StoppedError
 from sweeper.event import muted
 from sweeper.exports import Effect, Shown
 from sweeper.job import Job
@@ -74,21 +75,32 @@ class DryRun:
     effects: Sequence[Effect]
     size: int
 
-    def run(self, rules: Iterable[Rule], options: ScanOptions) -> DryRunResult:
+    def run(
+        self,
+        rules: Iterable[Rule],
+        options: ScanOptions,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> DryRunResult:
         """Return what a sweep of *rules* with *options* would do at this moment.
 
-        Raises ClockSkewedError if the clocks of this host and the database disagree.
+        Raises ClockSkewedError if the clocks of this host and the database disagree, and
+        StoppedError once *stopping()*, because a part of the result would pass for all of it.
         """
         # Each scan holds its lock until the end: a fixed order keeps two dry runs from deadlock.
         rules = sorted(rules, key=attrgetter("name"))
         with self.fetcher.database.rolled_back() as database, muted():
             scanner, at = replace(self.scanner, database=database), clock.now()
-            scans = {rule.name: found for rule in rules if (found := scanner.scan(rule, options))}
+            scans = dict[str, ScanResult]()
+            for rule in rules:
+                _demand_time(stopping)
+                if found := scanner.scan(rule, options):
+                    scans[rule.name] = found
             keys = [key for found in scans.values() for key in found.keys]
             with database.transaction() as tx:
                 database_id, before = place(tx), self._snapshot(tx, keys)
                 since = {rule.name: self._since(tx, rule, scans, at) for rule in rules}
-            decisions = self._process(database, options.sweep_id)
+            decisions = self._process(database, options.sweep_id, stopping)
+            _demand_time(stopping)
             with database.transaction() as tx:
                 after = self._snapshot(tx, keys)
         due = {
@@ -100,7 +112,9 @@ class DryRun:
         effects = {effect.name: _changes(effect, before, after) for effect in self.effects}
         return DryRunResult(at, database_id, scans, due, effects)
 
-    def _process(self, database: Database, sweep_id: str) -> Mapping[tuple[str, str], Decision]:
+    def _process(
+        self, database: Database, sweep_id: str, stopping: Callable[[], bool]
+    ) -> Mapping[tuple[str, str], Decision]:
         """Process the jobs that the scans enqueued; return each decision by job type and key."""
         decisions: dict[tuple[str, str], Decision] = {}
 
@@ -115,8 +129,8 @@ class DryRun:
             decided=record,
         )
         fetcher = replace(self.fetcher, completer=completer, isolation=Isolation())
-        drain = Drain(fetcher, _NEVER_RENEWED, self.size, only=sweep_id)
-        while drain.step():
+        drain = Drain(fetcher, _NEVER_RENEWED, self.size, sweep_id, stopping)
+        while not stopping() and drain.step():
             pass
         return decisions
 
@@ -140,6 +154,11 @@ class DryRun:
         keys = cast(list(scans[rule.name].keys), ARRAY(Text))
         query = select(key, due.c.since).where(key == any_(keys)).order_by(due.c.since, key)
         return [(row[0], row[1]) for row in tx.execute(query)]
+
+
+def _demand_time(stopping: Callable[[], bool]) -> None:
+    if stopping():
+        raise StoppedError
 
 
 def _expected(

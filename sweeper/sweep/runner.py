@@ -13,10 +13,14 @@ from sweeper.rule import Rule
 from sweeper.sweep import plan
 from sweeper.sweep.dry_run import DryRun, DryRunResult, ExpectedJob
 from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
+from sweeper.worker.one_pass import Pass
 
 
 class Step(Protocol):
     """A worker that fetches and processes one batch at a time."""
+
+    def join(self, one: Pass) -> None:
+        """Work in *one* pass: stop with it, and do not read the queues that it has left."""
 
     def step(self) -> Tally | None:
         """Process one batch and return its tally; None if no message was visible."""
@@ -86,14 +90,16 @@ class Report:
 class Sweep:
     """Runs full sweeps; it is safe to run one while the service runs.
 
-    workers -- returns the workers, most urgent first; given a sweep's id, workers that process
-               only the jobs of the database lane which that sweep enqueued
-    dry     -- does the dry runs
+    workers  -- returns the workers, most urgent first; given a sweep's id, workers that process
+                only the jobs of the database lane which that sweep enqueued
+    dry      -- does the dry runs
+    stopping -- called between transactions; once true, no scan and no job is begun
     """
 
     scanner: Scanner
     workers: Callable[[str | None], tuple[Step, ...]]
     dry: DryRun
+    stopping: Callable[[], bool] = lambda: False
 
     def run(
         self,
@@ -115,15 +121,19 @@ class Sweep:
         planned   -- by rule: the keys that may be enqueued; None for all that are due
         scan_only -- enqueue jobs and process none
         progress  -- is called with the tally of each batch
+
+        A sweep that is stopped returns what it did; a dry run then raises StoppedError.
         """
         started, sweep_id = time.monotonic(), str(uuid.uuid4())
         rules = {rule.name: rule for rule in rules}.values()
         options = ScanOptions(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
         if dry_run:
-            result = self.dry.run(rules, options)
+            result = self.dry.run(rules, options, self.stopping)
             seconds = time.monotonic() - started
             return Report(options, result.rules, Tally(), seconds, result)
-        scans = ((rule.name, self.scanner.scan(rule, options)) for rule in rules)
+        scans = (
+            (rule.name, self.scanner.scan(rule, options)) for rule in rules if not self.stopping()
+        )
         results = {name: result for name, result in scans if result}
         only = None if planned is None else sweep_id
         jobs = Tally() if scan_only else self.drain(progress, only)
@@ -132,19 +142,25 @@ class Sweep:
     def drain(self, progress: Progress = lambda _tally: None, only: str | None = None) -> Tally:
         """Process every visible message and return the tally; a delayed message is not visible.
 
+        It leaves a queue that gives only what this pass has postponed already, so that it ends.
+
         progress -- is called with the tally of each batch
         only     -- id of the sweep whose jobs are processed; None for all messages
         """
-        total, workers = Tally(), self.workers(only)
-        while tally := next(_steps(workers), None):
+        total, workers, one = Tally(), self.workers(only), Pass(self.stopping)
+        for worker in workers:
+            worker.join(one)
+        while tally := next(self._steps(workers), None):
+            one.stepped(tally)
             progress(tally)
             total += tally
         return total
 
-
-def _steps(workers: Sequence[Step]) -> Iterator[Tally]:
-    """Step the workers in order, and yield each tally: database jobs never wait for a provider."""
-    return (tally for worker in workers if (tally := worker.step()))
+    def _steps(self, workers: Sequence[Step]) -> Iterator[Tally]:
+        """Step the workers in order, yield each tally: database jobs never wait for a provider."""
+        for worker in workers:
+            if not self.stopping() and (tally := worker.step()):
+                yield tally
 
 
 def _job_as_json(expected: ExpectedJob) -> dict[str, Any]:

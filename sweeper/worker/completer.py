@@ -37,7 +37,7 @@ class Completer:
     cutoff      -- (job type, now) -> the time at or before which a row is due
     max_retries -- the default where neither a message nor its type has a number
     observe     -- called with every batch that has committed, and its duration in seconds
-    decided     -- called with every job and its decision after the commit; None but in dry runs
+    decided     -- called with every job and its decision after the commit; None in the service
     """
 
     database: Database

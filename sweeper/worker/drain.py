@@ -19,6 +19,7 @@ from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
 from sweeper.worker.completer import Completer
 from sweeper.worker.fetcher import Fetcher
 from sweeper.worker.lease import Lease
+from sweeper.worker.one_pass import Pass
 
 FAIR = 8
 """Among this many successive reads, at least one is of the lowest queue that has messages."""
@@ -51,6 +52,11 @@ class Drain:
     def completer(self) -> Completer:
         """Completes the jobs."""
         return self.fetcher.completer
+
+    def join(self, one: Pass) -> None:
+        """Work in *one* pass: stop with it, and do not read the queues that it has left."""
+        self.stopping = one.stopping
+        self.fetcher = self.fetcher.joined(one)
 
     def step(self) -> Tally | None:
         """Read and handle messages once; return their tally, or None where none could be begun."""

@@ -1,7 +1,7 @@
 """The fetcher: reads messages under a lease, and parses and sorts them into jobs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, assert_never
@@ -21,6 +21,7 @@ from sweeper.worker.completer import Completer
 from sweeper.worker.completion import PAUSE, log_undecided
 from sweeper.worker.isolation import Isolation, isolate_poison
 from sweeper.worker.lease import GiveBack, Lease
+from sweeper.worker.one_pass import Pass
 
 _STOP_CHECK = 0.2  # seconds between two checks whether to stop waiting
 
@@ -58,6 +59,7 @@ class Fetcher:
     crash_limit -- the number of reads without a decision after which a message is dead-lettered
     max_skew    -- the largest allowed difference of this host's clock from the database's
     isolation   -- shared by all workers of the process
+    left        -- the queues that are not read, because a pass has left them
     """
 
     completer: Completer
@@ -65,6 +67,7 @@ class Fetcher:
     crash_limit: int
     max_skew: timedelta
     isolation: Isolation = field(default_factory=Isolation)
+    left: set[str] | frozenset[str] = frozenset()
 
     @property
     def database(self) -> Database:
@@ -80,6 +83,10 @@ class Fetcher:
     def give_back(self) -> GiveBack:
         """Gives back the messages that are not handled."""
         return self.completer.give_back
+
+    def joined(self, one: Pass) -> "Fetcher":
+        """Return a fetcher that works in *one* pass."""
+        return replace(self, completer=replace(self.completer, decided=one.decided), left=one.left)
 
     def read(
         self,
@@ -104,6 +111,9 @@ class Fetcher:
         Raises ClockSkewedError, after giving the messages back, where the clocks differ too much.
         """
         self.give_back.retry()
+        queues = [queue for queue in queues if queue not in self.left]
+        if not queues:
+            return []
         read = partial(self._read, queues, lease=lease, quantity=quantity, only=only)
         while (messages := read(busy=busy)) is None:
             if busy or not self._wait_to_be_alone(stopping):

@@ -1,18 +1,25 @@
 """L10: everything works through PgBouncer in transaction mode."""
 
+import time
+from threading import Timer
+
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import OperationalError
 
 from jobs.demo.shop import Shop
 from sweeper.batch import Tally
+from sweeper.postgres.errors import is_transient
 from tests.support.pooler import PGBOUNCER, pgbouncer
 from tests.support.verbs import HOUR, OpenApp, sweep
 
-
-@pytest.mark.skipif(
+needs_pgbouncer = pytest.mark.skipif(
     PGBOUNCER is None, reason="pgbouncer is not installed: apt-get install pgbouncer, or .ci/run"
 )
+
+
+@needs_pgbouncer
 def test_sweeps_work_through_pgbouncer(
     open_app: OpenApp, shop: Shop, database_url: str, server_url: str
 ) -> None:
@@ -29,3 +36,21 @@ def test_sweeps_work_through_pgbouncer(
 
     assert [Tally(done=40), Tally(), Tally()] == first
     assert {"cancelled"} == {shop.status(order) for order in orders}
+
+
+@needs_pgbouncer
+def test_statements_are_cancelled_through_pgbouncer(
+    open_app: OpenApp, database_url: str, server_url: str
+) -> None:
+    """L5: a stop cancels near its deadline what still runs, also behind a pooler."""
+    with pgbouncer(server_url) as pooler:
+        url = pooler.set(database=make_url(database_url).database, query={"pgbouncer": "true"})
+        database = open_app(url=url.render_as_string()).database
+        with database.transaction() as tx:
+            Timer(0.2, lambda: database.cancel(time.monotonic())).start()
+            with pytest.raises(OperationalError) as raised:
+                tx.execute(text("select pg_sleep(20)"))
+            tx.rollback()
+        database.close()
+
+    assert is_transient(raised.value)

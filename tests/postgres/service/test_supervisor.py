@@ -161,3 +161,39 @@ def test_the_service_survives_a_database_outage(
     attempts = connection.execute(text("select distinct attempt from sweeper.job_log")).scalars()
     assert [1] == list(attempts)
     assert 0 == service.stop()
+
+
+def test_a_transaction_that_is_longer_than_the_grace_period_costs_no_crash(
+    start: Start, shop: Shop, app: App, connect: Connect, connection: Connection
+) -> None:
+    """L5: near the deadline its statement is cancelled, and what it had read is given back."""
+    orders = [shop.order(age=HOUR, items=[(shop.product(), 1)]) for _ in range(3)]
+    buyer = connect()
+    buyer.execute(text('select from "Product" for update'))
+    service = start(SWEEPER_DATABASE__LOCK_TIMEOUT="60s", SWEEPER_SERVICE__SHUTDOWN_GRACE="3s")
+    wait_for_a_blocked_session(connection)
+
+    assert 0 == service.stop()
+    assert True is service.wait_for("service.stopped")["clean"]
+    buyer.commit()
+    assert {"pending_dp"} == {shop.status(order) for order in orders}
+    waiting = messages(app)
+    assert ([0, 0, 0], [0, 0, 0]) == (
+        [message.read_ct for message in waiting],
+        [message.body["retryCount"] for message in waiting],
+    )
+
+
+def test_a_single_job_that_is_cancelled_at_the_deadline_is_postponed(
+    start: Start, shop: Shop, app: App, connect: Connect, connection: Connection
+) -> None:
+    """L5: the cancelled statement is the database's trouble, not the job's."""
+    shop.order(age=HOUR, items=[(shop.product(), 1)])
+    buyer = connect()
+    buyer.execute(text('select from "Product" for update'))
+    service = start(SWEEPER_DATABASE__LOCK_TIMEOUT="60s", SWEEPER_SERVICE__SHUTDOWN_GRACE="3s")
+    wait_for_a_blocked_session(connection)
+
+    assert 0 == service.stop()
+    assert 1 == len(service.logged("job.postponed"))
+    assert [0] == [message.read_ct for message in messages(app)]
