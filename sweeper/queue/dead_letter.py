@@ -15,6 +15,7 @@ from sweeper.ledger import Ending, Outcome
 from sweeper.postgres.clock import iso
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import MalformedMessage, ascii_json
+from sweeper.redact import short
 from sweeper.retry import DeadReason
 
 _VOLATILE = re.compile(r"[0-9a-f-]{8,}|\d+|'[^']*'|\"[^\"]*\"")
@@ -100,7 +101,7 @@ def of_malformed(malformed: MalformedMessage, now: datetime) -> DeadLetter:
         type=malformed.type,
         key=None,
         reason=malformed.reason,
-        error=malformed.error,
+        error=short(malformed.error),
         attempts=0,
         died_at=now,
         queue=malformed.message.queue,
@@ -132,7 +133,7 @@ def _of_job(
         type=job.type.name,
         key=job.key,
         reason=reason,
-        error=error,
+        error=short(error),
         attempts=attempts,
         died_at=now,
         queue=job.message.queue,

@@ -28,13 +28,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from sweeper.queue.body import body_of, member, number_in, opened
+from sweeper.queue.body import body_of, member, number_in, opened, shown
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
 from sweeper.retry import DeadReason
 
 _FOREIGN = "it was not sent by the sweeper: it is no dead letter with reason and error"
+_LONGEST_ERROR = 600  # of our own letters: 500, and how much was cut
 _FOREIGN_FINGERPRINT = fingerprint(None, _FOREIGN)
 
 
@@ -67,12 +68,14 @@ def letters(queues: Queues) -> Subquery:
         table.c.msg_id,
         table.c.enqueued_at,
         *(
-            letter[name].astext.label(name)
+            shown(letter[name].astext).label(name)
             for name in ("type", "key", "died_at", "queue", "sweep_id")
         ),
         case((is_ours, reason), else_=DeadReason.INVALID).label("reason"),
-        func.coalesce(letter["error"].astext, _FOREIGN).label("error"),
-        func.coalesce(letter["fingerprint"].astext, _FOREIGN_FINGERPRINT).label("fingerprint"),
+        func.coalesce(shown(letter["error"].astext, _LONGEST_ERROR), _FOREIGN).label("error"),
+        func.coalesce(shown(letter["fingerprint"].astext), _FOREIGN_FINGERPRINT).label(
+            "fingerprint"
+        ),
         func.coalesce(number_in(letter, "attempts"), 0).label("attempts"),
         body.label("body"),
     ).subquery("letters")

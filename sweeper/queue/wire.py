@@ -11,9 +11,12 @@ from pydantic import ValidationError
 
 from sweeper.job import Job, JobType, Message
 from sweeper.postgres.clock import iso
+from sweeper.redact import shortened
 from sweeper.retry import DeadReason
 
+LONGEST_NAME = 200  # characters of an id, a key or a type; ours have 36 at the most
 _DIGITS = 9  # fits an INT, with room for counting further
+_LONGEST_ERROR = 500
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\s]")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -73,7 +76,7 @@ def parse(
     except ValidationError as error:
         return MalformedMessage(message, DeadReason.INVALID, faults(error), _type(message))
     except KeyError as error:
-        unknown = f"there is no job type {error}"
+        unknown = shortened(f"there is no job type {error}", _LONGEST_ERROR)
         return MalformedMessage(message, DeadReason.UNKNOWN_TYPE, unknown, _type(message))
     except ValueError as error:
         return MalformedMessage(message, DeadReason.INVALID, str(error))
@@ -81,14 +84,19 @@ def parse(
 
 def _parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
-) -> Job[Any] | MultiKeyMessage:
+) -> Job[Any] | MultiKeyMessage | MalformedMessage:
     body = open_string(None if message.raw is None else json_value(message.raw))
     _require(isinstance(body, dict), f"the body is {_kind(body)}, not an object")
     name = body.get("type")
     _require(isinstance(name, str), f"the type is {_kind(name)}, not a name")
+    _require(len(name) <= LONGEST_NAME, _too_long("type", name))
     job = types[name]
     singles = split_payload(job, body.get("payload"))
     payloads = [job.payload.model_validate(single) for single in singles]
+    keys = [str(getattr(payload, job.key)) for payload in payloads]
+    if longest := next((key for key in keys if len(key) > LONGEST_NAME), None):
+        error = _too_long("key", longest)
+        return MalformedMessage(message, DeadReason.INVALID, error, name)
     retries = _count(body.get("maxRetries"), retries_of(job, max_retries))
     retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
@@ -106,16 +114,17 @@ def _parse(
         body={**normalized, "payload": singles[0]},
         retry_count=retry_count,
         max_retries=retries,
-        sweep_id=sweep_id if isinstance(sweep_id, str) else None,
+        sweep_id=sweep_id if _is_name(sweep_id) else None,
     )
 
 
 def faults(error: ValidationError) -> str:
     """Return the faults of a payload in one line, by field and without the payload's values."""
-    return "; ".join(
+    found = "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'payload'}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_input=False, include_context=False)
     )
+    return shortened(found, _LONGEST_ERROR)
 
 
 def json_value(text: str) -> Any:
@@ -164,8 +173,16 @@ def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
 
 
 def _type(message: Message) -> str:
-    """Return the type of a body that is known to have one, cut to 100 characters."""
-    return str(open_string(json_value(message.raw or ""))["type"])[:100]
+    """Return the type of a body that is known to have one."""
+    return str(open_string(json_value(message.raw or ""))["type"])
+
+
+def _too_long(what: str, name: str) -> str:
+    return f"the {what} has {len(name):,} characters, and {LONGEST_NAME} are allowed"
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_NAME
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001 -- as in `assert`
