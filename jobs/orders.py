@@ -26,7 +26,7 @@ from sweeper import Batch, Effect, Payload
 class OrderPayload(Payload):
     """The id of an order; the platform and the scans send the same payload."""
 
-    order_id: Annotated[str, Field(min_length=1)]
+    order_id: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def claim(

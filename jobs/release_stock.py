@@ -18,12 +18,15 @@ def _reject_boolean(value: object) -> object:
     return value
 
 
+NonEmptyText = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class ReleaseStock(Payload):
     """The payload: either an order, or a product and a quantity to add to its stock."""
 
-    order_id: Annotated[str, Field(min_length=1)] | None = None
+    order_id: NonEmptyText | None = None
     should_refund: StrictBool | None = None
-    product_id: Annotated[str, Field(min_length=1)] | None = None
+    product_id: NonEmptyText | None = None
     quantity: Annotated[int, BeforeValidator(_reject_boolean), Field(gt=0, lt=2**31)] | None = None
 
     @model_validator(mode="after")

@@ -37,7 +37,7 @@ from sweeper import (
 NO_PHONE = "not a phone number"
 NO_REPLY = "unknown: it was sent twice, and no reply came; it may have arrived"
 
-NonEmptyText = Annotated[str, Field(min_length=1)]
+NonEmptyText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class SendWhatsapp(Payload):

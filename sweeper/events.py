@@ -186,6 +186,7 @@ JOB_DEAD = Event(
         "reason": "one of: exhausted, invalid, unknown_type, crashed or rejected",
         "attempts": "count: executions",
         "error": "one line",
+        "alike": "count: others of the same cause in its batch, which have no line of their own",
     },
     "sweeper dead show ID; mend the cause, then sweeper dead retry ID, or sweeper dead drop ID.",
 )

@@ -11,8 +11,9 @@ from structlog.typing import EventDict
 PHONE = "[phone]"
 SECRET = "***"  # noqa: S105 -- the mask, not a secret
 
-_LONGEST = 10_000  # what is read of a text for its first line
+_LONGEST = 10_000  # characters of one text that are masked and logged
 _LINE = 500
+_NOTICE = 40  # characters that say how many were cut: fewer are not worth a cut
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _SHORTEST_SECRET = 4  # a shorter secret would mask half of every line
@@ -89,8 +90,26 @@ def one_line(value: str) -> str:
     No text in Postgres can hold a NUL, and no JSON there half a surrogate pair; they and other
     control characters are replaced.
     """
-    first = (value[:_LONGEST].strip().splitlines() or [""])[0]
-    return text(_UNSAFE.sub("\ufffd", first))[:_LINE]
+    first = (value.strip().splitlines() or [""])[0]
+    return short(_UNSAFE.sub("\ufffd", first))
+
+
+def short(value: str, limit: int = _LINE) -> str:
+    """Return *value* masked, and cut like `shortened`: for texts that may hold a message's own."""
+    return _cut(text(value[:_LONGEST]), limit, max(0, len(value) - _LONGEST))
+
+
+def shortened(value: str, limit: int) -> str:
+    """Return *value*, or its first *limit* characters and how many were cut.
+
+    A text that was shortened before, or is hardly longer, is returned as it is.
+    """
+    return _cut(value, limit, 0)
+
+
+def _cut(value: str, limit: int, unseen: int) -> str:
+    cut = max(0, len(value) - limit) + unseen
+    return f"{value[:limit]}... ({cut} characters cut)" if cut > _NOTICE else value
 
 
 def line(_logger: object, _method: str, values: EventDict) -> EventDict:
@@ -102,7 +121,7 @@ def _masked(value: Any) -> Any:
     """Mask *value* and convert it to JSON's types, so that nothing becomes text after this."""
     match value:
         case str():
-            return text(value)
+            return short(value, _LONGEST)
         case None | bool() | int() | float():
             return value
         case Mapping():

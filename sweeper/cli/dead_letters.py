@@ -1,8 +1,9 @@
 """`sweeper dead`: the commands that list, show, retry and drop dead letters."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,8 +11,8 @@ import typer
 from sweeper.cli import output
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
-from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.postgres.clock import iso
+from sweeper.queue.dead_letter_queue import DeadLetterFilter, DeadLetterQueue
 from sweeper.retry import DeadReason
 
 Ids = Annotated[
@@ -24,6 +25,11 @@ Fingerprint = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
+_CAUSE = ("letters", "type", "reason", "fingerprint", "first", "last", "latest error")
+_LETTER = ("id", "type", "key", "reason", "attempts", "died at", "fingerprint", "error")
+_CAUSES = 20
+_NEWEST = 50  # dead letters that a person is shown
+
 COMMANDS = typer.Typer(help="List, show, retry or drop dead letters.", no_args_is_help=True)
 
 
@@ -33,16 +39,23 @@ def list_dead(
     type_: Type = None,
     reason: Reason = None,
     fingerprint: Fingerprint = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the newest so many; 50 by default, all with --json."),
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, metavar="ID", help="Only those older than this one.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, oldest first."""
+    """List dead letters: their causes and the newest ones, or all with --json, oldest first."""
+    wanted = DeadLetterFilter((), type_, reason, fingerprint, before, limit)
     with open_app(context) as app:
         app.check()
-        found = app.dead_letter_queue.find(DeadLetterFilter((), type_, reason, fingerprint))
-    if as_json:
-        _print_list(letter.as_json() for letter in found)
-    else:
-        _print_table(found)
+        if as_json:
+            _print_list(letter.as_json() for letter in app.dead_letter_queue.stream(wanted))
+        else:
+            _print_tables(app.dead_letter_queue, wanted)
 
 
 @COMMANDS.command("show")
@@ -55,7 +68,7 @@ def show_dead(
     with open_app(context) as app:
         app.check()
         found = app.dead_letter_queue.find(DeadLetterFilter(ids))
-    shown = [letter.as_json() for letter in found]
+    shown = (letter.as_json() for letter in found)
     if as_json:
         _print_list(shown)
     else:
@@ -78,7 +91,7 @@ def retry_dead(
     with open_app(context) as app:
         app.check()
         taken = app.dead_letter_queue.retry(wanted)
-    _print_taken("retried", [letter.msg_id for letter in taken], as_json=as_json)
+    _print_taken("retried", taken, as_json=as_json)
 
 
 @COMMANDS.command("drop")
@@ -96,7 +109,7 @@ def drop_dead(
     with open_app(context) as app:
         app.check()
         taken = app.dead_letter_queue.drop(wanted)
-    _print_taken("dropped", [letter.msg_id for letter in taken], as_json=as_json)
+    _print_taken("dropped", taken, as_json=as_json)
 
 
 def _filter(
@@ -136,10 +149,22 @@ def _print_indented(text: str) -> None:
     output.raw_json(text)
 
 
-def _print_table(found: Sequence[DeadLetter]) -> None:
-    columns = ("id", "type", "key", "reason", "attempts", "died at", "fingerprint", "error")
+def _print_tables(queue: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
+    """Print the causes of all that *wanted* selects, then the newest of them."""
+    total, groups = queue.causes(wanted, _CAUSES)
+    causes = [
+        (g.count, g.type, g.reason, g.fingerprint, iso(g.first_at), iso(g.last_at), g.error)
+        for g in groups
+    ]
+    output.table(f"{total} dead letters", _CAUSE, causes)
+    limit = wanted.limit or _NEWEST
+    one_more = queue.find(replace(wanted, limit=limit + 1))
+    newest = one_more[-limit:][::-1]
     rows = [
         (m.msg_id, m.type, m.key, m.reason, m.attempts, m.died_at, m.fingerprint, m.error)
-        for m in found
+        for m in newest
     ]
-    output.table(f"{len(found)} dead letters", columns, rows)
+    if newest:
+        output.table(f"the newest {len(newest)}, newest first", _LETTER, rows)
+    if len(one_more) > limit:
+        output.line(f"older ones: add --before {newest[-1].msg_id}; --json lists all")

@@ -15,7 +15,7 @@ from sweeper.cli.session import JOB_PACKAGE, Json, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
 from sweeper.postgres.errors import in_one_line
-from sweeper.queue.wire import json_value
+from sweeper.queue.json_text import json_value
 
 COMMANDS = typer.Typer(
     name="sweeper",

@@ -12,7 +12,7 @@ from sweeper.catalog import Catalog
 from sweeper.ledger import recent_sweeps
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.queue.dead_letter_table import DeadLetterGroup, dead_letter_groups
+from sweeper.queue.dead_letter_table import DeadLetterGroup, dead_letter_groups, letters
 from sweeper.queue.inspect import JobPosition, positions
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
@@ -88,7 +88,7 @@ class BacklogReader:
                     name: self._anomalies(tx, rule, now)
                     for name, rule in self.catalog.rules.items()
                 },
-                causes=dead_letter_groups(tx, self.queues, _CAUSES),
+                causes=dead_letter_groups(tx, letters(self.queues), _CAUSES),
                 sweeps=list(_folded(scans))[:_SWEEPS],
             )
 

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Integer, Table, case, cast, func, null
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
+from sweeper.queue.wire import LONGEST_NAME
 
 
 def opened(value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -31,6 +32,13 @@ def number_in(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     """Return one member of a JSON object as a count; NULL where it is none, or has many digits."""
     text = value[name].astext
     return case((text.regexp_match("^[0-9]{1,9}$"), cast(text, Integer)), else_=null())
+
+
+def shown(text: ColumnElement[Any], limit: int = LONGEST_NAME) -> ColumnElement[Any]:
+    """Return a stranger's *text* cut to *limit* characters, with how many were cut."""
+    length = func.char_length(text)
+    cut = func.concat(func.left(text, limit), "... (", length - limit, " characters cut)")
+    return case((length > limit, cut), else_=text)
 
 
 def payload_of(body: ColumnElement[Any]) -> ColumnElement[Any]:

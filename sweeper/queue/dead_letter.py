@@ -14,8 +14,10 @@ from sqlalchemy.dialects.postgresql import JSONB, array
 from sweeper.job import Job
 from sweeper.ledger import Ending, Outcome
 from sweeper.postgres.clock import iso
+from sweeper.queue.json_text import ascii_json
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, ascii_json
+from sweeper.queue.wire import MalformedMessage, MultiKeyMessage
+from sweeper.redact import short
 from sweeper.retry import DeadReason
 
 _VOLATILE = re.compile(r"[0-9a-f-]{8,}|\d+|'[^']*'|\"[^\"]*\"")
@@ -104,7 +106,7 @@ def of_malformed(malformed: MalformedMessage, now: datetime) -> DeadLetter:
         type=malformed.type,
         key=None,
         reason=malformed.reason,
-        error=malformed.error,
+        error=short(malformed.error),
         attempts=0,
         died_at=now,
         queue=malformed.message.queue,
@@ -151,7 +153,7 @@ def _of_job(
         type=job.type.name,
         key=job.key,
         reason=reason,
-        error=error,
+        error=short(error),
         attempts=attempts,
         died_at=now,
         queue=job.message.queue,

@@ -1,10 +1,24 @@
-"""The dead-letter queue: operators list dead letters, retry them from the start, or drop them."""
+"""The dead-letter queue: operators list dead letters, retry them from the start, or drop them.
 
-from collections.abc import Mapping, Sequence
+There may be very many, so they are filtered by the server and read, retried and dropped in chunks,
+each in a transaction of its own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, cast, func
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Subquery,
+    any_,
+    cast,
+    func,
+    select,
+)
 
 from sweeper.errors import UsageError
 from sweeper.job import JobType, Priority
@@ -12,29 +26,42 @@ from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.dead_letter_table import letters, lock, read, send_again
+from sweeper.queue.dead_letter_table import (
+    DeadLetterGroup,
+    dead_letter_groups,
+    letters,
+    lock,
+    page,
+    read,
+    send_again,
+)
 from sweeper.queue.pgmq import Queues
+
+_CHUNK = 500  # dead letters that are read, retried or dropped at once
+_LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Selects dead letters; without any criterion it selects all of them."""
+    """Selects dead letters; without any criterion it selects all of them.
+
+    before -- only those with smaller ids
+    limit  -- the newest so many of those that meet all the rest
+    """
 
     ids: Sequence[int] = ()
     type: str | None = None
     reason: str | None = None
     fingerprint: str | None = None
+    before: int | None = None
+    limit: int | None = None
 
-    def matches(self, letter: DeadLetter) -> bool:
-        """Return whether *letter* has the type, reason and fingerprint of the filter."""
-        return all(
-            expected is None or expected == actual
-            for expected, actual in (
-                (self.type, letter.type),
-                (self.reason, letter.reason),
-                (self.fingerprint, letter.fingerprint),
-            )
-        )
+    def conditions(self, found: Subquery) -> list[ColumnElement[bool]]:
+        """Return what the rows of *found* must meet, apart from `before` and `limit`."""
+        wanted = {"type": self.type, "reason": self.reason, "fingerprint": self.fingerprint}
+        equal = [found.c[name] == value for name, value in wanted.items() if value is not None]
+        ids = [_any_of(found.c.msg_id, self.ids)] if self.ids else []
+        return [*ids, *equal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +74,93 @@ class DeadLetterQueue:
 
     def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         """Return the dead letters that *wanted* selects; raises UsageError for an unknown id."""
-        with self.database.transaction() as tx:
-            return self._find(tx, wanted)
+        return list(self.stream(wanted))
 
-    def retry(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        """Enqueue the jobs of the selected dead letters as new ones; return the dead letters."""
+    def stream(self, wanted: DeadLetterFilter) -> Iterator[DeadLetter]:
+        """Yield the dead letters that *wanted* selects, oldest first, with one chunk in memory.
+
+        No transaction is open between two of them. Raises UsageError for an unknown id.
+        """
+        after, last = self._span(wanted)
+        while True:
+            with self.database.transaction() as tx:
+                chunk = self._chunk(tx, wanted, after, last)
+            if not chunk:
+                return
+            yield from chunk
+            after = chunk[-1].msg_id
+
+    def causes(self, wanted: DeadLetterFilter, limit: int) -> tuple[int, list[DeadLetterGroup]]:
+        """Return how many *wanted* selects, whatever its limit, and their most frequent causes."""
+        found = letters(self.queues)
+        conditions = wanted.conditions(found)
+        with self.database.transaction() as tx:
+            total = tx.execute(select(func.count()).select_from(found).where(*conditions))
+            return total.scalar_one(), dead_letter_groups(tx, found, limit, *conditions)
+
+    def retry(self, wanted: DeadLetterFilter) -> list[int]:
+        """Enqueue the jobs of the selected dead letters as new ones; return the letters' ids."""
         return self._take(wanted, Outcome.REVIVED)
 
-    def drop(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        """Delete the selected dead letters and return them; a scan finds what is still due."""
+    def drop(self, wanted: DeadLetterFilter) -> list[int]:
+        """Delete the selected dead letters, return their ids; a scan finds what is still due."""
         return self._take(wanted, Outcome.DROPPED)
 
-    def _find(self, tx: Connection, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        table = letters(self.queues)
-        ids = cast(list(wanted.ids), ARRAY(BigInteger))
-        found = read(tx, table, *([table.c.msg_id == func.any(ids)] if wanted.ids else []))
-        unknown = set(wanted.ids) - {letter.msg_id for letter in found}
-        if unknown:
-            message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
-            raise UsageError(message)
-        return [letter for letter in found if wanted.matches(letter)]
+    def _span(self, wanted: DeadLetterFilter) -> tuple[int, int]:
+        """Return the ids after which to begin and at which to end: what comes later is not ours.
 
-    def _take(self, wanted: DeadLetterFilter, outcome: Outcome) -> list[DeadLetter]:
+        Raises UsageError for an unknown id.
+        """
+        found = letters(self.queues)
         with self.database.transaction() as tx:
-            found = self._find(tx, wanted)
-            ours = lock(tx, self.queues, [letter.msg_id for letter in found])
-            taken = [letter for letter in found if letter.msg_id in ours]
-            if outcome is Outcome.REVIVED:
-                for queue in {self._queue_of(letter) for letter in taken}:
-                    ids = [each.msg_id for each in taken if self._queue_of(each) == queue]
-                    send_again(tx, self.queues, ids, queue)
-            self.queues.delete(tx, self.queues.dead, ours)
-            record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
-        return taken
+            if wanted.ids:
+                there = select(found.c.msg_id).where(_any_of(found.c.msg_id, wanted.ids))
+                unknown = set(wanted.ids) - set(tx.execute(there).scalars())
+                if unknown:
+                    message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
+                    raise UsageError(message)
+            newest = select(found.c.msg_id)
+            if wanted.before is not None:
+                newest = newest.where(found.c.msg_id < min(wanted.before, _LARGEST_ID))
+            if wanted.limit is not None:
+                newest = newest.where(*wanted.conditions(found))
+                newest = newest.order_by(found.c.msg_id.desc()).limit(wanted.limit)
+            ids = newest.subquery("newest").c.msg_id
+            first, last = tx.execute(select(func.min(ids), func.max(ids))).one()
+        return (first or 1) - 1, last or 0
+
+    def _chunk(
+        self, tx: Connection, wanted: DeadLetterFilter, after: int, last: int
+    ) -> list[DeadLetter]:
+        found = letters(self.queues)
+        conditions = (found.c.msg_id <= last, *wanted.conditions(found))
+        ids = page(tx, found, *conditions, after=after, size=_CHUNK)
+        return read(tx, found, _any_of(found.c.msg_id, ids)) if ids else []
+
+    def _take(self, wanted: DeadLetterFilter, outcome: Outcome) -> list[int]:
+        taken: list[int] = []
+        after, last = self._span(wanted)
+        while True:
+            with self.database.transaction() as tx:
+                chunk = self._chunk(tx, wanted, after, last)
+                if not chunk:
+                    return taken
+                ours = self._take_chunk(tx, chunk, outcome)
+            taken += ours
+            after = chunk[-1].msg_id
+
+    def _take_chunk(
+        self, tx: Connection, chunk: Sequence[DeadLetter], outcome: Outcome
+    ) -> list[int]:
+        locked = lock(tx, self.queues, [letter.msg_id for letter in chunk])
+        taken = [letter for letter in chunk if letter.msg_id in locked]
+        if outcome is Outcome.REVIVED:
+            for queue in {self._queue_of(letter) for letter in taken}:
+                ids = [letter.msg_id for letter in taken if self._queue_of(letter) == queue]
+                send_again(tx, self.queues, ids, queue)
+        self.queues.delete(tx, self.queues.dead, locked)
+        record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
+        return [letter.msg_id for letter in taken]
 
     def _queue_of(self, letter: DeadLetter) -> str:
         job = self.types.get(letter.type or "")
@@ -87,3 +168,9 @@ class DeadLetterQueue:
             return self.queues.home(job)
         normal = self.queues.by_priority[Priority.NORMAL]
         return letter.queue if letter.queue in self.queues.live else normal
+
+
+def _any_of(column: ColumnElement[int], ids: Sequence[int]) -> ColumnElement[bool]:
+    """Return whether *column* has one of *ids*; a number that is none of the server's has none."""
+    possible = [one for one in ids if 0 < one <= _LARGEST_ID]
+    return column == any_(cast(possible, ARRAY(BigInteger)))

@@ -28,13 +28,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from sweeper.queue.body import body_of, member, number_in, opened
+from sweeper.queue.body import body_of, member, number_in, opened, shown
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
 from sweeper.retry import DeadReason
 
 _FOREIGN = "it was not sent by the sweeper: it is no dead letter with reason and error"
+_BYTES = 8_000_000  # of messages that are read at once, unless a single one is larger
+_LONGEST_ERROR = 600  # of our own letters: 500, and how much was cut
 _FOREIGN_FINGERPRINT = fingerprint(None, _FOREIGN)
 
 
@@ -56,7 +58,8 @@ class DeadLetterGroup:
 def letters(queues: Queues) -> Subquery:
     """Return the dead letters as rows: the fields of DeadLetter, and `enqueued_at`.
 
-    `died_at` is text, and `body` JSON. No letter makes it fail, whatever its shape.
+    `size` is the whole message's in bytes, `died_at` is text, and `body` JSON. No letter makes it
+    fail, whatever its shape.
     """
     table = queues.tables[queues.dead]
     letter = body_of(table)
@@ -67,24 +70,42 @@ def letters(queues: Queues) -> Subquery:
         table.c.msg_id,
         table.c.enqueued_at,
         *(
-            letter[name].astext.label(name)
+            shown(letter[name].astext).label(name)
             for name in ("type", "key", "died_at", "queue", "sweep_id")
         ),
         case((is_ours, reason), else_=DeadReason.INVALID).label("reason"),
-        func.coalesce(letter["error"].astext, _FOREIGN).label("error"),
-        func.coalesce(letter["fingerprint"].astext, _FOREIGN_FINGERPRINT).label("fingerprint"),
+        func.coalesce(shown(letter["error"].astext, _LONGEST_ERROR), _FOREIGN).label("error"),
+        func.coalesce(shown(letter["fingerprint"].astext), _FOREIGN_FINGERPRINT).label(
+            "fingerprint"
+        ),
         func.coalesce(number_in(letter, "attempts"), 0).label("attempts"),
         body.label("body"),
+        func.coalesce(func.octet_length(cast(table.c.message, Text)), 0).label("size"),
     ).subquery("letters")
 
 
 def read(tx: Connection, found: Subquery, *conditions: ColumnElement[bool]) -> list[DeadLetter]:
     """Return the dead letters of the subquery `letters` that meet *conditions*, oldest first."""
     # As text, the body is not parsed here: Python refuses JSON that Postgres takes.
-    fields = [column for column in found.c if column.name != "body"]
+    fields = [column for column in found.c if column.name not in {"body", "size"}]
     query: Select[Any] = select(*fields, cast(found.c.body, Text).label("body"))
     rows = tx.execute(query.where(*conditions).order_by(found.c.msg_id))
     return [_letter(row) for row in rows]
+
+
+def page(
+    tx: Connection, found: Subquery, *conditions: ColumnElement[bool], after: int, size: int
+) -> list[int]:
+    """Return the next ids after *after* that meet *conditions*, in ascending order.
+
+    There are *size* of them at most, and fewer where their messages are large; none at the end.
+    """
+    rows = select(found.c.msg_id, found.c.size).where(found.c.msg_id > after, *conditions)
+    some = rows.order_by(found.c.msg_id).limit(size).subquery("some")
+    earlier = func.sum(some.c.size).over(order_by=some.c.msg_id) - some.c.size
+    summed = select(some.c.msg_id, earlier.label("earlier")).subquery("summed")
+    chosen = select(summed.c.msg_id).where(summed.c.earlier < _BYTES).order_by(summed.c.msg_id)
+    return list(tx.execute(chosen).scalars())
 
 
 def lock(tx: Connection, queues: Queues, ids: Sequence[int]) -> frozenset[int]:
@@ -111,9 +132,10 @@ def send_again(tx: Connection, queues: Queues, ids: Sequence[int], queue: str) -
     tx.execute(select(send).where(found.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger)))))
 
 
-def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadLetterGroup]:
-    """Return the dead letters grouped by cause, the most frequent cause first."""
-    found = letters(queues)
+def dead_letter_groups(
+    tx: Connection, found: Subquery, limit: int, *conditions: ColumnElement[bool]
+) -> list[DeadLetterGroup]:
+    """Return the dead letters that meet *conditions* by cause, the most frequent cause first."""
     cause = (found.c.type, found.c.reason, found.c.fingerprint)
 
     def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -130,6 +152,7 @@ def dead_letter_groups(tx: Connection, queues: Queues, limit: int) -> list[DeadL
             latest(found.c.msg_id)[1:5],
             latest(found.c.key)[1:5],
         )
+        .where(*conditions)
         .group_by(*cause)
         .order_by(func.count().desc(), *cause)
         .limit(limit)

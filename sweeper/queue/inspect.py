@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
-from sweeper.queue.body import body_of, key_of, member, number_in, payload_of
+from sweeper.queue.body import body_of, key_of, member, number_in, payload_of, shown
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
 
@@ -123,7 +123,7 @@ def messages_about(
                 literal(queue),
                 table.c.msg_id,
                 kind,
-                body["retryCount"].astext,
+                shown(body["retryCount"].astext),
                 table.c.vt,
                 table.c.enqueued_at,
             ).where(ours == key)
@@ -184,7 +184,7 @@ def _depth(queue: str, table: Table) -> Select[Any]:
         select(
             json_object(
                 msg_id=table.c.msg_id,
-                type=body["type"].astext,
+                type=shown(body["type"].astext),
                 retry_count=number_in(body, "retryCount"),
             )
         )

@@ -1,8 +1,6 @@
 """The wire format: message bodies are parsed leniently into jobs, and encoded strictly."""
 
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
@@ -11,8 +9,12 @@ from pydantic import ValidationError
 
 from sweeper.job import Job, JobType, Message
 from sweeper.postgres.clock import iso
+from sweeper.queue.json_text import json_value, open_string
 from sweeper.queue.pgmq import BODY_BYTES
+from sweeper.redact import shortened
 from sweeper.retry import DeadReason
+
+LONGEST_NAME = 200  # characters of an id, a key or a type; ours have 36 at the most
 
 KEYS = 10_000
 """The largest number of keys in one message; one that lists more is dead-lettered as invalid."""
@@ -21,8 +23,7 @@ SPLIT_BYTES = 16 << 20
 """How large the messages together may be into which one is split."""
 
 _DIGITS = 9  # fits an INT, with room for counting further
-_NOT_ASCII = re.compile(r"[^\x20-\x7e\t\n\r]")
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_LONGEST_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def parse(
     except ValidationError as error:
         return MalformedMessage(message, DeadReason.INVALID, faults(error), _type(message))
     except KeyError as error:
-        unknown = f"there is no job type {error}"
+        unknown = shortened(f"there is no job type {error}", _LONGEST_ERROR)
         return MalformedMessage(message, DeadReason.UNKNOWN_TYPE, unknown, _type(message))
     except ValueError as error:
         return MalformedMessage(message, DeadReason.INVALID, str(error))
@@ -112,7 +113,7 @@ def parse(
 
 def _parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
-) -> Job[Any] | MultiKeyMessage:
+) -> Job[Any] | MultiKeyMessage | MalformedMessage:
     _require(
         message.size <= BODY_BYTES,
         f"the body has {message.size:,} bytes, and at most {BODY_BYTES:,} are read",
@@ -121,11 +122,15 @@ def _parse(
     _require(isinstance(body, dict), f"the body is {_kind(body)}, not an object")
     name = body.get("type")
     _require(isinstance(name, str), f"the type is {_kind(name)}, not a name")
+    _require(len(name) <= LONGEST_NAME, _too_long("type", name))
     job = types[name]
     singles = split_payload(job, body.get("payload"))
     payload: Any = None
     for single in singles:  # each is checked, and one is kept
         payload = job.payload.model_validate(single)
+        if len(key := str(getattr(payload, job.key))) > LONGEST_NAME:
+            error = _too_long("key", key)
+            return MalformedMessage(message, DeadReason.INVALID, error, name)
     retries = _count(body.get("maxRetries"), retries_of(job, max_retries))
     retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
@@ -148,46 +153,17 @@ def _parse(
         body={**normalized, "payload": singles[0]},
         retry_count=retry_count,
         max_retries=retries,
-        sweep_id=sweep_id if isinstance(sweep_id, str) else None,
+        sweep_id=sweep_id if _is_name(sweep_id) else None,
     )
 
 
 def faults(error: ValidationError) -> str:
     """Return the faults of a payload in one line, by field and without the payload's values."""
-    return "; ".join(
+    found = "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'payload'}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_input=False, include_context=False)
     )
-
-
-def json_value(text: str) -> Any:
-    """Parse JSON; raises ValueError where it is not valid, or Postgres cannot store its value."""
-    try:
-        value = json.loads(text, parse_float=_finite, parse_constant=_finite)
-        written_back = json.dumps(value, ensure_ascii=False)
-        written_back.encode()
-    except (ValueError, RecursionError) as error:
-        message = f"no JSON that can be worked with ({type(error).__name__})"
-        raise ValueError(message) from error
-    if _NUL.search(written_back):
-        message = "it holds a NUL, which no text in Postgres can"
-        raise ValueError(message)
-    return value
-
-
-def ascii_json(raw: str) -> str:
-    """Return JSON text with all but ASCII escaped, as `json.dumps` does, without parsing it."""
-    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], raw)
-
-
-def open_string(value: Any) -> Any:
-    """Parse *value* once if it is a string of JSON; anything else is returned as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json_value(value)
-    except ValueError:
-        return value
+    return shortened(found, _LONGEST_ERROR)
 
 
 def split_payload(job: JobType[Any], payload: Any) -> Sequence[Any]:
@@ -210,8 +186,16 @@ def split_payload(job: JobType[Any], payload: Any) -> Sequence[Any]:
 
 
 def _type(message: Message) -> str:
-    """Return the type of a body that is known to have one, cut to 100 characters."""
-    return str(open_string(json_value(message.raw or ""))["type"])[:100]
+    """Return the type of a body that is known to have one."""
+    return str(open_string(json_value(message.raw or ""))["type"])
+
+
+def _too_long(what: str, name: str) -> str:
+    return f"the {what} has {len(name):,} characters, and {LONGEST_NAME} are allowed"
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_NAME
 
 
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001 -- as in `assert`
@@ -226,14 +210,6 @@ def _count(value: Any, default: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**_DIGITS:
         return value
     return default
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        message = f"{text[:20]} is not a number that JSON can hold"
-        raise ValueError(message)
-    return number
 
 
 def _kind(value: object) -> str:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, text
 
 from sweeper.durations import format_duration
 from sweeper.errors import UsageError
-from sweeper.queue.wire import faults, json_value
+from sweeper.queue.json_text import json_value
+from sweeper.queue.wire import faults
 
 # Identifies the cluster and the database; a file-level copy has the same id, a restored dump not.
 _PLACE = text(

@@ -104,14 +104,14 @@ class Actions:
         """Retry the dead letters with this fingerprint, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "retry", _listed([letter.msg_id for letter in taken]))
+        self._finish(peer, "retry", _listed(taken))
         return len(taken)
 
     def drop(self, fingerprint: str, peer: str) -> int:
         """Delete the dead letters with this fingerprint, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "drop", _listed([letter.msg_id for letter in taken]))
+        self._finish(peer, "drop", _listed(taken))
         return len(taken)
 
     @contextmanager

@@ -13,7 +13,8 @@ from sweeper.errors import UsageError
 from sweeper.monitoring import prometheus
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
-from sweeper.queue.wire import faults, json_value
+from sweeper.queue.json_text import json_value
+from sweeper.queue.wire import faults
 from sweeper.web import platform_api
 from sweeper.web.actions import Actions, SweepRequest
 from sweeper.web.auth import peer

@@ -16,6 +16,9 @@ PAUSE = timedelta(seconds=1)
 """How long a job waits after a transient error, or while another transaction locks its row."""
 
 
+_FLOOD = 10  # dead letters of one cause in a batch that are logged one by one
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """The outcomes of one batch of jobs.
@@ -61,16 +64,29 @@ class Completion:
 
 
 def log_dead(dead: Iterable[tuple[int, DeadLetter]]) -> None:
-    """Log each dead letter with its id in the dead-letter queue."""
+    """Log each dead letter with its id in the dead-letter queue, and a flood of one cause once."""
+    by_cause: dict[tuple[str | None, str, str], list[tuple[int, DeadLetter]]] = {}
     for msg_id, letter in dead:
-        events.JOB_DEAD.log(
-            type=letter.type,
-            key=letter.key,
-            msg_id=msg_id,
-            reason=letter.reason,
-            attempts=letter.attempts,
-            error=letter.error,
-        )
+        cause = (letter.type, letter.reason, letter.fingerprint)
+        by_cause.setdefault(cause, []).append((msg_id, letter))
+    for alike in by_cause.values():
+        if len(alike) > _FLOOD:
+            _log_dead(*alike[0], alike=len(alike) - 1)
+        else:
+            for msg_id, letter in alike:
+                _log_dead(msg_id, letter, alike=0)
+
+
+def _log_dead(msg_id: int, letter: DeadLetter, *, alike: int) -> None:
+    events.JOB_DEAD.log(
+        type=letter.type,
+        key=letter.key,
+        msg_id=msg_id,
+        reason=letter.reason,
+        attempts=letter.attempts,
+        error=letter.error,
+        alike=alike,
+    )
 
 
 def log_undecided(message: Message, error: Exception) -> None:

@@ -342,3 +342,18 @@ def test_masked_lines_are_valid_by_the_schema() -> None:
 
     lines = log_schema.lines(stream.getvalue())
     assert ["SIGTERM [phone]", "[phone]"] == [lines[0]["signal"], lines[1]["said"]]
+
+
+def test_a_text_that_is_too_long_says_how_much_was_cut() -> None:
+    """A text that was cut before is not cut again, so its count stays true."""
+    cut = "x" * 500 + "... (4999500 characters cut)"
+
+    assert "x" * 540 == redact.short("x" * 540)
+    assert "x" * 500 + "... (41 characters cut)" == redact.short("x" * 541)
+    assert cut == redact.short("x" * 5_000_000) == redact.short(cut) == redact.one_line(cut)
+    assert cut == redact.shortened("x" * 5_000_000, 500)
+
+
+def test_a_text_is_masked_before_it_is_cut() -> None:
+    """L11: a number at the place of the cut is not left in half."""
+    assert "+62" not in redact.short("x" * 495 + " +6281234567890 y" * 10)

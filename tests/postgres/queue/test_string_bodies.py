@@ -10,7 +10,7 @@ from sqlalchemy import text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.queue import inspect
-from sweeper.queue.dead_letter_table import dead_letter_groups
+from sweeper.queue.dead_letter_table import dead_letter_groups, letters
 from tests.support.verbs import HOUR, QUEUE, drain, scan, send_raw
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -123,7 +123,7 @@ def test_a_malformed_string_fails_no_statement(app: App, shop: Shop, inner: str)
 
     with app.database.transaction() as tx:
         inspect.depths(tx, app.queues)
-        dead_letter_groups(tx, app.queues, 10)
+        dead_letter_groups(tx, letters(app.queues), 10)
         assert inspect.positions(tx, app.queues, app.catalog.job(TYPE), [order]) == {}
     app.auditor.audit()
 

@@ -24,6 +24,7 @@ LINE: dict[str, Any] = {
     "reason": "crashed",
     "attempts": 5,
     "error": "5 reads ended without a verdict",
+    "alike": 0,
 }
 
 each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in EVENTS])
