@@ -20,13 +20,15 @@ PAUSE = timedelta(seconds=1)
 class Completion:
     """The outcomes of one batch of jobs.
 
-    jobs -- by outcome
-    dead -- the dead letters, each with its id in the dead-letter queue
+    jobs       -- by outcome
+    dead       -- the dead letters, each with its id in the dead-letter queue
+    sent_again -- the id of a retried or postponed job's new message, by that of its old one
     """
 
     batch: Batch[Any]
     jobs: Mapping[Outcome, Sequence[Job[Any]]]
     dead: Sequence[tuple[int, DeadLetter]]
+    sent_again: Mapping[int, int]
 
     @property
     def tally(self) -> Tally:
