@@ -77,7 +77,8 @@ class Sent:
 def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
     """Mark the batch's notices as being sent; return what each call needs, by message id.
 
-    A notice that must not be sent, or not a third time, is skipped.
+    A notice that must not be sent, or not a third time, is skipped. Raises LookupError for one that
+    has no row: the platform may commit the row after it has sent the message.
     """
     insert_notices(
         batch.tx, [_notice_row(job) for job in batch.jobs if not job.payload.message_id], batch.now
@@ -86,6 +87,9 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
         lock_notices(batch.tx, map(_notice_id, batch.jobs)),
         batch.settings(WhatsappSettings),
     )
+    if not all(_notice_id(job) in rows for job in batch.jobs):
+        message = "there is no notice of this id in NotificationLog"
+        raise LookupError(message)
     deliveries, updates = dict[int, Delivery](), list[NoticeUpdate]()
     for job in batch.jobs:
         delivery = prepare_delivery(rows.pop(_notice_id(job), None), _claim(job), job.key, settings)

@@ -74,13 +74,16 @@ def enqueue_statement(
 def validated(job: JobType[Any], payload: Any) -> Any:
     """Validate *payload* and return it; for a single key, without the fields unknown to its model.
 
-    Raises UsageError for a payload that the model rejects.
+    Raises UsageError for a payload that the model rejects, or that lists no keys.
     """
     try:
         payloads = [job.payload.model_validate(single) for single in split_payload(job, payload)]
     except ValidationError as error:
         message = f"{job.name} does not accept this payload: {faults(error)}"
         raise UsageError(message) from error
+    if not payloads:
+        message = f"{job.name} does not accept this payload: {job.many} is empty"
+        raise UsageError(message)
     if len(payloads) > 1:
         return payload
     return payloads[0].model_dump(mode="json", by_alias=True, exclude_unset=True)

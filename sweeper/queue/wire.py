@@ -30,7 +30,10 @@ class MalformedMessage:
 
 @dataclass(frozen=True, slots=True)
 class MultiKeyMessage:
-    """A message that names several keys; it is split into one message for each of *bodies*."""
+    """A message with a list of keys; it is split into one message for each of *bodies*.
+
+    A body may still be malformed: that concerns its own key only. There is none for an empty list.
+    """
 
     message: Message
     type: JobType[Any]
@@ -88,13 +91,13 @@ def _parse(
     _require(isinstance(name, str), f"the type is {_kind(name)}, not a name")
     job = types[name]
     singles = split_payload(job, body.get("payload"))
-    payloads = [job.payload.model_validate(single) for single in singles]
+    payload = job.payload.model_validate(singles[0]) if len(singles) == 1 else None
     retries = _count(body.get("maxRetries"), retries_of(job, max_retries))
     retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
     normalized = body | {"retryCount": retry_count, "maxRetries": retries}
     normalized["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
-    if len(payloads) > 1:
+    if payload is None:
         return MultiKeyMessage(
             message, job, tuple({**normalized, "payload": single} for single in singles)
         )
@@ -102,7 +105,7 @@ def _parse(
     return Job(
         message=message,
         type=job,
-        payload=payloads[0],
+        payload=payload,
         body={**normalized, "payload": singles[0]},
         retry_count=retry_count,
         max_retries=retries,
@@ -149,7 +152,10 @@ def open_string(value: Any) -> Any:
 
 
 def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
-    """Return one payload for each key that *payload* lists, or *payload* alone."""
+    """Return one payload for each key that *payload* lists, or *payload* alone if it has no list.
+
+    The result is empty if the list is.
+    """
     payload = open_string(payload)
     keys = payload.get(job.many) if isinstance(payload, dict) and job.many else None
     if not isinstance(keys, list):
@@ -160,7 +166,7 @@ def split_payload(job: JobType[Any], payload: Any) -> list[Any]:
         keys = [rest[wire_key], *keys]
     singles = [{**rest, wire_key: key} for key in keys]
     # A key that is not a string is rejected by the model later; repr makes it hashable here.
-    return list({repr(single[wire_key]): single for single in singles}.values()) or [rest]
+    return list({repr(single[wire_key]): single for single in singles}.values())
 
 
 def _type(message: Message) -> str:

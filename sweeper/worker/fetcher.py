@@ -9,6 +9,7 @@ from sweeper import events
 from sweeper.batch import Tally
 from sweeper.errors import ClockSkewedError
 from sweeper.job import Job, JobType, Lane, Message
+from sweeper.ledger import Ending, Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.postgres.errors import is_transient
@@ -97,9 +98,9 @@ class Fetcher:
         """Parse *messages* and return the jobs that are handled in *lane*.
 
         A malformed message, or one that has crashed too often, is dead-lettered; a message for
-        several keys is split into one for each key; a misrouted job is moved to its own queue. An
-        outbound job that has crashed too often is returned in `crashed`, because its handler has
-        recorded that a call was begun and must record its end.
+        several keys is split into one for each key, one for no keys is skipped; a misrouted job is
+        moved to its own queue. An outbound job that has crashed too often is returned in `crashed`,
+        because its handler has recorded that a call was begun and must record its end.
         """
         jobs, misrouted, to_split = list[Job[Any]](), list[Job[Any]](), list[MultiKeyMessage]()
         crashed = list[Job[Any]]()
@@ -122,7 +123,7 @@ class Fetcher:
                 case other:
                     assert_never(other)
         tally = self._settle(dead, lambda part: self.completer.dead_letter(part, now))
-        self._settle([(each.message, each) for each in to_split], self._split)
+        tally += self._settle([(each.message, each) for each in to_split], self._split)
         self._settle([(job.message, job) for job in misrouted], self._move)
         return Fetched(jobs, tally, crashed)
 
@@ -144,13 +145,17 @@ class Fetcher:
             return Tally()
 
     def _split(self, messages: Pairs[MultiKeyMessage]) -> Tally:
-        """Replace each message by one message for each of its keys."""
-        for _, multi_key in messages:
+        """Replace each message by one message for each of its keys; without keys it is skipped."""
+        skipped = 0
+        for message, multi_key in messages:
             home = self.queues.home(multi_key.type)
-            with self.completer.settling_messages([multi_key.message]) as (tx, owned):
-                if owned:
+            with self.completer.settling_messages([message]) as (tx, owned):
+                if owned and multi_key.bodies:
                     self.queues.send(tx, home, multi_key.bodies, timedelta())
-        return Tally()
+                elif owned:
+                    record(tx, [_without_keys(multi_key)], clock.now())
+                    skipped += 1
+        return Tally(skipped=skipped)
 
     def _move(self, misrouted: Pairs[Job[Any]]) -> Tally:
         """Move jobs of another lane to their own queues."""
@@ -164,6 +169,18 @@ class Fetcher:
                 source = messages[0].queue
                 events.JOB_MOVED.log(count=len(bodies), source=source, target=home)
         return Tally()
+
+
+def _without_keys(message: MultiKeyMessage) -> Ending:
+    return Ending(
+        job_type=message.type.name,
+        key=None,
+        msg_id=message.message.msg_id,
+        sweep_id=None,
+        outcome=Outcome.SKIPPED,
+        reason="it names no keys",
+        attempt=1,
+    )
 
 
 def isolate_poison(

@@ -159,13 +159,32 @@ def test_a_notice_with_a_final_status_is_not_sent_again(
     assert notice(connection) == before
 
 
-def test_an_unknown_notice_is_skipped(app: App, connection: Connection) -> None:
-    send(app, TYPE, {"messageId": "no-such-notice"}, queue=OUTBOUND)
+def test_a_notice_whose_row_comes_late_is_sent(app: App, connection: Connection) -> None:
+    """L2: the platform may send the message before it commits the row."""
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+    assert drain(app) == Tally(retried=1)
 
-    assert drain(app) == Tally(skipped=1)
-    assert [(key, outcome) for _, key, outcome, _ in job_outcomes(connection)] == [
-        ("no-such-notice", "skipped")
-    ]
+    add_notice(connection)
+    make_visible(app)
+
+    assert drain(app) == Tally(done=1)
+    assert notice(connection)["status"] == "sent"
+
+
+def test_a_notice_without_a_row_is_retried_and_then_dead(app: App, connection: Connection) -> None:
+    """L2: a message is not dropped silently; a person sees its dead letter."""
+    add_notice(connection)
+    send(app, TYPE, {"messageId": "no-such-notice"}, queue=OUTBOUND, maxRetries=1)
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+
+    tallies = [drain(app)]
+    make_visible(app)
+    tallies.append(drain(app))
+
+    assert tallies == [Tally(done=1, retried=1), Tally(dead=1)]
+    (letter,) = dead_letters(app)
+    assert (letter.reason, letter.attempts) == ("exhausted", 2)
+    assert "no notice" in letter.error
 
 
 @pytest.mark.parametrize("queue", [QUEUE, OUTBOUND])
