@@ -28,6 +28,9 @@ from sweeper import UtcTimestamp
 CLAIM = "claim"
 """The key in the metadata of a notice in progress: when the message that sends it was created."""
 
+CARRIER = "carrier"
+"""The key in the metadata of a notice in progress: the id of that message, and since when."""
+
 UNKNOWN = "unknown"
 """The key in the metadata: the number of calls that ended without a reply."""
 
@@ -107,7 +110,9 @@ def update_notices(tx: Connection, updates: Sequence[NoticeUpdate], now: datetim
             status=rows.c.status,
             errorMessage=rows.c.error,
             sentAt=sent_at,
-            metadata=metadata.op("-")(literal(CLAIM, Text)).op("||")(cast(rows.c.notes, JSONB)),
+            metadata=metadata.op("-")(cast([CLAIM, CARRIER], ARRAY(Text))).op("||")(
+                cast(rows.c.notes, JSONB)
+            ),
         )
         .where(_LOG.id == rows.c.id, _LOG.status.in_(_OPEN))
     )
