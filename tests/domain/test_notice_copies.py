@@ -1,6 +1,7 @@
 """Several messages that carry one notice: it is sent once, and again only after a real crash."""
 
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,12 +18,14 @@ from tests.support.fake_provider import Provider, provider
 from tests.support.verbs import (
     NOW,
     OUTBOUND,
+    Connect,
     OpenApp,
     drain,
     make_visible,
     messages,
     rows,
     send,
+    wait_for_a_blocked_session,
     with_call,
 )
 
@@ -181,3 +184,23 @@ def test_a_copy_takes_over_from_a_message_that_is_gone(
 
     assert (notice(connection)["metadata"]["unknown"], len(whatsapp.deliveries)) == (1, 1)
     assert lost_replies(lines) == [True]
+
+
+def test_two_workers_that_prepare_one_notice_at_the_same_time_send_it_once(
+    open_app: OpenApp, whatsapp: Provider, connection: Connection, connect: Connect
+) -> None:
+    """L1: the second waits for the row of the first, and then finds it in `sending`."""
+    app = open_app(**whatsapp.settings(), database__lock_timeout="30s")
+    add_notice(connection)
+    send_copy(app)
+    first = connect()
+    first.execute(text("""update "NotificationLog" set status = 'sending'"""))
+
+    tallies: list[Any] = []
+    second = Thread(target=lambda: tallies.append(app.outbound().step()))
+    second.start()
+    wait_for_a_blocked_session(connection)
+    first.commit()
+    second.join()
+
+    assert (tallies, whatsapp.requests) == ([Tally(skipped=1)], 0)
