@@ -16,6 +16,7 @@ from jobs.whatsapp.delivery import (
 from jobs.whatsapp.notification_log import (
     CLAIM,
     UNKNOWN,
+    WRITTEN,
     NoticeUpdate,
     insert_notices,
     lock_notices,
@@ -23,7 +24,6 @@ from jobs.whatsapp.notification_log import (
     update_notices,
 )
 from jobs.whatsapp.payload import SendWhatsapp
-from jobs.whatsapp.phones import normalize
 from jobs.whatsapp.settings import UndeliverableError, WhatsappSettings
 from sweeper import (
     Answer,
@@ -92,7 +92,9 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
             continue
         deliveries[job.message.msg_id] = delivery
         notes = _unknown_note(delivery.unknown) | carrier.note(batch.now)
-        updates.append(NoticeUpdate(delivery.id, "sending", notes=notes))
+        if delivery.number not in (None, delivery.phone):
+            notes |= {WRITTEN: delivery.phone}
+        updates.append(NoticeUpdate(delivery.id, "sending", None, notes, delivery.number))
     update_notices(batch.tx, updates, batch.now)
     return deliveries
 
@@ -104,7 +106,7 @@ def call(delivery: Delivery) -> Sent:
     text, RefusedError for missing settings, and what the provider's reply means.
     """
     settings = delivery.settings
-    number = normalize(delivery.phone)
+    number = delivery.number
     if number is None:
         raise UndeliverableError(NO_PHONE)
     message = outgoing_message(delivery, number)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.whatsapp.notification_log import CARRIER, CLAIM, UNKNOWN
-from jobs.whatsapp.phones import mask
+from jobs.whatsapp.notification_log import CARRIER, CLAIM, UNKNOWN, WRITTEN
+from jobs.whatsapp.phones import mask, normalize
 from jobs.whatsapp.settings import OutgoingMessage, WhatsappSettings
 from jobs.whatsapp.texts import fields, owed, render_text
 
@@ -53,7 +53,7 @@ class Delivery:
     id         -- the id of its row in NotificationLog
     key        -- the job's key, which the events about it carry
     event_type -- the event that the notice is about, such as ORDER_CANCELLED
-    phone      -- the recipient's phone, as the platform stores it
+    phone      -- the recipient's phone, as it was written before it was first sent
     facts      -- the metadata of the row
     unknown    -- the number of calls for it that ended without a reply
     crashed    -- whether the last of them ended without a reply because its worker crashed
@@ -67,6 +67,11 @@ class Delivery:
     settings: WhatsappSettings
     unknown: int
     crashed: bool
+
+    @property
+    def number(self) -> str | None:
+        """What the provider is given for the phone; None if that is no valid number."""
+        return normalize(self.phone)
 
     @property
     def about(self) -> dict[str, str]:
@@ -87,7 +92,11 @@ def prepare_delivery(row: Any, claim: str, key: str, settings: WhatsappSettings)
     if row.status != "queued" and not (is_claimed and row.status in {"sending", "failed"}):
         return f"the notice is {row.status}"
     unknown, crashed = unknown_calls(row, settings)
-    return Delivery(row.id, key, row.eventType, row.recipientId, facts, settings, unknown, crashed)
+    phone = row.recipientId
+    written = facts.get(WRITTEN)
+    if isinstance(written, str) and normalize(written) == phone:
+        phone = written  # a number without its plus sign does not say its country
+    return Delivery(row.id, key, row.eventType, phone, facts, settings, unknown, crashed)
 
 
 def unknown_calls(row: Any, settings: WhatsappSettings) -> tuple[int, bool]:
