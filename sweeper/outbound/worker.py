@@ -40,6 +40,7 @@ class OutboundWorker:
     stopping: Callable[[], bool] = lambda: False
     _in_flight: InFlight = field(init=False)
     _pools: dict[str, CallPool] = field(default_factory=dict, init=False)
+    _postponed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._in_flight = InFlight(self.completer)
@@ -64,6 +65,11 @@ class OutboundWorker:
     def blocked(self) -> dict[str, bool]:
         """Whether the provider refuses our calls, by job type."""
         return {name: pool.blocked for name, pool in self._pools.items()}
+
+    @property
+    def resting(self) -> bool:
+        """Whether the lane leaves its messages alone until the pause of its calls ends."""
+        return self._postponed >= self.size and all(pool.pause for pool in self._pools.values())
 
     def step(self) -> Tally | None:
         """Fetch messages, make their calls and record the results; return None if there were none.
@@ -91,13 +97,21 @@ class OutboundWorker:
         return tally
 
     def _fetch(self) -> Fetched | None:
-        """Fetch as many jobs as can be called for now; in a pause, a whole batch to postpone."""
-        pauses = any(pool.pause for pool in self._pools.values())
-        quantity = self.size if pauses else min(self.size, sum(map(self._room, self._pools)))
+        """Fetch as many jobs as can be called for now; in a pause, jobs to postpone.
+
+        While all job types pause that is one batch, so that a pause costs the same for any backlog.
+        """
+        pauses = [bool(pool.pause) for pool in self._pools.values()]
+        if not any(pauses):
+            self._postponed, quantity = 0, min(self.size, sum(map(self._room, self._pools)))
+        else:
+            quantity = max(0, self.size - self._postponed) if all(pauses) else self.size
         if self.stopping() or not quantity:
             return None
         queue = self.fetcher.queues.outbound
         messages = self.fetcher.read([queue], lease=self.lease, quantity=quantity)
+        if all(pauses):
+            self._postponed += len(messages)
         try:
             return self.fetcher.sort(messages, Lane.OUTBOUND, clock.now()) if messages else None
         except Exception:

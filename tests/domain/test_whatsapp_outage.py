@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 
 from sweeper.app import App
@@ -78,6 +78,11 @@ def work(app: App, lane: OutboundWorker, fake_clock: FakeClock, seconds: float) 
     """Advance the clock by *seconds*, and step the lane until no message is visible."""
     fake_clock.now += seconds
     make_visible(app)
+    return work_off(lane)
+
+
+def work_off(lane: OutboundWorker) -> Tally:
+    """Step the lane until no message is visible, or it rests."""
     total = Tally()
     while tally := lane.step():
         total += tally
@@ -218,6 +223,30 @@ def test_a_paused_lane_makes_no_calls(
     assert {0} == {message.read_ct for message in waiting}
     assert all(0 < message.delay.total_seconds() <= 5 for message in waiting)
     assert "sending" not in statuses(connection)
+
+
+def test_a_pause_costs_the_same_whatever_the_backlog(
+    open_app: OpenApp, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
+) -> None:
+    """L9: one batch is postponed in each pause, and one call made after it; the rest waits."""
+    app = open_app(**whatsapp.settings(rate=1_000), queue__batch=5)
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app, 3)
+    lane = app.outbound()
+    work(app, lane, fake_clock, 0)
+    send_notices(app, 100)
+    versions = text(f"select msg_id, ctid::text, xmin::text from pgmq.q_{OUTBOUND}")
+    before = {tuple(row) for row in connection.execute(versions)}
+
+    for _ in range(3):
+        work_off(lane)
+        assert lane.resting
+        fake_clock.now += 400
+        assert not lane.resting
+
+    after = {tuple(row) for row in connection.execute(versions)}
+    assert (103, 103) == (len(before), len(after))
+    assert len(before - after) <= 3 * (5 + 1)
 
 
 def test_after_the_pause_one_call_probes_the_provider(
