@@ -10,7 +10,12 @@ GRANTS = (
     Grant(None, "Order", "update", ("status", "rejectionReason", "updatedAt")),
     Grant(None, "Product", "update", ("stock", "updatedAt")),
     Grant(None, "NotificationLog", "insert"),
-    Grant(None, "NotificationLog", "update", ("status", "sentAt", "errorMessage", "metadata")),
+    Grant(
+        None,
+        "NotificationLog",
+        "update",
+        ("recipientId", "status", "sentAt", "errorMessage", "metadata"),
+    ),
     Grant("sweeper", "stock_release", "select"),
     Grant("sweeper", "stock_release", "insert"),
     Grant("sweeper", "refund", "select"),

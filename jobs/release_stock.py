@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 from sqlalchemy import ARRAY, Text, any_, cast, select
 
-from jobs.stock import add_stock, release_stock
+from jobs.stock import add_stock, lock_products, release_stock
 from jobs.tables import ORDER
 from sweeper import Batch, Job, JobType, Payload, Priority
 
@@ -44,36 +44,51 @@ class ReleaseStock(Payload):
 
 def release_all(batch: Batch[ReleaseStock]) -> None:
     """Return the stock of the batch's orders in one statement, add to its products in another."""
-    _release_orders(batch, [job for job in batch.jobs if job.payload.order_id])
-    _release_products(batch, [job for job in batch.jobs if not job.payload.order_id])
+    of_orders = [job for job in batch.jobs if job.payload.order_id]
+    of_products = [job for job in batch.jobs if not job.payload.order_id]
+    ended = _lock_ended(batch, of_orders)
+    quantities: dict[str, int] = {}
+    for job in of_products:
+        quantities[job.key] = quantities.get(job.key, 0) + (job.payload.quantity or 0)
+    if ended and quantities:
+        lock_products(batch, ended, list(quantities))
+    _release_orders(batch, of_orders, ended)
+    _release_products(batch, of_products, quantities)
 
 
-def _release_orders(batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]]) -> None:
-    to_release = [job for job in jobs if job.payload.should_refund]
+def _lock_ended(batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]]) -> list[str]:
+    """Lock the orders that are to be released and have ended; return their ids."""
+    to_release = [job.key for job in jobs if job.payload.should_refund]
+    if not to_release:
+        return []
     ended = (
         select(ORDER.c.id)
         .where(
-            ORDER.c.id == any_(cast([job.key for job in to_release], ARRAY(Text))),
+            ORDER.c.id == any_(cast(to_release, ARRAY(Text))),
             ORDER.c.status.in_(["cancelled", "rejected"]),
         )
         .order_by(ORDER.c.id)
         .with_for_update(key_share=True)
     )
-    ids = list(batch.tx.execute(ended).scalars()) if to_release else []
-    released = release_stock(batch, ids)
+    return list(batch.tx.execute(ended).scalars())
+
+
+def _release_orders(
+    batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]], ended: list[str]
+) -> None:
+    released = release_stock(batch, ended)
     for job in jobs:
         if not job.payload.should_refund:
             batch.skip(job, "shouldRefund is not true")
-        elif job.key not in ids:
+        elif job.key not in ended:
             batch.skip(job, "order is neither cancelled nor rejected")
         elif job.key not in released:
             batch.skip(job, "nothing to give back")
 
 
-def _release_products(batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]]) -> None:
-    quantities: dict[str, int] = {}
-    for job in jobs:
-        quantities[job.key] = quantities.get(job.key, 0) + (job.payload.quantity or 0)
+def _release_products(
+    batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]], quantities: dict[str, int]
+) -> None:
     limited = add_stock(batch, quantities) if quantities else set()
     for job in jobs:
         if job.key not in limited:

@@ -1,24 +1,29 @@
 """NOTIFICATION_SEND_WHATSAPP: send a notice to a person, after the order was changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self, assert_never
-
-from pydantic import Field, model_validator
+from typing import Any, assert_never
 
 from jobs.events import NOTIFICATION_FAILED, NOTIFICATION_SENT, REPLY_LOST
 from jobs.whatsapp import cloud, fonnte
-from jobs.whatsapp.delivery import Delivery, outgoing_message, prepare_delivery
+from jobs.whatsapp.delivery import (
+    Carrier,
+    Delivery,
+    outgoing_message,
+    prepare_delivery,
+    unknown_calls,
+)
 from jobs.whatsapp.notification_log import (
     CLAIM,
     UNKNOWN,
+    WRITTEN,
     NoticeUpdate,
     insert_notices,
     lock_notices,
     notice_id,
     update_notices,
 )
-from jobs.whatsapp.phones import mask, normalize
+from jobs.whatsapp.payload import SendWhatsapp
 from jobs.whatsapp.settings import UndeliverableError, WhatsappSettings
 from sweeper import (
     Answer,
@@ -29,37 +34,12 @@ from sweeper import (
     Outcome,
     Outside,
     Pace,
-    Payload,
     RefusedError,
     Section,
 )
 
 NO_PHONE = "not a phone number"
 NO_REPLY = "unknown: it was sent twice, and no reply came; it may have arrived"
-
-NonEmptyText = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class SendWhatsapp(Payload):
-    """The payload: either the id of a row in NotificationLog, or a phone and a text to send."""
-
-    message_id: NonEmptyText | None = None
-    recipient_phone: str | None = None
-    message: str | None = None
-    metadata: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _check_subject(self) -> Self:
-        if self.message_id is None and (self.recipient_phone is None or not self.message):
-            message = "needs messageId, or recipientPhone and message"
-            raise ValueError(message)
-        return self
-
-    @property
-    def subject(self) -> str:
-        """The id of the order, else the id of the notice, else the masked phone."""
-        order_id = (self.metadata or {}).get("orderId")
-        return str(order_id or self.message_id or mask(self.recipient_phone or ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +57,9 @@ class Sent:
 def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
     """Mark the batch's notices as being sent; return what each call needs, by message id.
 
-    A notice that must not be sent, or not a third time, is skipped.
+    A notice that must not be sent, or not a third time, is skipped, and one that a copy of the
+    message is sending is postponed. Raises LookupError for one that
+    has no row: the platform may commit the row after it has sent the message.
     """
     insert_notices(
         batch.tx, [_notice_row(job) for job in batch.jobs if not job.payload.message_id], batch.now
@@ -86,9 +68,19 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
         lock_notices(batch.tx, map(_notice_id, batch.jobs)),
         batch.settings(WhatsappSettings),
     )
+    if not all(_notice_id(job) in rows for job in batch.jobs):
+        message = "there is no notice of this id in NotificationLog"
+        raise LookupError(message)
     deliveries, updates = dict[int, Delivery](), list[NoticeUpdate]()
     for job in batch.jobs:
-        delivery = prepare_delivery(rows.pop(_notice_id(job), None), _claim(job), job.key, settings)
+        row, carrier = rows[_notice_id(job)], _carrier(job)
+        if row.id in {update.id for update in updates}:
+            batch.skip(job, "another message sends the notice")
+            continue
+        delivery = prepare_delivery(row, carrier.claim, job.key, settings)
+        if isinstance(delivery, Delivery) and carrier.waits_for_another(row, batch.now):
+            batch.postpone(job, "another message is sending the notice")
+            continue
         if isinstance(delivery, str):
             batch.skip(job, delivery)
             continue
@@ -99,8 +91,10 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
             updates.append(_give_up(batch, job, delivery))
             continue
         deliveries[job.message.msg_id] = delivery
-        notes = _unknown_note(delivery) | {CLAIM: _claim(job)}
-        updates.append(NoticeUpdate(delivery.id, "sending", notes=notes))
+        notes = _unknown_note(delivery.unknown) | carrier.note(batch.now)
+        if delivery.number not in (None, delivery.phone):
+            notes |= {WRITTEN: delivery.phone}
+        updates.append(NoticeUpdate(delivery.id, "sending", None, notes, delivery.number))
     update_notices(batch.tx, updates, batch.now)
     return deliveries
 
@@ -112,7 +106,7 @@ def call(delivery: Delivery) -> Sent:
     text, RefusedError for missing settings, and what the provider's reply means.
     """
     settings = delivery.settings
-    number = normalize(delivery.phone)
+    number = delivery.number
     if number is None:
         raise UndeliverableError(NO_PHONE)
     message = outgoing_message(delivery, number)
@@ -132,8 +126,9 @@ def call(delivery: Delivery) -> Sent:
 def record(batch: Batch[SendWhatsapp], answers: Mapping[int, Answer]) -> None:
     """Store the results of the batch's calls in NotificationLog."""
     pairs = [(job, answers[job.message.msg_id]) for job in batch.jobs]
-    updates = [row for job, answer in pairs if (row := _notice_update(batch, job, answer))]
-    update_notices(batch.tx, updates, batch.now)
+    called = [_notice_update(batch, job, answer) for job, answer in pairs if answer.prepared]
+    not_called = [job for job, answer in pairs if not answer.prepared]
+    update_notices(batch.tx, [*called, *_dead_without_a_call(batch, not_called)], batch.now)
 
 
 def pace(sections: Mapping[type[Section], Section]) -> Pace:
@@ -159,6 +154,10 @@ def _claim(job: Job[SendWhatsapp]) -> str:
     return str(job.body["createdAt"])
 
 
+def _carrier(job: Job[SendWhatsapp]) -> Carrier:
+    return Carrier(_claim(job), job.message.msg_id, job.message.crashes > 0)
+
+
 def _notice_row(job: Job[SendWhatsapp]) -> dict[str, Any]:
     """Return the row of a notice whose phone and text are in the message itself."""
     facts = job.payload.metadata or {}
@@ -170,22 +169,31 @@ def _notice_row(job: Job[SendWhatsapp]) -> dict[str, Any]:
     }
 
 
+def _dead_without_a_call(
+    batch: Batch[SendWhatsapp], jobs: Iterable[Job[SendWhatsapp]]
+) -> Iterator[NoticeUpdate]:
+    """Return the rows of the dead among *jobs*, but for those that another message is sending."""
+    dead = [job for job in jobs if batch.decision(job).outcome is Outcome.DEAD]
+    rows = lock_notices(batch.tx, map(_notice_id, dead)) if dead else {}
+    for job in dead:
+        row = rows.get(_notice_id(job))
+        if row is None or _carrier(job).waits_for_another(row, batch.now):
+            continue
+        unknown, _ = unknown_calls(row, batch.settings(WhatsappSettings))
+        notes = {CLAIM: _claim(job)} | _unknown_note(unknown)
+        yield NoticeUpdate(row.id, "failed", batch.decision(job).reason, notes)
+
+
 def _notice_update(
     batch: Batch[SendWhatsapp], job: Job[SendWhatsapp], answer: Answer
-) -> NoticeUpdate | None:
-    """Return the new values of a notice's row, or None where it stays as it is.
+) -> NoticeUpdate:
+    """Return the new values of a notice's row after its call.
 
     answer -- the delivery that was prepared, and the value or the error of its call
     """
     delivery, decision = answer.prepared, batch.decision(job)
     claim = {CLAIM: _claim(job)}  # with it, a retry of the dead letter may send the notice
     match delivery, answer.value, answer.error:
-        case None, _, _:
-            return (
-                NoticeUpdate(_notice_id(job), "failed", decision.reason, claim)
-                if decision.outcome is Outcome.DEAD
-                else None
-            )
         case Delivery(), Sent(provider, message_id), _:
             batch.log(NOTIFICATION_SENT, **delivery.about, provider=provider)
             accepted = {"provider": provider, "providerMessageId": message_id}
@@ -201,7 +209,7 @@ def _notice_update(
             batch.log(REPLY_LOST, **delivery.about, again=again, error=str(error))
             if delivery.unknown > 1:
                 return _give_up(batch, job, delivery)
-    notes = _unknown_note(delivery)
+    notes = _unknown_note(delivery.unknown)
     if decision.outcome is not Outcome.DEAD:
         return NoticeUpdate(delivery.id, "queued", decision.reason, notes)
     batch.log(NOTIFICATION_FAILED, **delivery.about, error=decision.reason)
@@ -213,11 +221,11 @@ def _give_up(
 ) -> NoticeUpdate:
     batch.skip(job, NO_REPLY)
     batch.log(NOTIFICATION_FAILED, **delivery.about, error=NO_REPLY)
-    return NoticeUpdate(delivery.id, "failed", NO_REPLY, _unknown_note(delivery))
+    return NoticeUpdate(delivery.id, "failed", NO_REPLY, _unknown_note(delivery.unknown))
 
 
-def _unknown_note(delivery: Delivery) -> dict[str, Any]:
-    return {UNKNOWN: delivery.unknown} if delivery.unknown else {}
+def _unknown_note(unknown: int) -> dict[str, Any]:
+    return {UNKNOWN: unknown} if unknown else {}
 
 
 JOB = JobType(

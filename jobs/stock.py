@@ -20,6 +20,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    or_,
     select,
     true,
     union_all,
@@ -154,6 +155,22 @@ def add_stock(batch: Batch[Any], quantities: dict[str, int]) -> set[str]:
         .returning(PRODUCT.c.id)
     )
     return set(batch.tx.execute(statement).scalars())
+
+
+def lock_products(batch: Batch[Any], order_ids: list[str], product_ids: list[str]) -> None:
+    """Lock the limited goods of these orders and these products, in the order of their ids.
+
+    A batch that calls both `release_stock` and `add_stock` calls this first: each of them locks in
+    that order, but the second might lock a product that comes before those of the first.
+    """
+    lines = _lines(order_ids, was_taken(batch)).subquery("lines")
+    named = PRODUCT.c.id == any_(cast(product_ids, ARRAY(Text)))
+    batch.tx.execute(
+        select(PRODUCT.c.id)
+        .where(or_(named, PRODUCT.c.id.in_(select(lines.c.product_id))), _limited())
+        .order_by(PRODUCT.c.id)
+        .with_for_update(key_share=True)
+    )
 
 
 def _lines(order_ids: Sequence[str], taken: ColumnElement[bool]) -> Select[tuple[str, str, int]]:

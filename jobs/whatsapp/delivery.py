@@ -2,12 +2,48 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.whatsapp.notification_log import CLAIM, UNKNOWN
-from jobs.whatsapp.phones import mask
+from jobs.whatsapp.notification_log import CARRIER, CLAIM, UNKNOWN, WRITTEN
+from jobs.whatsapp.phones import mask, normalize
 from jobs.whatsapp.settings import OutgoingMessage, WhatsappSettings
 from jobs.whatsapp.texts import fields, owed, render_text
+
+CARRIER_LOST_AFTER = timedelta(hours=1)
+"""A message that is sending a notice for so long is gone; its lease is renewed for far less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A message that carries a notice, as one of its copies or alone.
+
+    claim    -- when it was created: this stays the same through all retries, and in its copies
+    msg_id   -- its id, which no copy and no retry has
+    was_read -- whether it was read before, and its worker crashed
+    """
+
+    claim: str
+    msg_id: int
+    was_read: bool
+
+    def note(self, now: datetime) -> dict[str, Any]:
+        """Return what stands in a notice's metadata while this message sends it."""
+        return {CLAIM: self.claim, CARRIER: {"message": self.msg_id, "since": now.isoformat()}}
+
+    def waits_for_another(self, row: Any, now: datetime) -> bool:
+        """Return whether another message is sending the notice.
+
+        A notice in `sending` is this message's own only if it was read before; otherwise a copy of
+        it is in flight, or crashed and will be read again. After an hour the copy is gone.
+        """
+        facts = row.metadata if isinstance(row.metadata, dict) else {}
+        if row.status != "sending":
+            return False
+        msg_id, since = _carrier(facts)
+        if self.was_read and msg_id in (None, self.msg_id):
+            return bool(facts.get(CLAIM, self.claim) != self.claim)
+        return since is None or now - since < CARRIER_LOST_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +53,7 @@ class Delivery:
     id         -- the id of its row in NotificationLog
     key        -- the job's key, which the events about it carry
     event_type -- the event that the notice is about, such as ORDER_CANCELLED
-    phone      -- the recipient's phone, as the platform stores it
+    phone      -- the recipient's phone, as it was written before it was first sent
     facts      -- the metadata of the row
     unknown    -- the number of calls for it that ended without a reply
     crashed    -- whether the last of them ended without a reply because its worker crashed
@@ -31,6 +67,11 @@ class Delivery:
     settings: WhatsappSettings
     unknown: int
     crashed: bool
+
+    @property
+    def number(self) -> str | None:
+        """What the provider is given for the phone; None if that is no valid number."""
+        return normalize(self.phone)
 
     @property
     def about(self) -> dict[str, str]:
@@ -50,11 +91,24 @@ def prepare_delivery(row: Any, claim: str, key: str, settings: WhatsappSettings)
     is_claimed = facts.get(CLAIM) == claim
     if row.status != "queued" and not (is_claimed and row.status in {"sending", "failed"}):
         return f"the notice is {row.status}"
+    unknown, crashed = unknown_calls(row, settings)
+    phone = row.recipientId
+    written = facts.get(WRITTEN)
+    if isinstance(written, str) and normalize(written) == phone:
+        phone = written  # a number without its plus sign does not say its country
+    return Delivery(row.id, key, row.eventType, phone, facts, settings, unknown, crashed)
+
+
+def unknown_calls(row: Any, settings: WhatsappSettings) -> tuple[int, bool]:
+    """Return how many calls for a notice ended without a reply, and whether the last one crashed.
+
+    row -- the locked row, for which no call is in flight any more
+    """
+    facts = row.metadata if isinstance(row.metadata, dict) else {}
     # The provider `log` has sent nothing before the commit.
     crashed = row.status == "sending" and settings.provider != "log"
     earlier = facts.get(UNKNOWN)
-    unknown = (earlier if isinstance(earlier, int) else 0) + crashed
-    return Delivery(row.id, key, row.eventType, row.recipientId, facts, settings, unknown, crashed)
+    return (earlier if isinstance(earlier, int) else 0) + crashed, crashed
 
 
 def outgoing_message(delivery: Delivery, number: str) -> OutgoingMessage:
@@ -75,3 +129,14 @@ def outgoing_message(delivery: Delivery, number: str) -> OutgoingMessage:
     return OutgoingMessage(
         number, text, template, tuple(values[name] for name in template.parameters)
     )
+
+
+def _carrier(facts: Mapping[str, Any]) -> tuple[int | None, datetime | None]:
+    """Return the id of the message that is sending a notice, and since when, where they stand."""
+    carrier = facts.get(CARRIER)
+    if not isinstance(carrier, dict):
+        return None, None
+    try:
+        return carrier.get("message"), datetime.fromisoformat(str(carrier.get("since")))
+    except ValueError:
+        return carrier.get("message"), None

@@ -28,6 +28,12 @@ from sweeper import UtcTimestamp
 CLAIM = "claim"
 """The key in the metadata of a notice in progress: when the message that sends it was created."""
 
+CARRIER = "carrier"
+"""The key in the metadata of a notice in progress: the id of that message, and since when."""
+
+WRITTEN = "recipientAsWritten"
+"""The key in the metadata: the recipient's phone as it was before the provider was given it."""
+
 UNKNOWN = "unknown"
 """The key in the metadata: the number of calls that ended without a reply."""
 
@@ -39,14 +45,16 @@ _OPEN = ("queued", "sending", "failed")
 class NoticeUpdate:
     """The new values of a notice's row.
 
-    error -- one line, or None to clear it
-    notes -- added to the metadata
+    error     -- one line, or None to clear it
+    notes     -- added to the metadata
+    recipient -- what the provider is given, or None to leave the recipient as it is
     """
 
     id: str
     status: str
     error: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    recipient: str | None = None
 
 
 def notice_id(*parts: str) -> str:
@@ -93,6 +101,7 @@ def update_notices(tx: Connection, updates: Sequence[NoticeUpdate], now: datetim
         "status": [each.status for each in updates],
         "error": [each.error for each in updates],
         "notes": [json.dumps(each.notes) for each in updates],
+        "recipient": [each.recipient for each in updates],
     }
     rows = select(
         *(func.unnest(cast(values, ARRAY(Text))).label(name) for name, values in columns.items())
@@ -105,9 +114,12 @@ def update_notices(tx: Connection, updates: Sequence[NoticeUpdate], now: datetim
         update(NOTIFICATION_LOG)
         .values(
             status=rows.c.status,
+            recipientId=func.coalesce(rows.c.recipient, _LOG.recipientId),
             errorMessage=rows.c.error,
             sentAt=sent_at,
-            metadata=metadata.op("-")(literal(CLAIM, Text)).op("||")(cast(rows.c.notes, JSONB)),
+            metadata=metadata.op("-")(cast([CLAIM, CARRIER], ARRAY(Text))).op("||")(
+                cast(rows.c.notes, JSONB)
+            ),
         )
         .where(_LOG.id == rows.c.id, _LOG.status.in_(_OPEN))
     )

@@ -12,7 +12,7 @@ from sweeper import events
 from sweeper.errors import OutsideError, RefusedError, ThrottledError
 from sweeper.event import Event
 from sweeper.job import Answer, Outside, Pace
-from sweeper.outbound.circuit_breaker import CircuitBreaker
+from sweeper.outbound.circuit_breaker import CircuitBreaker, Streak
 from sweeper.outbound.rate_limiter import RateLimiter
 
 _STOP_CHECK = 0.1  # seconds between two checks whether the lane must stop
@@ -20,10 +20,20 @@ _STOP_CHECK = 0.1  # seconds between two checks whether the lane must stop
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """A call's answer, and how long the job is postponed where the failure is the provider's."""
+    """A call's answer, and whether the job or the provider is at fault where it failed.
+
+    wait   -- how long the job is postponed, because the provider is at fault; None where it is not
+    streak -- the failures that a failure of the provider is one of; None for every other result
+    """
 
     answer: Answer
     wait: timedelta | None = None
+    streak: Streak | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether further calls may yet show that the failure is part of an outage."""
+        return self.wait is None and self.streak is not None and self.streak.outage is None
 
 
 class CallPool:
@@ -79,7 +89,7 @@ class CallPool:
         try:
             value = self.handler.call(prepared)
         except Exception as error:  # noqa: BLE001 -- the answer holds any error
-            return CallResult(Answer(prepared, error=error), self._failed(error))
+            return CallResult(Answer(prepared, error=error), *self._failed(error))
         self._succeeded()
         return CallResult(Answer(prepared, value))
 
@@ -99,24 +109,24 @@ class CallPool:
                 events.LANE_RESUMED.log(type=self._name, seconds=round(now - since, 1))
                 self._logged = None
 
-    def _failed(self, error: Exception) -> timedelta | None:
-        """Record a failed call; return how long to postpone the job if the provider is at fault."""
+    def _failed(self, error: Exception) -> tuple[timedelta | None, Streak | None]:
+        """Record a failed call; return the `wait` and the `streak` of its result."""
         with self._lock:
             now = monotonic()
             match error:
                 case ThrottledError(alone=True):
-                    return error.wait
+                    return error.wait, None
                 case ThrottledError():
                     self._circuit_breaker.hold(now, error.wait.total_seconds())
                 case OutsideError():
                     self._circuit_breaker.failed(now, fatal=isinstance(error, RefusedError))
                 case _:
-                    return None
-            left = self._circuit_breaker.left(now)
+                    return None, None
+            left, streak = self._circuit_breaker.left(now), self._circuit_breaker.streak
             if not left:
-                return None
+                return None, streak
             self._log(error, left)
-            return timedelta(seconds=left)
+            return timedelta(seconds=left), streak
 
     def _log(self, error: Exception, seconds: float) -> None:
         event = events.LANE_BLOCKED if isinstance(error, RefusedError) else events.LANE_PAUSED

@@ -9,14 +9,27 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
 
 
+@dataclass(slots=True, eq=False)
+class Streak:
+    """Successive failures of calls, with no success between them.
+
+    outage -- true once they have opened the circuit breaker, false once a call has succeeded
+              before they did; None while neither has happened
+    """
+
+    outage: bool | None = None
+
+
 @dataclass(slots=True)
 class CircuitBreaker:
     """Counts the failures of calls, and says how long to pause. Every time is in seconds.
 
-    since -- the time when it opened; None while it is closed
+    since  -- the time when it opened; None while it is closed
+    streak -- the failures since the last success
     """
 
     since: float | None = field(default=None, init=False)
+    streak: Streak = field(default_factory=Streak, init=False)
     _failures: int = field(default=0, init=False)
     _pause: float = field(default=FIRST_PAUSE, init=False)
     _until: float = field(default=0.0, init=False)
@@ -29,6 +42,8 @@ class CircuitBreaker:
         """Close after a successful call; a success during a pause is ignored."""
         if not self.left(now):
             self.since, self._failures, self._pause = None, 0, FIRST_PAUSE
+            self.streak.outage = self.streak.outage or False
+            self.streak = Streak()
 
     def failed(self, now: float, *, fatal: bool = False) -> None:
         """Count a failed call; open at the third in a row, or at the first that is *fatal*.
@@ -41,6 +56,7 @@ class CircuitBreaker:
             self.since is None and self._failures < FAILURES_TO_OPEN and not fatal
         ):
             return
+        self.streak.outage = True
         self.hold(now, self._pause)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 

@@ -14,6 +14,7 @@ from sweeper.batch import Decision, Tally
 from sweeper.job import Answer, Job, Message, Outside
 from sweeper.ledger import Outcome
 from sweeper.outbound.call_pool import CallPool, CallResult
+from sweeper.outbound.charges import Charges
 from sweeper.postgres import clock
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
 from sweeper.worker.completer import Completer
@@ -40,6 +41,10 @@ class InFlight:
 
     completer: Completer
     _calls: list[InFlightCall] = field(default_factory=list, init=False)
+    _charges: Charges = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._charges = Charges(self.completer.queues)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -86,14 +91,26 @@ class InFlight:
         return Tally()
 
     def collect(self, lease: Lease) -> Tally:
-        """Wait until some calls have ended, and record their results."""
-        ended, pending = wait([each.call for each in self._calls], _MAX_WAIT, FIRST_COMPLETED)
+        """Wait until some calls have ended, and record their results.
+
+        A failure that may be part of an outage is held while other calls are in flight, because
+        their results will tell.
+        """
+        held = self._held()
+        calls = [each.call for each in self._calls if each not in held]
+        ended, pending = wait(calls, _MAX_WAIT, FIRST_COMPLETED)
         if ended and pending:
             wait(pending, _GATHER)
-        done = [each for each in self._calls if each.call.done()]
+        held = self._held()
+        done = [each for each in self._calls if each not in held and each.call.done()]
         by_type = attrgetter("job.type.name")
         groups = groupby(sorted(done, key=by_type), by_type)
         return sum((self._record(list(group), lease) for _, group in groups), Tally())
+
+    def _held(self) -> list[InFlightCall]:
+        pending = {each.job.type.name for each in self._calls if not each.call.done()}
+        ended = [each for each in self._calls if each.call.done() and each.job.type.name in pending]
+        return [each for each in ended if each.call.result().undecided]
 
     def _record(self, calls: Sequence[InFlightCall], lease: Lease) -> Tally:
         jobs = [each.job for each in calls]
@@ -103,6 +120,7 @@ class InFlight:
                 lease.settling(job.message for job in jobs),
                 self.completer.settling(jobs) as (tx, owned),
             ):
+                taken_back = self._charges.take_back(tx)
                 completion = self._complete(tx, owned, calls) if owned else None
         except Exception as error:
             if is_disconnected(error):
@@ -116,6 +134,10 @@ class InFlight:
             with lease.settling([jobs[0].message]):
                 return self.completer.fail(jobs[0], error, clock.now())
         self._forget(calls)
+        if completion is not None:
+            results = {each.job.message.msg_id: each.call.result() for each in calls}
+            self._charges.follow(completion, results)
+        self._charges.forget(taken_back, (message.msg_id for message in self.messages))
         if completion is None:
             return Tally()
         began = min(each.began for each in calls)
@@ -124,21 +146,23 @@ class InFlight:
     def _complete(
         self, tx: Connection, owned: Sequence[Job[Any]], calls: Sequence[InFlightCall]
     ) -> Completion:
-        batch, answers = self.completer.batch(tx, owned, clock.now()), dict[int, Answer]()
+        jobs = {job.message.msg_id: self._charges.without(job) for job in owned}
+        batch = self.completer.batch(tx, list(jobs.values()), clock.now())
+        answers = dict[int, Answer]()
         for each in calls:
             msg_id, result = each.job.message.msg_id, each.call.result()
             answers[msg_id] = result.answer
-            if decision := self._decide(each, result):
+            if msg_id in jobs and (decision := self._decide(jobs[msg_id], each, result)):
                 batch.decisions[msg_id] = decision
         cast("Outside[Any]", owned[0].type.handler).record(batch, answers)
         return self.completer.complete(batch)
 
-    def _decide(self, call: InFlightCall, result: CallResult) -> Decision | None:
+    def _decide(self, job: Job[Any], call: InFlightCall, result: CallResult) -> Decision | None:
         error = result.answer.error
-        if result.wait is not None:
+        if result.wait is not None or (result.streak and result.streak.outage):
             reason = in_one_line(error) if error else "the lane was halted before the call"
             return Decision(Outcome.POSTPONED, reason, result.wait)
-        return self.completer.decide(call.job, error) if error else call.decision
+        return self.completer.decide(job, error) if error else call.decision
 
     def _forget(self, calls: Sequence[InFlightCall]) -> None:
         self._calls = [each for each in self._calls if each not in calls]

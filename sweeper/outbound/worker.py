@@ -17,9 +17,10 @@ from sweeper.outbound.in_flight import InFlight
 from sweeper.postgres import clock
 from sweeper.retry import DeadReason
 from sweeper.worker.completion import PAUSE
-from sweeper.worker.fetcher import Fetched, Fetcher
+from sweeper.worker.fetcher import Fetcher
 from sweeper.worker.lease import Lease
 from sweeper.worker.one_pass import Pass
+from sweeper.worker.sorter import Fetched
 
 _CRASHED = Decision(Outcome.DEAD, "crashed", death=DeadReason.CRASHED)
 
@@ -39,6 +40,7 @@ class OutboundWorker:
     stopping: Callable[[], bool] = lambda: False
     _in_flight: InFlight = field(init=False)
     _pools: dict[str, CallPool] = field(default_factory=dict, init=False)
+    _postponed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._in_flight = InFlight(self.fetcher.completer)
@@ -70,6 +72,11 @@ class OutboundWorker:
         self.fetcher = self.fetcher.joined(one)
         self._in_flight.completer = self.fetcher.completer
 
+    @property
+    def resting(self) -> bool:
+        """Whether the lane leaves its messages alone until the pause of its calls ends."""
+        return self._postponed >= self.size and all(pool.pause for pool in self._pools.values())
+
     def step(self) -> Tally | None:
         """Fetch messages, make their calls and record the results; return None if there were none.
 
@@ -100,9 +107,15 @@ class OutboundWorker:
         return tally
 
     def _fetch(self) -> Fetched | None:
-        """Fetch as many jobs as can be called for now; in a pause, a whole batch to postpone."""
-        pauses = any(pool.pause for pool in self._pools.values())
-        quantity = self.size if pauses else min(self.size, sum(map(self._room, self._pools)))
+        """Fetch as many jobs as can be called for now; in a pause, jobs to postpone.
+
+        While all job types pause that is one batch, so that a pause costs the same for any backlog.
+        """
+        pauses = [bool(pool.pause) for pool in self._pools.values()]
+        if not any(pauses):
+            self._postponed, quantity = 0, min(self.size, sum(map(self._room, self._pools)))
+        else:
+            quantity = max(0, self.size - self._postponed) if all(pauses) else self.size
         if self.stopping() or not quantity or self.fetcher.isolation.claimed():
             return None
         queue = self.fetcher.queues.outbound
@@ -113,6 +126,8 @@ class OutboundWorker:
             busy=bool(self._in_flight),
             stopping=self.stopping,
         )
+        if all(pauses):
+            self._postponed += len(messages)
         try:
             return self.fetcher.sort(messages, Lane.OUTBOUND, clock.now()) if messages else None
         except Exception:

@@ -74,7 +74,7 @@ def enqueue_statement(
 def validated(job: JobType[Any], payload: Any) -> Any:
     """Validate *payload* and return it; for a single key, without the fields unknown to its model.
 
-    Raises UsageError for a payload that the model rejects.
+    Raises UsageError for a payload that the model rejects, or that lists no keys.
     """
     try:
         payloads = [job.payload.model_validate(single) for single in split_payload(job, payload)]
@@ -84,6 +84,9 @@ def validated(job: JobType[Any], payload: Any) -> Any:
     except ValueError as error:
         message = f"{job.name} does not accept this payload: {error}"
         raise UsageError(message) from error
+    if not payloads:
+        message = f"{job.name} does not accept this payload: {job.many} is empty"
+        raise UsageError(message)
     if len(payloads) > 1:
         return payload
     return payloads[0].model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -177,6 +177,23 @@ class Queues:
             .where(table.c.msg_id == held.c.msg_id, table.c.read_ct == held.c.read_ct)
         )
 
+    def recount(self, tx: Connection, queue: str, retry_counts: Mapping[int, int]) -> None:
+        """Set the retry counts of messages, by id; a message that has been read is not changed."""
+        if not retry_counts:
+            return
+        ids, counts = list(retry_counts), list(retry_counts.values())
+        wanted = select(
+            func.unnest(cast(ids, ARRAY(BigInteger))).label("msg_id"),
+            func.unnest(cast(counts, ARRAY(Integer))).label("retry_count"),
+        ).subquery("wanted")
+        table = self.tables[queue]
+        recounted = func.jsonb_build_object("retryCount", wanted.c.retry_count, type_=JSONB)
+        tx.execute(
+            table.update()
+            .values(message=table.c.message.concat(recounted))
+            .where(table.c.msg_id == wanted.c.msg_id, table.c.read_ct == 0)
+        )
+
     def renew(self, tx: Connection, queue: str, ids: Iterable[int], lease: timedelta) -> None:
         """Extend the messages' visibility timeout to *lease* from now, rounded up to seconds."""
         tx.execute(_RENEW, {"queue": queue, "ids": list(ids), "lease": _seconds(lease)})

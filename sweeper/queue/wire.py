@@ -62,7 +62,10 @@ class MalformedMessage:
 
 @dataclass(frozen=True, slots=True)
 class MultiKeyMessage:
-    """A message that names several keys; it is split into one message for each of *bodies*."""
+    """A message with a list of keys; it is split into one message for each of *bodies*.
+
+    A body may still be malformed: that concerns its own key only. There is none for an empty list.
+    """
 
     message: Message
     type: JobType[Any]
@@ -126,8 +129,8 @@ def _parse(
     job = types[name]
     singles = split_payload(job, body.get("payload"))
     payload: Any = None
-    for single in singles:  # each is checked, and one is kept
-        payload = job.payload.model_validate(single)
+    if len(singles) == 1:
+        payload = job.payload.model_validate(singles[0])
         if len(key := str(getattr(payload, job.key))) > LONGEST_NAME:
             error = _too_long("key", key)
             return MalformedMessage(message, DeadReason.INVALID, error, name)
@@ -136,7 +139,7 @@ def _parse(
     created = body.get("createdAt")
     normalized = body | {"retryCount": retry_count, "maxRetries": retries}
     normalized["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
-    if len(singles) > 1:
+    if payload is None:
         bodies = OneForEach(normalized, "payload", singles)
         copied = sum(len(json.dumps(each)) for each in bodies[:1]) * len(bodies)
         _require(
@@ -169,7 +172,7 @@ def faults(error: ValidationError) -> str:
 def split_payload(job: JobType[Any], payload: Any) -> Sequence[Any]:
     """Return one payload for each key that *payload* lists, or *payload* alone if it has no list.
 
-    Raises ValueError for a list of more than KEYS keys.
+    The result is empty if the list is. Raises ValueError for a list of more than KEYS keys.
     """
     payload = open_string(payload)
     keys = payload.get(job.many) if isinstance(payload, dict) and job.many else None
@@ -181,8 +184,7 @@ def split_payload(job: JobType[Any], payload: Any) -> Sequence[Any]:
         keys = [rest[wire_key], *keys]
     _require(len(keys) <= KEYS, f"it lists {len(keys):,} keys, and at most {KEYS:,} may be")
     # A key that is not a string is rejected by the model later; repr makes it hashable here.
-    unique = list({repr(key): key for key in keys}.values())
-    return OneForEach(rest, wire_key, unique) if unique else [rest]
+    return OneForEach(rest, wire_key, list({repr(key): key for key in keys}.values()))
 
 
 def _type(message: Message) -> str:

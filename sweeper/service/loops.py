@@ -115,7 +115,7 @@ class Loops:
             self._health.turned("watch")
             try:
                 with self._app.database.glance() as connection:
-                    ready = self._app.queues.ready(connection)
+                    ready = self._app.queues.ready(connection) - self._resting()
             except Exception as error:  # noqa: BLE001 -- the next poll may succeed
                 self._outage.tell(error, events.WATCH_FAILED)
                 rest = self._queue.poll_max
@@ -128,6 +128,12 @@ class Loops:
             for lane in lanes | ({Lane.OUTBOUND} if self._workers["outbound"].active else set()):
                 self._awake[lane].set()
             rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
+
+    def _resting(self) -> set[str]:
+        """Return the outbound queue while its worker leaves its messages alone."""
+        worker = self._workers["outbound"]
+        rests = isinstance(worker, OutboundWorker) and worker.resting
+        return {self._app.queues.outbound} if rests else set()
 
     def _work(self, name: str, worker: Drain | OutboundWorker) -> None:
         """Run the worker while it finds jobs; then sleep until the watch loop wakes it.

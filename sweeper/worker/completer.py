@@ -100,7 +100,7 @@ class Completer:
         jobs: dict[Outcome, list[Job[Any]]] = {outcome: [] for outcome in _DECIDED}
         for job in batch.jobs:
             jobs[batch.decision(job).outcome].append(job)
-        self._enqueue_again(batch, [*jobs[Outcome.POSTPONED], *jobs[Outcome.RETRIED]])
+        again = self._enqueue_again(batch, [*jobs[Outcome.POSTPONED], *jobs[Outcome.RETRIED]])
         letters = [_letter(job, batch.decision(job), batch.now) for job in jobs[Outcome.DEAD]]
         ids = dead_letter.send(batch.tx, self.queues, letters)
         ended = [
@@ -113,7 +113,7 @@ class Completer:
             for job, letter in zip(jobs[Outcome.DEAD], letters, strict=True)
         ]
         record(batch.tx, [*ended, *died], batch.now)
-        return Completion(batch, jobs, list(zip(ids, letters, strict=True)))
+        return Completion(batch, jobs, list(zip(ids, letters, strict=True)), again)
 
     def committed(self, completion: Completion, seconds: float) -> Tally:
         """Log a batch that has committed, call the observers, and return the batch's tally."""
@@ -175,15 +175,19 @@ class Completer:
         log_dead(zip(ids, [letter for _, letter in owned], strict=True))
         return Tally(dead=len(ids))
 
-    def _enqueue_again(self, batch: Batch[Any], jobs: Iterable[Job[Any]]) -> None:
-        by_delay: dict[timedelta, list[Mapping[str, Any]]] = {}
+    def _enqueue_again(self, batch: Batch[Any], jobs: Iterable[Job[Any]]) -> dict[int, int]:
+        by_delay: dict[timedelta, dict[int, Mapping[str, Any]]] = {}
         for job in jobs:
             decision = batch.decision(job)
             failed = decision.outcome is Outcome.RETRIED
             body = retry_body(job, decision.reason or "") if failed else job.body
-            by_delay.setdefault(decision.delay or PAUSE, []).append(body)
+            by_delay.setdefault(decision.delay or PAUSE, {})[job.message.msg_id] = body
+        again = dict[int, int]()
         for delay, bodies in by_delay.items():
-            self.queues.send(batch.tx, batch.jobs[0].message.queue, bodies, delay)
+            queue = batch.jobs[0].message.queue
+            ids = self.queues.send(batch.tx, queue, list(bodies.values()), delay)
+            again |= dict(zip(bodies, ids, strict=True))
+        return again
 
     def _report(self, jobs: Iterable[Job[Any]], decide: Callable[[Job[Any]], Decision]) -> None:
         if self.decided:

@@ -23,13 +23,15 @@ _FLOOD = 10  # dead letters of one cause in a batch that are logged one by one
 class Completion:
     """The outcomes of one batch of jobs.
 
-    jobs -- by outcome
-    dead -- the dead letters, each with its id in the dead-letter queue
+    jobs       -- by outcome
+    dead       -- the dead letters, each with its id in the dead-letter queue
+    sent_again -- the id of a retried or postponed job's new message, by that of its old one
     """
 
     batch: Batch[Any]
     jobs: Mapping[Outcome, Sequence[Job[Any]]]
     dead: Sequence[tuple[int, DeadLetter]]
+    sent_again: Mapping[int, int]
 
     @property
     def tally(self) -> Tally:

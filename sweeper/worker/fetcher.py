@@ -1,53 +1,24 @@
-"""The fetcher: reads messages under a lease, and parses and sorts them into jobs."""
+"""The fetcher: reads messages under a lease, with suspected poison messages apart."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeAlias, TypeVar, assert_never
+from typing import Any
 
-from sweeper import events
-from sweeper.batch import Tally
 from sweeper.errors import ClockSkewedError
-from sweeper.job import Job, JobType, Lane, Message
+from sweeper.job import JobType, Lane, Message
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.postgres.errors import is_transient
-from sweeper.queue import dead_letter
-from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, parse
 from sweeper.worker.completer import Completer
-from sweeper.worker.completion import PAUSE, log_undecided
+from sweeper.worker.completion import PAUSE
 from sweeper.worker.isolation import Isolation, isolate_poison
 from sweeper.worker.lease import GiveBack, Lease
 from sweeper.worker.one_pass import Pass
+from sweeper.worker.sorter import Fetched, Sorter
 
 _STOP_CHECK = 0.2  # seconds between two checks whether to stop waiting
-
-_CHUNK = 1_000  # messages in one statement, when a message for several keys is split
-
-T = TypeVar("T")
-Pairs: TypeAlias = Sequence[tuple[Message, T]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The jobs that can be handled, and the tally of messages that were dead-lettered instead.
-
-    crashed -- outbound jobs that crashed too often, which their worker must dead-letter
-    """
-
-    jobs: list[Job[Any]]
-    tally: Tally
-    crashed: Sequence[Job[Any]] = ()
-
-    def by_type(self) -> list[list[Job[Any]]]:
-        """Return the jobs in one list for each type, in the order of the messages."""
-        groups: dict[str, list[Job[Any]]] = {}
-        for job in self.jobs:
-            groups.setdefault(job.type.name, []).append(job)
-        return list(groups.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,78 +139,5 @@ class Fetcher:
         return Lease(self.database, self.queues, length, messages)
 
     def sort(self, messages: Iterable[Message], lane: Lane, now: datetime) -> Fetched:
-        """Parse *messages* and return the jobs that are handled in *lane*.
-
-        A malformed message, or one that has crashed too often, is dead-lettered; a message for
-        several keys is split into one for each key; a misrouted job is moved to its own queue. An
-        outbound job that has crashed too often is returned in `crashed`, because its handler has
-        recorded that a call was begun and must record its end.
-        """
-        jobs, misrouted, to_split = list[Job[Any]](), list[Job[Any]](), list[MultiKeyMessage]()
-        crashed = list[Job[Any]]()
-        dead = list[tuple[Message, DeadLetter]]()
-        for message in messages:
-            match parse(message, self.types, self.completer.max_retries):
-                case MalformedMessage() as malformed:
-                    dead.append((message, dead_letter.of_malformed(malformed, now)))
-                case Job() as job if (
-                    self._crashed(message) and job.type.lane is lane is Lane.OUTBOUND
-                ):
-                    crashed.append(job)
-                case Job() | MultiKeyMessage() as poison if self._crashed(message):
-                    dead.append((message, dead_letter.of_crashed(poison, now)))
-                case MultiKeyMessage() as multi_key:
-                    to_split.append(multi_key)
-                case Job() as job if job.type.lane is not lane:
-                    misrouted.append(job)
-                case Job() as job:
-                    jobs.append(job)
-                case other:
-                    assert_never(other)
-        tally = self._settle(dead, lambda part: self.completer.dead_letter(part, now))
-        self._settle([(each.message, each) for each in to_split], self._split)
-        self._settle([(job.message, job) for job in misrouted], self._move)
-        return Fetched(jobs, tally, crashed)
-
-    def _crashed(self, message: Message) -> bool:
-        return message.crashes >= self.crash_limit
-
-    def _settle(
-        self, messages: Sequence[tuple[Message, T]], settle: Callable[[Pairs[T]], Tally]
-    ) -> Tally:
-        """Settle *messages* together, or each alone where one of them makes that fail.
-
-        That one stays leased, which counts as a crash; the database's own failures are raised.
-        """
-        try:
-            return settle(messages) if messages else Tally()
-        except Exception as error:
-            if is_transient(error):
-                raise
-            if len(messages) > 1:
-                return sum((self._settle([each], settle) for each in messages), Tally())
-            log_undecided(messages[0][0], error)
-            return Tally()
-
-    def _split(self, messages: Pairs[MultiKeyMessage]) -> Tally:
-        """Replace each message by one message for each of its keys, in the same lane's queue."""
-        for message, multi_key in messages:
-            queue, home, bodies = message.queue, self.queues.home(multi_key.type), multi_key.bodies
-            target = home if self.queues.outbound in {queue, home} else queue
-            with self.completer.settling_messages([message]) as (tx, owned):
-                for begin in range(0, len(bodies) if owned else 0, _CHUNK):
-                    self.queues.send(tx, target, bodies[begin : begin + _CHUNK], timedelta())
-        return Tally()
-
-    def _move(self, misrouted: Pairs[Job[Any]]) -> Tally:
-        """Move jobs of another lane to their own queues."""
-        for home in {self.queues.home(job.type) for _, job in misrouted}:
-            jobs = [job for _, job in misrouted if self.queues.home(job.type) == home]
-            messages = [job.message for job in jobs]
-            with self.completer.settling_messages(messages) as (tx, owned):
-                bodies = [job.body for job in jobs if job.message.msg_id in owned]
-                self.queues.send(tx, home, bodies, timedelta())
-            if bodies:
-                source = messages[0].queue
-                events.JOB_MOVED.log(count=len(bodies), source=source, target=home)
-        return Tally()
+        """Parse *messages* and return the jobs that are handled in *lane*."""
+        return Sorter(self.completer, self.types, self.crash_limit).sort(messages, lane, now)

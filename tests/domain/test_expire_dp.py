@@ -3,14 +3,18 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, and_, func, text
 
 from jobs.demo.sample_orders import UNUSUAL_IDS
 from jobs.demo.shop import Shop
-from jobs.expire_dp import REASON
+from jobs.expire_dp import REASON, unpaid
+from jobs.orders import claim
+from jobs.tables import ORDER
+from sweeper import Batch
 from sweeper.app import App
 from sweeper.batch import Tally
 from tests.support.verbs import (
@@ -28,6 +32,8 @@ from tests.support.verbs import (
     send,
     send_raw,
     sweep,
+    wait_for_a_blocked_session,
+    with_handler,
 )
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -228,6 +234,38 @@ def test_an_order_whose_payment_was_rolled_back_is_cancelled(
 
     assert drain(app).done == 2  # the order and its notice
     assert shop.status(order) == "cancelled"
+
+
+def test_a_payment_that_commits_during_the_claim_is_not_overwritten(
+    open_app: OpenApp, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """L3: the claim has seen the order as due, and asks again once it has locked the row."""
+    app = open_app(database__lock_timeout="30s")
+    order = shop.order(age=HOUR)
+    connection.execute(
+        text(
+            "create function gate(text) returns boolean language plpgsql as"
+            " $$ begin perform pg_advisory_xact_lock_shared(1); return true; end $$"
+        )
+    )
+    payer = connect()
+    payer.execute(text("select pg_advisory_xact_lock(1)"))
+
+    def expire(batch: Batch[Any]) -> None:
+        due = and_(unpaid(batch.cutoff), func.gate(ORDER.c.id))
+        claim(batch, due, "cancelled", REASON)
+
+    scan(app)
+    tallies: list[Any] = []
+    drain = with_handler(app, TYPE, expire).drain()
+    worker = Thread(target=lambda: tallies.append(drain.step()))
+    worker.start()
+    wait_for_a_blocked_session(connection)  # in the statement, with the order still unpaid
+    payer.execute(text("""update "Order" set status = 'awaiting_validation'"""))
+    payer.commit()
+    worker.join()
+
+    assert (tallies, shop.status(order)) == ([Tally(postponed=1)], "awaiting_validation")
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,8 @@ def test_buyer_and_jastiper_of_an_unanswered_order_get_notices(
 
     sent = [(one["eventType"], one["recipientId"], one["status"]) for one in notices(connection)]
     assert sent == [
-        ("ORDER_MISSED", "+6281200000001", "sent"),
-        ("ORDER_REJECTED", "0812-0001-0001", "sent"),
+        ("ORDER_MISSED", "6281200000001", "sent"),
+        ("ORDER_REJECTED", "6281200010001", "sent"),
     ]
     assert {one["metadata"]["orderId"] for one in notices(connection)} == {order}
 
@@ -179,7 +179,7 @@ def test_the_jastiper_of_an_old_order_is_found_through_its_product(
 
     sweep(app)
 
-    assert notices(connection)[0]["recipientId"] == "+6281200000077"
+    assert notices(connection)[0]["recipientId"] == "6281200000077"
 
 
 def test_the_jastiper_of_an_order_without_a_product_is_found_through_its_buyer(
@@ -192,7 +192,7 @@ def test_the_jastiper_of_an_order_without_a_product_is_found_through_its_buyer(
 
     sweep(app)
 
-    assert notices(connection)[0]["recipientId"] == "+6281200000078"
+    assert notices(connection)[0]["recipientId"] == "6281200000078"
 
 
 def test_an_order_has_one_notice_for_each_event(

@@ -1,9 +1,11 @@
 """STOCK_RELEASE: the platform asks to return the stock of an order, or to add to a product."""
 
+from threading import Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
@@ -13,6 +15,7 @@ from tests.support.verbs import (
     HOUR,
     NOW,
     STORED_NOW,
+    Connect,
     OpenApp,
     changed,
     dead_letters,
@@ -22,6 +25,7 @@ from tests.support.verbs import (
     messages,
     rows,
     send,
+    wait_for_a_blocked_session,
 )
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -256,3 +260,30 @@ def test_a_deleted_order_is_skipped(app: App, shop: Shop, connection: Connection
 
     assert drain(app) == Tally(skipped=1)
     assert shop.stock(shop.usual_product) == 10
+
+
+def test_products_of_orders_and_of_messages_are_locked_in_one_order(
+    open_app: OpenApp, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """DOMAIN 4: a batch of both forms must not deadlock with a batch that shares its products."""
+    app = open_app(database__lock_timeout="30s")
+    first, second = sorted([shop.product(stock=1), shop.product(stock=1)])
+    order = shop.order(status="cancelled", items=[(second, 1)])
+    send(app, TYPE, {"orderId": order, "shouldRefund": True})
+    send(app, TYPE, {"productId": first, "quantity": 1})
+    lock = text('select from "Product" where id = :id for update nowait')
+    holder, other = connect(), connect()
+    holder.execute(lock, {"id": second})
+
+    worker = Thread(target=drain, args=[app])
+    worker.start()
+    try:
+        wait_for_a_blocked_session(connection)
+        with pytest.raises(OperationalError, match="could not obtain lock"):
+            other.execute(lock, {"id": first})  # locked by the worker, which waits for the second
+    finally:
+        other.rollback()
+        holder.rollback()
+        worker.join()
+
+    assert (shop.stock(first), shop.stock(second)) == (2, 2)

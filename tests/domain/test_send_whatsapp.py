@@ -67,8 +67,9 @@ def test_a_notice_that_the_provider_accepts_is_sent(app: App, connection: Connec
 
     difference = changed(before, notice(connection))
     metadata = difference.pop("metadata")
-    assert difference == {"status": "sent", "sentAt": STORED_NOW}
-    assert metadata == before["metadata"] | {"provider": "log"}
+    number = "6281234567890"
+    assert difference == {"status": "sent", "sentAt": STORED_NOW, "recipientId": number}
+    assert metadata == before["metadata"] | {"provider": "log", "recipientAsWritten": PHONE}
     assert job_outcomes(connection) == [(TYPE, "cnotice", "done", None)]
 
 
@@ -123,18 +124,75 @@ def test_an_invalid_phone_fails_at_once(app: App, connection: Connection, phone:
 
 
 @pytest.mark.parametrize(
-    "phone", ["08123456789", "6208123456789", "62+628123456789", "+14155550142"]
+    ("phone", "number"),
+    [
+        ("08123456789", "628123456789"),
+        ("6208123456789", "628123456789"),
+        ("62+628123456789", "628123456789"),
+        ("+14155550142", "14155550142"),
+    ],
 )
-def test_every_spelling_of_a_number_is_accepted(
-    app: App, connection: Connection, phone: str
+def test_the_row_holds_the_number_that_the_provider_was_given(
+    app: App, connection: Connection, phone: str, number: str
 ) -> None:
-    """DOMAIN 3: numbers with repeated prefixes, and foreign numbers."""
+    """DOMAIN 3: one person has one history; the spelling as it came stays in the metadata."""
     add_notice(connection, recipientId=phone)
     send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
 
     drain(app)
 
-    assert notice(connection)["status"] == "sent"
+    row = notice(connection)
+    assert (row["status"], row["recipientId"]) == ("sent", number)
+    assert row["metadata"]["recipientAsWritten"] == phone
+
+
+def test_a_number_in_its_final_form_needs_no_note(app: App, connection: Connection) -> None:
+    add_notice(connection, recipientId="628123456789")
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+
+    drain(app)
+
+    row = notice(connection)
+    assert (row["status"], row["recipientId"]) == ("sent", "628123456789")
+    assert "recipientAsWritten" not in row["metadata"]
+
+
+@pytest.mark.parametrize("phone", ["08123456789", "+14155550142"])
+def test_a_retried_notice_goes_to_the_same_number(
+    app: App, connection: Connection, phone: str
+) -> None:
+    """DOMAIN 3: a foreign number without its plus sign would not be taken for one."""
+    add_notice(connection, recipientId=phone)
+    numbers = []
+
+    def answer(delivery: Any, call: Callable[[Any], Any]) -> Any:
+        numbers.append(delivery.number)
+        if len(numbers) == 1:
+            raise TimeoutError
+        return call(delivery)
+
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+    for _ in range(2):
+        drain(with_call(app, TYPE, answer))
+        make_visible(app)
+
+    row = notice(connection)
+    assert (row["status"], numbers) == ("sent", [row["recipientId"]] * 2)
+    assert row["metadata"]["recipientAsWritten"] == phone
+
+
+@pytest.mark.parametrize("written", ["+14155550142", "", 7, None])
+def test_a_wrong_note_about_the_spelling_changes_no_recipient(
+    app: App, connection: Connection, written: Any
+) -> None:
+    """L3: the metadata can be written by others, and it is never where a notice goes."""
+    facts = {"orderCode": "JST-1", "name": "Sari", "recipientAsWritten": written}
+    add_notice(connection, recipientId=PHONE, metadata=facts)
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+
+    drain(app)
+
+    assert notice(connection)["recipientId"] == "6281234567890"
 
 
 def test_an_invalid_number_does_not_delay_other_notices(app: App, connection: Connection) -> None:
@@ -159,13 +217,32 @@ def test_a_notice_with_a_final_status_is_not_sent_again(
     assert notice(connection) == before
 
 
-def test_an_unknown_notice_is_skipped(app: App, connection: Connection) -> None:
-    send(app, TYPE, {"messageId": "no-such-notice"}, queue=OUTBOUND)
+def test_a_notice_whose_row_comes_late_is_sent(app: App, connection: Connection) -> None:
+    """L2: the platform may send the message before it commits the row."""
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+    assert drain(app) == Tally(retried=1)
 
-    assert drain(app) == Tally(skipped=1)
-    assert [(key, outcome) for _, key, outcome, _ in job_outcomes(connection)] == [
-        ("no-such-notice", "skipped")
-    ]
+    add_notice(connection)
+    make_visible(app)
+
+    assert drain(app) == Tally(done=1)
+    assert notice(connection)["status"] == "sent"
+
+
+def test_a_notice_without_a_row_is_retried_and_then_dead(app: App, connection: Connection) -> None:
+    """L2: a message is not dropped silently; a person sees its dead letter."""
+    add_notice(connection)
+    send(app, TYPE, {"messageId": "no-such-notice"}, queue=OUTBOUND, maxRetries=1)
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+
+    tallies = [drain(app)]
+    make_visible(app)
+    tallies.append(drain(app))
+
+    assert tallies == [Tally(done=1, retried=1), Tally(dead=1)]
+    (letter,) = dead_letters(app)
+    assert (letter.reason, letter.attempts) == ("exhausted", 2)
+    assert "no notice" in letter.error
 
 
 @pytest.mark.parametrize("queue", [QUEUE, OUTBOUND])

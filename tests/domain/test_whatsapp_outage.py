@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 
 from sweeper.app import App
@@ -14,6 +14,7 @@ from sweeper.outbound.worker import OutboundWorker
 from sweeper.worker.drain import Drain
 from tests.support.fake_provider import Behaviour, Provider, provider
 from tests.support.verbs import (
+    MINUTE,
     OUTBOUND,
     OpenApp,
     dead_letters,
@@ -63,10 +64,25 @@ def send_notices(app: App, count: int = 1) -> None:
         send(app, TYPE, payload, queue=OUTBOUND)
 
 
+def send_notice(app: App, number: int, **body: Any) -> None:
+    """Enqueue one message with a phone of its own and a text, as the platform does."""
+    payload = {"recipientPhone": f"0812345699{number:02}", "message": "Halo"}
+    send(app, TYPE, payload, queue=OUTBOUND, **body)
+
+
+def retry_counts(app: App) -> list[int]:
+    return [message.body["retryCount"] for message in messages(app, OUTBOUND)]
+
+
 def work(app: App, lane: OutboundWorker, fake_clock: FakeClock, seconds: float) -> Tally:
     """Advance the clock by *seconds*, and step the lane until no message is visible."""
     fake_clock.now += seconds
     make_visible(app)
+    return work_off(lane)
+
+
+def work_off(lane: OutboundWorker) -> Tally:
+    """Step the lane until no message is visible, or it rests."""
     total = Tally()
     while tally := lane.step():
         total += tally
@@ -90,7 +106,7 @@ def statuses(connection: Connection) -> set[str]:
 def test_an_outage_costs_no_attempts_and_is_logged_once(
     app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
 ) -> None:
-    """Issue: the first two failures are retries; from the third on, all messages are postponed."""
+    """L5: all messages are postponed, also those whose calls failed before the circuit opened."""
     whatsapp.behaviour = Behaviour.BROKEN
     send_notices(app, 20)
     lane = app.outbound()
@@ -101,13 +117,91 @@ def test_an_outage_costs_no_attempts_and_is_logged_once(
         whatsapp.behaviour = Behaviour.OK
         up = work(app, lane, fake_clock, 400)
 
-    assert 2 == sum(tally.retried for tally in down)
-    assert 0 == sum(tally.dead for tally in down)
+    assert 0 == sum(tally.failed for tally in down)
+    assert {1} == {row["attempt"] for row in rows(connection, "sweeper.job_log")}
     assert requests <= 8 + 11
     assert Tally(done=20) == up
     logged = [(line["event"], line["log_level"]) for line in lines if line["event"] in LANE]
     assert [("lane.paused", "warning"), ("lane.resumed", "info")] == logged
     assert {"sent"} == statuses(connection)
+
+
+@pytest.mark.usefixtures("fake_clock")
+def test_an_outage_gives_back_the_attempts_of_the_calls_that_failed_before_it(
+    app: App, whatsapp: Provider
+) -> None:
+    """L5: three calls fail one after the other; the third opens the circuit for all three."""
+    whatsapp.behaviour = Behaviour.BROKEN
+    lane, tallies, counts = app.outbound(), [], []
+    for number in range(3):
+        send_notice(app, number)
+        tallies.append(lane.step())
+        counts.append(retry_counts(app))
+
+    assert [Tally(retried=1), Tally(retried=1), Tally(postponed=1)] == tallies
+    assert [[1], [1, 1], [0, 0, 0]] == counts
+
+
+def test_an_outage_gives_back_the_attempts_of_a_single_notice(
+    app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
+) -> None:
+    """L5: its own three failures are the outage, so the next outage does not end its attempts."""
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app)
+    lane, counts = app.outbound(), []
+    for _ in range(3):
+        work(app, lane, fake_clock, 400)
+        counts += retry_counts(app)
+    whatsapp.behaviour = Behaviour.OK
+
+    assert Tally(done=1) == work(app, lane, fake_clock, 400)
+    assert [1, 2, 0] == counts
+    assert [1] == [row["attempt"] for row in rows(connection, "sweeper.job_log")]
+
+
+@pytest.mark.usefixtures("fake_clock")
+def test_an_attempt_is_not_given_back_if_a_call_succeeded_before_the_outage(
+    app: App, whatsapp: Provider
+) -> None:
+    """L5: the success shows that the first failure was the job's own."""
+    outage = [Behaviour.BROKEN] * 3
+    whatsapp.behaviours.extend([Behaviour.BROKEN, Behaviour.OK, *outage])
+    lane = app.outbound()
+    for number in range(5):
+        send_notice(app, number)
+        lane.step()
+
+    assert [1, 0, 0, 0] == retry_counts(app)
+
+
+@pytest.mark.usefixtures("fake_clock")
+def test_an_outage_does_not_change_a_message_that_another_worker_has_read(
+    app: App, whatsapp: Provider
+) -> None:
+    """L1: what another process has read is its own to decide about."""
+    whatsapp.behaviour = Behaviour.BROKEN
+    lane = app.outbound()
+    send_notice(app, 0)
+    lane.step()
+    make_visible(app)
+    app.fetcher.read([OUTBOUND], lease=MINUTE, quantity=1)
+    for number in (1, 2):
+        send_notice(app, number)
+        lane.step()
+
+    assert [1, 0, 0] == retry_counts(app)
+
+
+def test_the_first_failure_of_an_outage_kills_no_job_while_other_calls_are_in_flight(
+    app: App, whatsapp: Provider, fake_clock: FakeClock
+) -> None:
+    """L5: a failure is recorded only once the calls beside it show whose fault it was."""
+    whatsapp.behaviour = Behaviour.BROKEN
+    for number in range(3):
+        send_notice(app, number, maxRetries=0)
+
+    assert Tally(postponed=3) == work(app, app.outbound(), fake_clock, 0)
+    assert [] == dead_letters(app)
 
 
 def test_a_paused_lane_makes_no_calls(
@@ -129,6 +223,30 @@ def test_a_paused_lane_makes_no_calls(
     assert {0} == {message.read_ct for message in waiting}
     assert all(0 < message.delay.total_seconds() <= 5 for message in waiting)
     assert "sending" not in statuses(connection)
+
+
+def test_a_pause_costs_the_same_whatever_the_backlog(
+    open_app: OpenApp, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
+) -> None:
+    """L9: one batch is postponed in each pause, and one call made after it; the rest waits."""
+    app = open_app(**whatsapp.settings(rate=1_000), queue__batch=5)
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app, 3)
+    lane = app.outbound()
+    work(app, lane, fake_clock, 0)
+    send_notices(app, 100)
+    versions = text(f"select msg_id, ctid::text, xmin::text from pgmq.q_{OUTBOUND}")
+    before = {tuple(row) for row in connection.execute(versions)}
+
+    for _ in range(3):
+        work_off(lane)
+        assert lane.resting
+        fake_clock.now += 400
+        assert not lane.resting
+
+    after = {tuple(row) for row in connection.execute(versions)}
+    assert (103, 103) == (len(before), len(after))
+    assert len(before - after) <= 3 * (5 + 1)
 
 
 def test_after_the_pause_one_call_probes_the_provider(

@@ -290,7 +290,7 @@ def test_a_message_with_phone_and_text_gets_a_row(
     (row,) = rows(connection, '"NotificationLog"')
     assert (row["recipientType"], row["recipientId"], row["channel"]) == (
         "PHONE",
-        PHONE,
+        NUMBER,
         "WHATSAPP",
     )
     assert (row["eventType"], row["status"]) == ("ORDER_PAID", "sent")

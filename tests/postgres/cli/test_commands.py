@@ -307,6 +307,8 @@ def test_all_faults_of_the_settings_are_reported_at_once(run: Run, ready: dict[s
         (("enqueue", "ORDER_EXPIRE_DP", r'{"orderId": "c\ud800"}'), ""),
         (("enqueue", "ORDER_EXPIRE_DP", "[]"), "does not accept this payload"),
         (("enqueue", "ORDER_EXPIRE_DP", "{}"), "orderId: Field required"),
+        (("enqueue", "ORDER_EXPIRE_DP", '{"orderIds": []}'), "orderIds is empty"),
+        (("enqueue", "ORDER_EXPIRE_DP", '{"orderIds": ["c1", ""]}'), "orderId: "),
         (("enqueue", "ORDER_EXPIRE_DP", '{"orderId": 7}'), "orderId: "),
         (("enqueue", "STOCK_RELEASE", '{"productId": "p1", "quantity": 0}'), "quantity: "),
         (

@@ -52,7 +52,7 @@ def test_a_name_that_is_too_long_is_invalid_at_once(app: App, run: Run, name: st
     tally = sweep(app).jobs
 
     (letter,) = dead_letters(app)
-    assert tally == Tally(dead=1)
+    assert (1, 0) == (tally.dead, tally.retried)
     assert (letter.reason, letter.attempts, messages(app, queue)) == ("invalid", 0, [])
     assert "200" in letter.error
     assert len(letter.body or "") > len(HUGE)
@@ -94,6 +94,6 @@ def test_a_waiting_message_is_shown_in_short(app: App, run: Run) -> None:
     _, explained, _ = run("explain", "c")
 
     assert oldest is not None
-    assert oldest["type"] == "x" * 200 + "... (4999800 characters cut)"
-    assert "4999800 characters cut" in explained
+    assert oldest["type"] == "x" * 200 + "... (499800 characters cut)"
+    assert "499800 characters cut" in explained
     assert len(explained) < 2_000

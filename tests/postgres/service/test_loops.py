@@ -16,10 +16,11 @@ from sweeper.monitoring import health as health_module
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.outbound.worker import OutboundWorker
+from sweeper.queue.pgmq import Queues
 from sweeper.service.loops import Loops
 from sweeper.service.outage import Outage
 from sweeper.worker.drain import Drain
-from tests.support.verbs import QUEUE, Connect, OpenApp, send
+from tests.support.verbs import OUTBOUND, QUEUE, Connect, OpenApp, send
 
 READ = "pgmq.read(text, integer, integer, jsonb)"
 
@@ -119,3 +120,29 @@ def test_a_look_that_waits_too_long_is_told_as_what_it_was(
 
     assert "lock timeout" in next(line["error"] for line in lines if "error" in line)
     assert [] == [line for line in lines if line["event"] == "database.lost"]
+
+
+def test_the_backlog_of_a_resting_lane_wakes_no_worker(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L9: visible messages that may not be called for are no work, and no cause to poll often."""
+    app = open_app(queue__poll_min="1ms", queue__poll_max="16ms")
+    send(app, "NOTIFICATION_SEND_WHATSAPP", {"messageId": "cnotice"}, queue=OUTBOUND)
+    steps, polls, ready = list[None](), list[frozenset[str]](), Queues.ready
+
+    def step(_worker: OutboundWorker) -> None:
+        steps.append(None)
+
+    def poll(queues: Queues, connection: Connection) -> frozenset[str]:
+        polls.append(ready(queues, connection))
+        return polls[-1]
+
+    monkeypatch.setattr(OutboundWorker, "step", step)
+    monkeypatch.setattr(OutboundWorker, "resting", True)
+    monkeypatch.setattr(Queues, "ready", poll)
+    with running(app) as (health, _):
+        until(lambda: len(polls) >= 20)
+
+        assert {frozenset({OUTBOUND})} == set(polls)
+        assert len(steps) == 1, "the first read of the start, and no other"
+        assert not health.ready()

@@ -23,7 +23,8 @@ from sweeper.queue import dead_letter
 from sweeper.queue.pgmq import Queues
 from sweeper.worker.completer import Completer
 from sweeper.worker.drain import FAIR
-from sweeper.worker.fetcher import Fetched, Fetcher
+from sweeper.worker.fetcher import Fetcher
+from sweeper.worker.sorter import Fetched
 from tests.support.verbs import (
     HIGH,
     HOUR,
@@ -571,7 +572,6 @@ def test_a_message_that_cannot_be_sorted_is_a_crash_of_its_own(
         ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderId": 5}}', "invalid"),
         ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderId": ""}}', "invalid"),
         ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderId": {"id": "c"}}}', "invalid"),
-        ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderIds": []}}', "invalid"),
         ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderIds": [5]}}', "invalid"),
         ('{"type": "ORDER_EXPIRE_DP", "payload": {"orderIds": "c"}}', "invalid"),
         ('{"type": "order_expire_dp", "payload": {"orderId": "c"}}', "unknown_type"),
@@ -648,6 +648,32 @@ def test_a_message_for_several_orders_is_split_into_one_for_each(app: App, shop:
     ]
     drain(app)
     assert {shop.status(order) for order in orders} == {"cancelled"}
+
+
+@frozen_clock
+def test_a_message_for_no_orders_is_skipped_without_work(app: App, connection: Connection) -> None:
+    """L8: it asks for nothing, and ends once."""
+    send(app, TYPE, {"orderIds": []})
+
+    assert app.drain().step() == Tally(skipped=1)
+
+    assert (messages(app), dead_letters(app)) == ([], [])
+    assert job_outcomes(connection) == [(TYPE, None, "skipped", "it names no keys")]
+
+
+@frozen_clock
+def test_a_blank_id_in_a_list_is_dead_and_the_orders_beside_it_are_cancelled(
+    app: App, shop: Shop
+) -> None:
+    """L5: one wrong id concerns that id only."""
+    first, last = due(shop, 2)
+    send(app, TYPE, {"orderIds": [first, "", last]})
+
+    drain(app)
+
+    assert {shop.status(order) for order in (first, last)} == {"cancelled"}
+    (letter,) = dead_letters(app)
+    assert letter.reason == "invalid"
 
 
 @frozen_clock

@@ -56,9 +56,7 @@ NO_ORDER: list[Any] = [
     {"orderId": 7},
     {"orderId": ["c1"]},
     {"orderid": "c1"},
-    {"orderIds": []},
     {"orderIds": "c1"},
-    {"orderIds": ["c1", 7]},
     {"orderIds": [""]},
     {"orderIds": [["c1"]]},
 ]
@@ -332,6 +330,25 @@ def test_each_body_of_a_split_message_parses_as_a_job() -> None:
     found = multi_key(platform_body(payload={"orderIds": ["c1", "c2"]}))
 
     assert ["c1", "c2"] == [job(body).key for body in found.bodies]
+
+
+def test_a_message_for_no_orders_has_no_bodies() -> None:
+    """It asks for nothing, which is no fault."""
+    assert not multi_key(platform_body(payload={"orderIds": []})).bodies
+
+
+def test_an_order_id_beside_an_empty_list_is_one_job() -> None:
+    assert "c1" == job(platform_body(payload={"orderId": "c1", "orderIds": []})).key
+
+
+@pytest.mark.parametrize("wrong", ["", 7, None, ["c1"]])
+def test_a_wrong_id_among_several_is_refused_alone(wrong: object) -> None:
+    """L5: the orders beside it have their own messages, which are not charged for it."""
+    found = multi_key(platform_body(payload={"orderIds": ["c1", wrong, "c2"]}))
+
+    first, refused_body, last = found.bodies
+    assert ["c1", "c2"] == [job(body).key for body in (first, last)]
+    assert DeadReason.INVALID == refused(json.dumps(refused_body)).reason
 
 
 # Malformed messages, which are dead-lettered at once.
