@@ -4,6 +4,7 @@ import ipaddress
 import time
 from asyncio import timeout
 from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum, auto
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -17,11 +18,30 @@ from sweeper.web.rate_limit import RateLimit
 from sweeper.web.sessions import Sessions
 
 COOKIE = "sweeper"
+PROBES = ("/livez", "/readyz")
+METRICS = "/metrics"
 
 _BODY_TIMEOUT = 10.0  # seconds to receive a body
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Caller(Enum):
+    """The kinds of callers, each of which has a share of the server.
+
+    PROBE   -- asks whether the service is alive or ready
+    PROGRAM -- has the token
+    PERSON  -- has a session
+    SCRAPER -- reads the metrics, without the token
+    READER  -- has neither token nor session
+    """
+
+    PROBE = auto()
+    PROGRAM = auto()
+    PERSON = auto()
+    SCRAPER = auto()
+    READER = auto()
 
 
 class Auth:
@@ -69,6 +89,18 @@ class Auth:
             return endpoint(request)
 
         return guarded
+
+    def caller(self, request: Request) -> Caller:
+        """Return which kind of caller sent *request*."""
+        path = request.scope["path"]
+        if path in PROBES:
+            return Caller.PROBE
+        token = _bearer(request)
+        if token is not None and self.sessions.accept(token):
+            return Caller.PROGRAM
+        if self.sessions.is_valid(request.cookies.get(COOKIE, ""), time.time()):
+            return Caller.PERSON
+        return Caller.SCRAPER if path == METRICS else Caller.READER
 
     def has_token(self, request: Request) -> bool:
         """Return whether the request has the token, or the cookie of a valid session.
