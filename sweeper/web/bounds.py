@@ -18,20 +18,25 @@ from sweeper.web.rate_limit import RateLimit
 class Share:
     """What the callers of one kind may take.
 
-    at_once -- requests that are worked on at the same time, whoever sent them
+    at_once     -- requests that are worked on at the same time, whoever sent them
+    rate, burst -- of the requests of one peer: so many a second, and so many without a pause
     """
 
     at_once: int
+    rate: float = 20
+    burst: int = 200
 
 
-# Together they are fewer than the threads that work on requests (40), and than the connections of
-# one peer: where one kind takes all that it may, the others still find both.
+# Together they are fewer at once than the threads that work on requests (40), and than the
+# connections of one peer: where one kind takes all that it may, the others still find both.
 SHARES: Mapping[Caller, Share] = {
-    Caller.PROBE: Share(at_once=4),
+    Caller.PROBE: Share(at_once=4, rate=50, burst=400),
     Caller.SCRAPER: Share(at_once=4),
     Caller.PROGRAM: Share(at_once=8),
     Caller.PERSON: Share(at_once=8),
     Caller.READER: Share(at_once=8),
+    Caller.GUESSER: Share(at_once=4),
+    Caller.OTHER_SITE: Share(at_once=2, rate=1, burst=20),
 }
 
 
@@ -41,7 +46,9 @@ class Bounds:
     def __init__(self, inner: ASGIApp, auth: Auth) -> None:
         self._inner = inner
         self._auth = auth
-        self._rate_limit = RateLimit(rate=20, burst=200)
+        self._limits = {
+            caller: RateLimit(share.rate, share.burst) for caller, share in SHARES.items()
+        }
         self._running = Counter[Caller]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +70,7 @@ class Bounds:
         if sum(len(name) + len(value) for name, value in request.headers.raw) > MAX_HEADER:
             return _refused(431, "the header is too large")
         peer = request.client.host if request.client else ""
-        if not self._rate_limit.take(peer, time.monotonic()):
+        if not self._limits[caller].take(peer, time.monotonic()):
             return _refused(429, "too many requests")
         if self._running[caller] >= share.at_once:
             return _refused(503, "too many requests at once")

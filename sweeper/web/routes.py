@@ -17,7 +17,7 @@ from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Actions
 from sweeper.web.api import UNREADABLE, Api
-from sweeper.web.auth import METRICS, PROBES, Auth
+from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
 from sweeper.web.dashboard import UNAUTHORIZED, Dashboard
 
@@ -48,7 +48,7 @@ def routes(
             Route("/api/test-queue", auth.require_token(api.test_queue), methods=["POST"]),
             Route("/", auth.require_local_or_token(dashboard.show)),
             Route("/page/{name}", dashboard.asset),
-            Route("/sign-in", auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
+            Route(SIGN_IN, auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
             Route("/sign-out", auth.require_token(dashboard.sign_out), methods=["POST"]),
             Route("/preview", auth.require_token(dashboard.preview), methods=["POST"]),
             Route("/sweep", auth.require_token(dashboard.sweep), methods=["POST"]),
