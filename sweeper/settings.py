@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     create_model,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 from pydantic_settings import SettingsConfigDict as Config
@@ -94,6 +95,19 @@ class SafetySettings(_Section):
     max_plan_age: Length = timedelta(hours=1)
 
 
+_SHORTEST_TOKEN = 32
+
+
+def _long_enough(token: SecretStr | None) -> SecretStr | None:
+    """Refuse a token that could be guessed; an empty one counts as not set."""
+    if token and 0 < len(token) < _SHORTEST_TOKEN:
+        message = (
+            f"a token has at least {_SHORTEST_TOKEN} characters; `openssl rand -hex 32` makes one"
+        )
+        raise ValueError(message)
+    return token
+
+
 class WebSettings(_Section):
     """The web server of the status page: its address and access."""
 
@@ -102,7 +116,15 @@ class WebSettings(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 4010
     required: bool = True
     public: bool = False
-    token: SecretStr | None = None
+    trust_local: bool = True
+    token: Annotated[SecretStr | None, AfterValidator(_long_enough)] = None
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if not (self.trust_local or self.public or self.token):
+            message = "trust_local = false lets nobody read without a token: set web.token too"
+            raise ValueError(message)
+        return self
 
 
 class HistorySettings(_Section):

@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -60,6 +62,22 @@ def _with_defaults(given: Any) -> Any:
     return merged
 
 
+def _keeps_secrets(url: str) -> str:
+    """Refuse a URL to which the token would travel in clear text through a network."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not _is_this_host(parts.hostname or ""):
+        message = "http:// shows the token to everybody on the way; only https:// is allowed"
+        raise ValueError(message)
+    return url
+
+
+def _is_this_host(name: str) -> bool:
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def _check_texts(file: Path | None) -> Path | None:
     texts(file)
     return file
@@ -72,7 +90,10 @@ class WhatsappSettings(Section):
 
     provider: Literal["log", "cloud", "fonnte"] = "log"
     token: SecretStr | None = None
-    base_url: Annotated[str, Field(pattern=r"^https?://\S+[^/\s]$")] | None = None
+    base_url: (
+        Annotated[str, Field(pattern=r"^https?://\S+[^/\s]$"), AfterValidator(_keeps_secrets)]
+        | None
+    ) = None
     phone_number_id: Annotated[str, Field(pattern=r"^\d+$")] | None = None
     graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v24.0"
     mode: Literal["template", "text"] = "template"

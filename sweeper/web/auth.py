@@ -1,9 +1,11 @@
 """Authentication: reads come from this host or need the token, actions always need the token."""
 
 import ipaddress
+import re
 import time
 from asyncio import timeout
 from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum, auto
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -17,11 +19,35 @@ from sweeper.web.rate_limit import RateLimit
 from sweeper.web.sessions import Sessions
 
 COOKIE = "sweeper"
+PROBES = ("/livez", "/readyz")
+METRICS = "/metrics"
+SIGN_IN = "/sign-in"
 
 _BODY_TIMEOUT = 10.0  # seconds to receive a body
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_PROXY = re.compile("x-forwarded|forwarded$|via$|x-real-ip$|.*client-ip$|cf-connecting-ip$")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Caller(Enum):
+    """The kinds of callers, each of which has a share of the server.
+
+    PROBE      -- asks whether the service is alive or ready
+    PROGRAM    -- has the token
+    PERSON     -- has a session
+    SCRAPER    -- reads the metrics, without the token
+    READER     -- has neither token nor session
+    GUESSER    -- has a wrong token, or signs in
+    OTHER_SITE -- a browser, because a page of another site told it to
+    """
+
+    PROBE = auto()
+    PROGRAM = auto()
+    PERSON = auto()
+    SCRAPER = auto()
+    READER = auto()
+    GUESSER = auto()
+    OTHER_SITE = auto()
 
 
 class Auth:
@@ -30,6 +56,7 @@ class Auth:
     def __init__(self, settings: WebSettings) -> None:
         self.sessions = Sessions(settings.token.get_secret_value() if settings.token else None)
         self._public = settings.public
+        self._trust_local = settings.trust_local
         self._names = {"localhost", settings.host}
         self._guesses = RateLimit(rate=0.2, burst=10)
 
@@ -70,6 +97,21 @@ class Auth:
 
         return guarded
 
+    def caller(self, request: Request) -> Caller:
+        """Return which kind of caller sent *request*."""
+        path, token = request.scope["path"], _bearer(request)
+        if _is_from_other_site(request):
+            return Caller.OTHER_SITE
+        if path in PROBES:
+            return Caller.PROBE
+        if token is not None:
+            return Caller.PROGRAM if self.sessions.accept(token) else Caller.GUESSER
+        if path == SIGN_IN:
+            return Caller.GUESSER
+        if self.sessions.is_valid(request.cookies.get(COOKIE, ""), time.time()):
+            return Caller.PERSON
+        return Caller.SCRAPER if path == METRICS else Caller.READER
+
     def has_token(self, request: Request) -> bool:
         """Return whether the request has the token, or the cookie of a valid session.
 
@@ -98,13 +140,16 @@ class Auth:
         """Return whether a process of this host sent the request, directly and to a local name.
 
         The check of the name prevents DNS rebinding: another site's name that resolves to this
-        host.
+        host. A proxy on this host betrays itself by its headers or, as nginx does unless it is told
+        otherwise, by HTTP/1.0 alone; one that does neither is why `web.trust_local` can be off.
         """
         name = _split(f"//{request.headers.get('host', '')}")[1]
         return (
-            _is_loopback(peer(request))
+            self._trust_local
+            and _is_loopback(peer(request))
             and (name in self._names or _is_loopback(name))
-            and not any(header in request.headers for header in _FORWARDED)
+            and request.scope["http_version"] != "1.0"
+            and not any(_PROXY.match(header) for header in request.headers)
         )
 
 
@@ -139,6 +184,15 @@ def _bearer(request: Request) -> str | None:
 def _is_same_origin(request: Request) -> bool:
     origin = request.headers.get("origin")
     return origin is None or _split(origin)[0] == request.headers.get("host")
+
+
+def _is_from_other_site(request: Request) -> bool:
+    """Return whether a page of another site made a browser send *request*.
+
+    Another port of this host is another site here. https://www.w3.org/TR/fetch-metadata/
+    """
+    site = request.headers.get("sec-fetch-site")
+    return not _is_same_origin(request) if site is None else site not in {"same-origin", "none"}
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from sweeper import redact
 from sweeper.durations import format_duration
 from sweeper.errors import UsageError
 from sweeper.event import INSTANCE
-from sweeper.humanize import age, at, number
+from sweeper.humanize import age, at, number, visible
 from sweeper.monitoring.backlog import Backlog
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
@@ -46,7 +46,7 @@ class Dashboard:
             loader=PackageLoader("sweeper.web", "templates"),
             autoescape=True,
             undefined=StrictUndefined,
-            finalize=lambda value: redact.text(value) if type(value) is str else value,
+            finalize=_shown,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -125,12 +125,13 @@ class Dashboard:
     def sign_in(self, _request: Request) -> Response:
         """Start a session and set its cookie."""
         answer = self._back()
-        session = self._auth.sessions.session(time.time())
+        session = self._auth.sessions.begin(time.time())
         answer.set_cookie(COOKIE, session, max_age=int(SESSION), httponly=True, samesite="strict")
         return answer
 
-    def sign_out(self, _request: Request, _body: bytes) -> Response:
-        """Delete the cookie of the session."""
+    def sign_out(self, request: Request, _body: bytes) -> Response:
+        """End the session, and delete its cookie."""
+        self._auth.sessions.end(request.cookies.get(COOKIE, ""))
         answer = self._back()
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
@@ -158,6 +159,11 @@ class Dashboard:
         self._cache.forget()
         query = "&".join(f"{name}={count}" for name, count in results.items())
         return RedirectResponse(f"/?{query}" if query else "/", _SEE_OTHER)
+
+
+def _shown(value: Any) -> Any:
+    """Mask a text, and make its control characters visible; `| e` in a template leaves it as is."""
+    return visible(redact.text(value)) if type(value) is str else value
 
 
 def _names(queues: Queues) -> dict[str, str]:

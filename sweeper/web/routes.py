@@ -17,28 +17,30 @@ from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Actions
 from sweeper.web.api import UNREADABLE, Api
-from sweeper.web.auth import Auth
+from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
 from sweeper.web.dashboard import UNAUTHORIZED, Dashboard
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
 
-_MACHINES = ("/api/", "/metrics", "/livez", "/readyz")
+_MACHINES = ("/api/", METRICS, *PROBES)
 _HANDLED = (HTTPException, SweeperError, SQLAlchemyError, TimeoutError, Exception)
 
 
-def routes(app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> Starlette:
+def routes(
+    app: App, auth: Auth, stats: Stats, health: Health, wake: Callable[[], None]
+) -> Starlette:
     """Return the ASGI application; *wake* makes the service's workers read the queues at once."""
     cache = Cache(app, stats, health)
-    auth, actions = Auth(app.settings.web), Actions(app, wake)
+    actions = Actions(app, wake)
     dashboard, api = Dashboard(cache, actions, auth), Api(cache, actions)
     queue = "/api/monitoring/queue"
     return Starlette(
         routes=[
             Route("/livez", api.alive),
             Route("/readyz", api.ready),
-            Route("/metrics", auth.require_local_or_token(api.metrics)),
+            Route(METRICS, auth.require_local_or_token(api.metrics)),
             Route(f"{queue}/stats", auth.require_local_or_token(api.stats)),
             Route(f"{queue}/health", auth.require_local_or_token(api.health)),
             Route(f"{queue}/info", auth.require_local_or_token(api.info)),
@@ -46,7 +48,7 @@ def routes(app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> 
             Route("/api/test-queue", auth.require_token(api.test_queue), methods=["POST"]),
             Route("/", auth.require_local_or_token(dashboard.show)),
             Route("/page/{name}", dashboard.asset),
-            Route("/sign-in", auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
+            Route(SIGN_IN, auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
             Route("/sign-out", auth.require_token(dashboard.sign_out), methods=["POST"]),
             Route("/preview", auth.require_token(dashboard.preview), methods=["POST"]),
             Route("/sweep", auth.require_token(dashboard.sweep), methods=["POST"]),

@@ -1,12 +1,10 @@
-"""The web server: uvicorn in a thread of its own, with a rate limit and security headers."""
+"""The web server: uvicorn in a thread of its own, with bounds and security headers."""
 
 import socket
-import time
 from collections.abc import Callable
 from threading import Thread
 
 import uvicorn
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sweeper import events
@@ -15,10 +13,11 @@ from sweeper.errors import SettingsError
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
-from sweeper.web.rate_limit import RateLimit
+from sweeper.web.auth import Auth
+from sweeper.web.bounds import Bounds
+from sweeper.web.connection import MAX_HEADER, Connection
 from sweeper.web.routes import routes
 
-_CONNECTIONS = 32
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (
@@ -41,9 +40,11 @@ class Web:
 
     def __init__(self, app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> None:
         self._settings = app.settings.web
+        auth = Auth(app.settings.web)
         config = uvicorn.Config(
-            Bounds(routes(app, stats, health, wake)),
-            http="h11",
+            SecurityHeaders(Bounds(routes(app, auth, stats, health, wake), auth)),
+            http=Connection,
+            h11_max_incomplete_event_size=MAX_HEADER,
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -52,7 +53,6 @@ class Web:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
@@ -92,26 +92,19 @@ class Web:
             events.WEB_FAILED.log(error=in_one_line(error))
 
 
-class Bounds:
-    """Middleware that limits the request rate of each peer, and adds the security headers."""
+class SecurityHeaders:
+    """Middleware that adds the security headers to every answer."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
-        self._rate_limit = RateLimit(rate=20, burst=200)
         self._headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or answer 429 if its peer exceeds the rate limit."""
+        """Serve one request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
-        host, _ = scope.get("client") or ("", 0)
-        if self._rate_limit.take(host, time.monotonic()):
-            await self._inner(scope, receive, send_with_headers)
-        else:
-            answer = {"success": False, "error": "too many requests"}
-            response = JSONResponse(answer, 429, {"retry-after": "1"})
-            await response(scope, receive, send_with_headers)
+        await self._inner(scope, receive, send_with_headers)

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from tests.support.browser import Page, chromium
+from tests.support.hostile import fill_with_hostile_texts, hostile
 from tests.support.verbs import (
     HOUR,
     MINUTE,
@@ -177,6 +179,38 @@ def test_dead_letters_of_one_cause_can_be_retried_or_dropped(
     browser.press("Drop 1 for good")
     browser.until("document.body.innerText.includes('1 dropped.')")
     assert 1 == len(dead_letters(acting))
+
+
+def test_markup_in_strangers_texts_is_shown_and_not_obeyed(
+    acting: App, site: Site, shop: Shop, browser: Page, connection: Connection
+) -> None:
+    """Ids, types, errors and names of strangers make neither elements nor attributes."""
+    fill_with_hostile_texts(acting, shop, connection)
+    planted = "document.querySelectorAll('[onerror], [onmouseover], [src=x]').length"
+    sign_in(browser, site)
+    for name in ("type", "key", "error", "foreign type", "sent type", "anomaly", "actor"):
+        assert hostile(name) in browser.text()
+    assert 0 == browser.ask(planted)
+
+    browser.press("Preview")
+    browser.until("document.body.innerText.includes('would be swept')")
+    assert hostile("title") in browser.text()
+    assert 0 == browser.ask(planted)
+
+
+def test_a_page_whose_session_has_ended_asks_for_the_token(
+    open_app: OpenApp, browser: Page
+) -> None:
+    """Where reading needs the token, a page that is refused shows no old figures for long."""
+    app = open_app(web__token=TOKEN, web__trust_local=False, web__port=0)
+    with served(app) as site:
+        browser.open(site.url)
+        browser.fill("[name=token]", TOKEN)
+        browser.press("Sign in")
+        browser.until("document.body.innerText.includes('Sweep by hand')")
+        browser.command("Network.clearBrowserCookies")
+        browser.until("document.body.innerText.includes('The token, please')")
+    browser.problems.clear()  # of the answers 401
 
 
 def test_a_wrong_token_is_not_accepted(site: Site, browser: Page) -> None:

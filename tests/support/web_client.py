@@ -1,6 +1,8 @@
 """Serve the page without the rest of the service, and make HTTP requests to it."""
 
 import json
+import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.web.server import Web
 
-TOKEN = "kunci-kunci"  # noqa: S105 -- a token for tests
+TOKEN = "kunci-kunci-yang-sangat-panjang-sekali"  # noqa: S105 -- a token for tests
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,13 @@ class Site:
         kind = {"content-type": "application/x-www-form-urlencoded"}
         return self.ask("POST", path, urlencode(fields).encode(), kind | headers)
 
+    def raw(self, request: str) -> int:
+        """Send *request* as it stands, and return the status of the answer."""
+        host, _, port = self.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(request.encode())
+            return int(connection.recv(65_536).split(b" ", 2)[1])
+
     def ask(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Response:
@@ -75,6 +84,20 @@ class Site:
             return Response(received.status, received.headers, received.read().decode())
         finally:
             connection.close()
+
+
+def sign_in(site: Site) -> dict[str, str]:
+    """Sign in, and return the headers that a browser sends from then on."""
+    answer = site.submit("/sign-in", {"token": TOKEN})
+    assert answer.status == 303
+    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+
+def csrf_token(site: Site, session: dict[str, str]) -> str:
+    """Return the CSRF token in the forms of a session."""
+    found = re.search(r'name="seal" value="(\w+)"', site.get("/", **session).text)
+    assert found
+    return found[1]
 
 
 @contextmanager

@@ -24,6 +24,7 @@ AFTER_THEIR_PACKAGES = {"app", "__main__"}
 ALLOWED_IN = {
     "alembic": {"sweeper/admin/migrate.py", "sweeper/migrations/", "jobs/migrations/"},
     "apscheduler": {"sweeper/service/scheduler.py"},
+    "h11": {"sweeper/web/connection.py"},
     "http.server": set[str](),  # uvicorn serves
     "httpx": {"sweeper/http_client.py"},
     "jinja2": {"sweeper/web/dashboard.py"},
@@ -37,7 +38,7 @@ ALLOWED_IN = {
     "starlette": {"sweeper/web/"},
     "tomllib": {"sweeper/settings.py", "jobs/whatsapp/texts.py"},
     "urllib.request": set[str](),  # httpx calls
-    "uvicorn": {"sweeper/web/server.py"},
+    "uvicorn": {"sweeper/web/server.py", "sweeper/web/connection.py"},
 }
 ENVIRONMENT = {"sweeper/settings.py", "sweeper/monitoring/systemd.py"}
 PGMQ_SQL = {"sweeper/queue/"}

@@ -10,6 +10,7 @@ from sweeper.errors import SettingsError
 from sweeper.settings import Settings
 
 URL = "postgresql://sari@db/jastip"
+TOKEN = "a secret of more than 32 characters"  # noqa: S105 -- used by tests only
 
 WriteCredential = Callable[[str, str], None]
 
@@ -69,11 +70,11 @@ def test_every_secret_may_be_a_credential(
     credential: str, name: str, unit: WriteCredential
 ) -> None:
     """L11: no secret has to be in a unit, an environment or a file that others can read."""
-    unit(credential, "something secret")
+    unit(credential, TOKEN)
 
     loaded = load()
 
-    assert ("credential", ["something secret"]) == (origin(loaded, name), loaded.secrets)
+    assert ("credential", [TOKEN]) == (origin(loaded, name), loaded.secrets)
 
 
 def test_credentials_loaded_from_a_folder_have_a_prefix_that_is_removed(
@@ -92,7 +93,7 @@ def test_a_line_end_is_removed_from_a_secret(unit: WriteCredential) -> None:
 
 
 def test_a_credential_takes_precedence_over_the_file(unit: WriteCredential, tmp_path: Path) -> None:
-    unit("web_token", "a token")
+    unit("web_token", TOKEN)
     file = tmp_path / "sweeper.toml"
     file.write_text("[web]\nport = 4011\n", "utf-8")
 
@@ -114,9 +115,9 @@ def test_the_environment_takes_precedence_over_a_credential(
 
 def test_a_credential_is_masked_in_the_table_of_settings(unit: WriteCredential) -> None:
     """L11: the table of settings shows that a credential is set, and not its value."""
-    unit("web_token", "a token")
+    unit("web_token", TOKEN)
 
-    assert "a token" not in str(load().table())
+    assert TOKEN not in str(load().table())
 
 
 def test_an_empty_credential_is_a_fault(unit: WriteCredential) -> None:
@@ -163,7 +164,7 @@ def test_an_unknown_file_among_the_sweeper_s_credentials_is_a_fault(
 def test_a_credential_that_cannot_be_read_is_reported_by_name(
     installed: WriteCredential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed("web_token", "a token")
+    installed("web_token", TOKEN)
     monkeypatch.setattr("os.access", lambda path, _mode: Path(path).is_dir())
 
     assert ["credential web_token cannot be read"] == faults()

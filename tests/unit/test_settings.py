@@ -83,6 +83,7 @@ def faults(file: Path | None = None) -> list[str]:
         ("web.enabled", True),
         ("web.host", "127.0.0.1"),
         ("web.port", 4010),
+        ("web.trust_local", True),
         ("web.token", None),
         ("history.keep", "90d"),
         ("service.shutdown_grace", "30s"),
@@ -332,6 +333,10 @@ def test_an_unknown_variable_is_refused(variable: str, monkeypatch: pytest.Monke
         ("[safety]\nmax_per_sweep = 0", "safety.max_per_sweep"),
         ("[stock]\ntaken_at = 'sometimes'", "stock.taken_at"),
         ("[web]\nport = 65536", "web.port"),
+        ("[web]\ntrust_local = false", "web"),
+        ("[whatsapp]\nbase_url = 'http://graph.example.com'", "whatsapp.base_url"),
+        ("[whatsapp]\nbase_url = 'http://localhost.example.com:80'", "whatsapp.base_url"),
+        ("[whatsapp]\nbase_url = 'http://127.0.0.1@example.com'", "whatsapp.base_url"),
         ("[log]\nlevel = 'loud'", "log.level"),
     ],
 )
@@ -396,7 +401,7 @@ def test_secrets_are_masked_where_settings_are_shown(monkeypatch: pytest.MonkeyP
     """L11: a secret never reaches a page or an exit message."""
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("DIRECT_URL", URL)
-    monkeypatch.setenv("SWEEPER_WEB__TOKEN", "rahasia")
+    monkeypatch.setenv("SWEEPER_WEB__TOKEN", "rahasia" * 5)
     monkeypatch.setenv("SWEEPER_SERVICE__HEARTBEAT_URL", "https://ping.example.com/rahasia")
 
     loaded = load()
@@ -405,6 +410,32 @@ def test_secrets_are_masked_where_settings_are_shown(monkeypatch: pytest.MonkeyP
     secret = ("database.url", "database.direct_url", "web.token", "service.heartbeat_url")
     assert ["**********"] * 4 == [shown[name] for name in secret]
     assert "rahasia" not in f"{loaded.table()} {loaded!r}"
+
+
+@pytest.mark.parametrize("length", [1, 31])
+def test_a_short_token_is_refused(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """L11: it could be guessed; the fault does not repeat it."""
+    monkeypatch.setenv("SWEEPER_WEB__TOKEN", "k" * length)
+
+    (fault,) = faults()
+
+    assert fault.startswith("web.token: a token has at least 32 characters")
+    assert fault.endswith("(environment)")
+    assert "kk" not in fault
+
+
+@pytest.mark.parametrize("token", ["", "k" * 32])
+def test_a_token_is_not_set_or_long_enough(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("SWEEPER_WEB__TOKEN", token)
+
+    assert [token] == load().secrets
+
+
+@pytest.mark.parametrize(
+    "url", ["https://graph.example.com", "http://localhost:8080/meta", "http://[::1]:8080"]
+)
+def test_a_provider_is_called_over_https_or_on_this_host(url: str) -> None:
+    assert load(whatsapp__base_url=url)
 
 
 def test_a_fault_does_not_repeat_a_secret(
@@ -421,7 +452,7 @@ def test_a_fault_does_not_repeat_a_secret(
     [
         (f"[database]\nurl = '{URL}'", "database.url"),
         (f"[database]\ndirect_url = '{URL}'", "database.direct_url"),
-        ("[web]\ntoken = 'rahasia'", "web.token"),
+        (f"[web]\ntoken = '{'rahasia' * 5}'", "web.token"),
     ],
 )
 def test_a_secret_in_the_file_is_refused(toml: Write, text: str, name: str) -> None:

@@ -6,6 +6,7 @@ async function refresh() {
   if (document.hidden || !getSelection().isCollapsed) return;
   try {
     const answer = await fetch("/", { cache: "no-store" });
+    if (answer.status === 401) return location.reload(); // which asks for the token
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const focused = document.activeElement?.id;

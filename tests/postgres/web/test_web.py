@@ -34,7 +34,7 @@ from tests.support.verbs import (
     send_raw,
     sweep,
 )
-from tests.support.web_client import TOKEN, Site, served
+from tests.support.web_client import TOKEN, Site, csrf_token, served, sign_in
 
 READ_PATHS = (
     "/",
@@ -90,20 +90,6 @@ def metrics(site: Site) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(site.get("/metrics").text)
         for sample in family.samples
     }
-
-
-def sign_in(site: Site) -> dict[str, str]:
-    """Sign in, and return the headers that a browser sends from then on."""
-    answer = site.submit("/sign-in", {"token": TOKEN})
-    assert answer.status == 303
-    return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
-
-
-def csrf_token(site: Site, session: dict[str, str]) -> str:
-    """Return the CSRF token in the forms of a session."""
-    found = re.search(r'name="seal" value="(\w+)"', site.get("/", **session).text)
-    assert found
-    return found[1]
 
 
 # The endpoints for the platform's dashboards.
