@@ -21,7 +21,8 @@ _QUEUE = ("select", "insert", "update", "delete")
 ENGINE = (
     *(Grant(SCHEMA, "sweep", privilege) for privilege in ("select", "insert", "delete")),
     *(Grant(SCHEMA, "job_log", privilege) for privilege in ("select", "insert", "delete")),
-    *(Grant(SCHEMA, "lock", privilege) for privilege in ("select", "insert", "update")),
+    *(Grant(SCHEMA, "lock", privilege) for privilege in ("select", "insert")),
+    Grant(SCHEMA, "lock", "update", ("taken_at",)),
     Grant(SCHEMA, "alembic_version", "select"),
     Grant("pgmq", "meta", "select"),
 )
