@@ -47,6 +47,7 @@ class Grant:
     """A privilege on one table that a job file's statements need; exported in the tuple GRANTS.
 
     schema  -- None for a table of the platform, which the search path finds
+    table   -- its name, or the signature of a function where the privilege is execute
     columns -- the columns that it is limited to; empty for the whole table
     """
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -17,7 +18,9 @@ from jobs.refund_ledger import mark_settled, refund_rows
 from jobs.tables import TABLES
 from sweeper.admin import grants
 from sweeper.app import App
-from sweeper.cli.doctor import Level, examine
+from sweeper.cli.doctor import examine
+from sweeper.cli.finding import Level
+from sweeper.postgres.clock import now
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from tests.support.verbs import (
     DEAD,
@@ -158,6 +161,9 @@ def test_what_an_operator_reads_and_empties_works_with_only_the_printed_grants(
         "insert into \"Order\" (id) values ('x')",
         "delete from sweeper.stock_release",
         "delete from sweeper.refund",
+        "delete from sweeper.job_log",
+        "delete from sweeper.sweep",
+        "truncate sweeper.job_log",
         "update sweeper.stock_release set quantity = 1",
         "update sweeper.refund set amount = 1",
         "update sweeper.job_log set outcome = 'done'",
@@ -179,6 +185,70 @@ def test_the_printed_grants_allow_nothing_else(
         app.database.transaction() as tx,
     ):
         tx.execute(text(statement))
+
+
+@pytest.mark.usefixtures("role")
+def test_pruning_works_with_only_the_printed_grants_and_keeps_the_last_day(
+    open_app: OpenApp, connection: Connection, shop: Shop, database_url: str
+) -> None:
+    """L8: whoever takes over the login cannot delete what was just done."""
+    run_grants(open_app(), connection)
+    app = open_app(url=as_role(database_url), history__keep="1s")
+    for age in (timedelta(days=2), timedelta()):
+        shop.order(age=HOUR)
+        sweep(app)
+        for table in ("sweep", "job_log"):
+            older = text(f"update sweeper.{table} set at = at - :age")
+            connection.execute(older, {"age": age})
+
+    app.pruner.prune(now())
+
+    ledger = (rows(connection, "sweeper.sweep"), rows(connection, "sweeper.job_log"))
+    assert (2, 2) == tuple(map(len, ledger))
+
+
+@pytest.mark.usefixtures("role")
+def test_only_a_login_with_the_grant_may_prune(
+    open_app: OpenApp, connection: Connection, database_url: str
+) -> None:
+    run_grants(open_app(), connection)
+    who = Identifier(ROLE).as_string()
+    connection.execute(
+        text(f"revoke execute on function sweeper.prune(text, timestamptz, integer) from {who}")
+    )
+    app = open_app(url=as_role(database_url))
+
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        app.pruner.prune(now())
+
+    (error,) = [one for one in examine(app) if one.level is Level.ERROR]
+    signature = "function sweeper.prune(text, timestamptz, integer)"
+    assert f"grant execute on {signature} to {who};" in error.remedy
+
+
+@pytest.mark.usefixtures("role")
+@pytest.mark.parametrize("table", ["job_log", "sweep", "stock_release", "refund"])
+def test_the_doctor_warns_of_a_login_that_may_delete_from_the_ledger(
+    open_app: OpenApp, connection: Connection, database_url: str, table: str
+) -> None:
+    run_grants(open_app(), connection)
+    who = Identifier(ROLE).as_string()
+    app = open_app(url=as_role(database_url))
+    before = [one.level for one in examine(app) if one.about == "ledger"]
+    connection.execute(text(f"grant delete on sweeper.{table} to {who}"))
+
+    (finding,) = [one for one in examine(app) if one.about == "ledger"]
+
+    assert ([Level.OK], Level.WARNING) == (before, finding.level)
+    assert f"may delete rows of sweeper.{table}, " in finding.what
+    assert f"revoke delete, truncate on sweeper.{table} from {who};" in finding.remedy
+
+
+def test_the_doctor_warns_of_the_tables_owner_as_the_services_login(app: App) -> None:
+    (finding,) = [one for one in examine(app) if one.about == "ledger"]
+
+    assert Level.WARNING is finding.level
+    assert "sweeper grants ROLE" in finding.remedy
 
 
 def test_a_column_is_declared_only_if_a_job_file_uses_it() -> None:
