@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, create_engine, event
 
-from sweeper.postgres.url import parse_url
+from sweeper.postgres.url import SECRET, parse_url
 
 _BEGIN = SQL(
     "begin isolation level read committed; set local idle_in_transaction_session_timeout = {idle}; "
@@ -48,7 +48,7 @@ class Database:
         pool_size: int = 5,
     ) -> None:
         parsed, self.schema, self.pooled = parse_url(url)
-        self.url = parsed.difference_update_query(("password", "sslpassword"))
+        self.url = parsed._replace(password=None).difference_update_query(SECRET)
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
         self._idle_timeout = connect_timeout

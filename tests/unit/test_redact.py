@@ -342,3 +342,17 @@ def test_masked_lines_are_valid_by_the_schema() -> None:
 
     lines = log_schema.lines(stream.getvalue())
     assert ["SIGTERM [phone]", "[phone]"] == [lines[0]["signal"], lines[1]["said"]]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sari@db/jastip?sslmode=require&password=kelinci%20putih",
+        "postgresql://sari:rahasia@db/jastip?sslpassword=kelinci+putih&sslmode=require",
+    ],
+)
+def test_a_password_in_the_parameters_of_a_secret_url_is_masked(url: str) -> None:
+    """L11: it may occur without the URL around it."""
+    redact.set_secrets([url])
+
+    assert "it was ***" == redact.text("it was kelinci putih")
