@@ -1,6 +1,7 @@
 """The grants that the service's login needs: as SQL statements, and checked against a login."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Connection, text
@@ -38,10 +39,17 @@ ENGINE = (
 )
 
 
-def needed(queues: Queues, domain: Iterable[Grant]) -> list[Grant]:
-    """Return all grants that the service needs: for its schema, the queues and the job files."""
+def needed(queues: Queues, domain: Iterable[Grant], platform: str) -> list[Grant]:
+    """Return all grants that the service needs: for its schema, the queues and the job files.
+
+    platform -- the schema of the platform's tables
+    """
     tables = [Grant("pgmq", f"q_{queue}", privilege) for queue in queues for privilege in _QUEUE]
-    return [*ENGINE, *tables, *domain]
+    return [
+        *ENGINE,
+        *tables,
+        *(replace(grant, schema=grant.schema or platform) for grant in domain),
+    ]
 
 
 def statements(role: str, grants: Sequence[Grant]) -> list[str]:

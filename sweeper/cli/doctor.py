@@ -129,6 +129,15 @@ def _tables(app: App, tx: Connection) -> Findings:
         yield Finding(Level.ERROR, "tables", *fault)
     else:
         yield Finding(Level.OK, "tables", "the platform's have every column that is used")
+    if triggers := platform_tables.triggers_without_path(tx, app.catalog):
+        schema = app.database.schema
+        yield Finding(
+            Level.WARNING,
+            "search path",
+            f"functions of triggers have none of their own: {', '.join(triggers)}",
+            f"alter function ... set search_path = {schema}; until then each transaction has it in"
+            " its path, and who may create functions there can have them called by this login",
+        )
 
 
 def _schema(app: App, tx: Connection) -> Findings:
@@ -151,13 +160,13 @@ def _schema(app: App, tx: Connection) -> Findings:
 
 
 def _indexes(app: App, tx: Connection) -> Findings:
-    absent = indexes.missing(tx, app.rules.values())
+    absent, schema = indexes.missing(tx, app.rules.values()), app.database.schema
     for index in absent:
         yield Finding(
             Level.WARNING,
             "indexes",
             f"{index.name} is missing: a scan costs what the table is long",
-            f"run: sweeper migrate --with-indexes, or: {indexes.statement(index)}",
+            f"run: sweeper migrate --with-indexes, or: {indexes.statement(index, schema)}",
         )
     if not absent:
         yield Finding(Level.OK, "indexes", "scans cost what is due, however long the table is")

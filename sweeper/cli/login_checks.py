@@ -9,12 +9,15 @@ from sweeper.app import App
 from sweeper.cli.finding import Finding, Findings, Level
 
 _LOGIN = text("select current_user as name, quote_ident(current_user) as quoted")
-_HIDDEN = text("select row_security_active(to_regclass(:name))")
+_HIDDEN = text(
+    "select row_security_active("
+    "to_regclass(format('%I.%I', cast(:schema as text), cast(:name as text))))"
+)
 
 
 def grants(app: App, tx: Connection) -> Findings:
     """Check that the login has every grant that a statement needs."""
-    needed = privileges.needed(app.queues, app.catalog.grants)
+    needed = privileges.needed(app.queues, app.catalog.grants, app.platform_schema)
     absent, lacking = privileges.lacking(tx, needed)
     if absent:
         yield Finding(
@@ -36,8 +39,11 @@ def grants(app: App, tx: Connection) -> Findings:
 def row_security(app: App, tx: Connection) -> Findings:
     """Check that no row of the platform's tables is hidden from the login."""
     tables = {grant.table for grant in app.catalog.grants if grant.schema is None}
+    schema = app.database.schema
     hidden = [
-        table for table in sorted(tables) if tx.execute(_HIDDEN, {"name": f'"{table}"'}).scalar()
+        table
+        for table in sorted(tables)
+        if tx.execute(_HIDDEN, {"schema": schema, "name": table}).scalar()
     ]
     if hidden:
         yield Finding(

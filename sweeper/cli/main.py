@@ -159,7 +159,8 @@ def grants(
     from sweeper.admin.grants import needed, statements  # noqa: PLC0415 -- only this command needs it
 
     with open_app(context) as app:
-        output.line("\n".join(statements(role, needed(app.queues, app.catalog.grants))))
+        wanted = needed(app.queues, app.catalog.grants, app.platform_schema)
+        output.line("\n".join(statements(role, wanted)))
 
 
 @COMMANDS.command()

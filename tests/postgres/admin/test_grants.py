@@ -51,7 +51,9 @@ def role(admin: psycopg.Connection, connection: Connection) -> Iterator[str]:
 
 def run_grants(app: App, connection: Connection) -> None:
     """Run the grants that the command prints, as the owner of the tables."""
-    for statement in grants.statements(ROLE, grants.needed(app.queues, app.catalog.grants)):
+    for statement in grants.statements(
+        ROLE, grants.needed(app.queues, app.catalog.grants, "public")
+    ):
         connection.execute(text(statement))
 
 
@@ -182,7 +184,7 @@ def test_the_printed_grants_allow_nothing_else(
 
     with (
         pytest.raises(ProgrammingError, match="permission denied"),
-        app.database.transaction() as tx,
+        app.database.transaction(schema_in_path=True) as tx,
     ):
         tx.execute(text(statement))
 
@@ -283,8 +285,11 @@ def test_the_doctor_finds_no_error_with_only_the_printed_grants(
 @pytest.mark.parametrize(
     ("revoked", "remedy"),
     [
-        ('update on "Product"', 'grant update ("stock", "updatedAt") on "Product"'),
-        ('select on "Guest"', 'grant select ("id", "name", "phone", "notifyWhatsapp") on "Guest"'),
+        ('update on "Product"', 'grant update ("stock", "updatedAt") on "public"."Product"'),
+        (
+            'select on "Guest"',
+            'grant select ("id", "name", "phone", "notifyWhatsapp") on "public"."Guest"',
+        ),
         ("delete on pgmq.q_jastipin_jobs", 'grant delete on "pgmq"."q_jastipin_jobs"'),
         ("insert on sweeper.refund", 'grant insert on "sweeper"."refund"'),
     ],
@@ -329,4 +334,4 @@ def test_the_doctor_lists_every_grant_for_a_login_without_any(
     to = Identifier(ROLE).as_string()
     assert f'grant usage on schema "pgmq" to {to};' in grant.remedy
     columns = '"id", "orderId", "productId", "quantity"'
-    assert f'grant select ({columns}) on "OrderItem" to {to};' in grant.remedy
+    assert f'grant select ({columns}) on "public"."OrderItem" to {to};' in grant.remedy
