@@ -90,7 +90,6 @@ NOTIFICATION_LOG = Table(
     Column("recipientType", Text),
     Column("recipientId", Text),
     Column("guestId", Text),
-    Column("userId", Text),
     Column("channel", Text),
     Column("eventType", Text),
     Column("status", Text),

@@ -20,7 +20,7 @@ from sweeper.monitoring.explain import Explainer
 from sweeper.monitoring.status import StatusReader
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres.clock import now
-from sweeper.postgres.database import Database
+from sweeper.postgres.database import PLATFORM_SCHEMA, Database
 from sweeper.queue.dead_letter_queue import DeadLetterQueue
 from sweeper.queue.enqueue import enqueue, validated
 from sweeper.queue.pgmq import Queues
@@ -55,6 +55,11 @@ class App:
     def database(self) -> Database:
         """The platform's database, through the URL that the service uses."""
         return self._connect(self.settings.database_url)
+
+    @property
+    def platform_schema(self) -> str:
+        """The schema of the platform's tables: the URL's, where there is one and it names any."""
+        return self.database.schema if self.settings.database.url else PLATFORM_SCHEMA
 
     def close(self) -> None:
         """Close every database connection."""

@@ -46,7 +46,8 @@ class Figure:
 class Grant:
     """A privilege on one table that a job file's statements need; exported in the tuple GRANTS.
 
-    schema  -- None for a table of the platform, which the search path finds
+    schema  -- None for a table of the platform, whose schema the URL names
+    table   -- its name, or the signature of a function where the privilege is execute
     columns -- the columns that it is limited to; empty for the whole table
     """
 

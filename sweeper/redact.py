@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from structlog.typing import EventDict
 
@@ -136,10 +136,14 @@ def _masked(value: Any) -> Any:
 
 
 def _password(secret: str) -> Iterator[str]:
-    """Yield the password of a URL, as it is written there and percent-decoded."""
+    """Yield the passwords of a URL, as they are written there and percent-decoded."""
     _, scheme, rest = secret.partition("://")
-    password = rest.rpartition("@")[0].partition(":")[2] if scheme else ""
-    yield from (password, unquote(password))
+    if not scheme:
+        return
+    pairs = (pair.partition("=") for pair in rest.partition("?")[2].split("&"))
+    in_query = (value for name, _, value in pairs if _SECRET_KEY.search(name))
+    for password in (rest.rpartition("@")[0].partition(":")[2], *in_query):
+        yield from (password, unquote(password), unquote_plus(password))
 
 
 def _pattern(secret: str) -> re.Pattern[str]:

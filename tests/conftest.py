@@ -211,8 +211,9 @@ def through_pooler(server_url: str) -> Iterator[Callable[[str], str]]:
             direct = make_url(url)
             if direct.username != administrator:
                 return url  # tests of a login's privileges do not use the pooler
+            schema = f"&schema={direct.query['schema']}" if "schema" in direct.query else ""
             return _with_database(
-                f"{pooler.render_as_string()}/?pgbouncer=true", str(direct.database)
+                f"{pooler.render_as_string()}/?pgbouncer=true{schema}", str(direct.database)
             )
 
         yield pooled

@@ -77,8 +77,8 @@ def _app(url: str) -> App:
 
 
 def _fill_shop(app: App) -> WatchedOrders:
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         create_platform(tx)
     app.migrate(install_pgmq=True)
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         return add_sample_orders(Shop(tx, clock.now()))

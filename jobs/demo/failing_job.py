@@ -39,7 +39,7 @@ def retry_dead_letter(demo: DemoEnvironment, reader: ShopReader, letter: DeadLet
     repair = _REPAIR.bindparams(stock=_REPAIRED_STOCK, id=product)
     sql = repair.compile(compile_kwargs={"literal_binds": True})
     show((f"{sql};", f"sweeper dead retry {letter.msg_id}"))
-    with demo.app.database.transaction() as tx:
+    with demo.app.database.transaction(schema_in_path=True) as tx:
         tx.execute(repair)
     demo.app.dead_letter_queue.retry(DeadLetterFilter([letter.msg_id]))
     tally = demo.app.sweep().drain()

@@ -98,5 +98,5 @@ class ShopReader:
         return count, amount
 
     def _rows(self, query: Any) -> Any:
-        with self.app.database.transaction() as tx:
+        with self.app.database.transaction(schema_in_path=True) as tx:
             return tx.execute(query).all()

@@ -5,26 +5,36 @@ from collections.abc import Iterable
 from sqlalchemy import URL, Connection, Index, text
 from sqlalchemy.schema import CreateIndex
 
-from sweeper.postgres.database import Database
+from sweeper.postgres.database import Database, schema_of
 from sweeper.rule import Rule
 
 _VALID = text(
-    "select exists (select from pg_index where indexrelid = to_regclass(:name) and indisvalid)"
+    "select exists (select from pg_index where indisvalid"
+    " and indexrelid = to_regclass(format('%I.%I', cast(:schema as text), cast(:name as text))))"
 )
+
+_DIALECT = URL.create("postgresql+psycopg").get_dialect()()
 
 
 def missing(tx: Connection, rules: Iterable[Rule]) -> list[Index]:
     """Return the indexes of *rules* that do not exist, or are invalid after a failed creation."""
     wanted = [rule.index for rule in rules if rule.index is not None]
+    schema = schema_of(tx)
     return [
-        index for index in wanted if not tx.execute(_VALID, {"name": f'"{index.name}"'}).scalar()
+        index
+        for index in wanted
+        if not tx.execute(_VALID, {"schema": schema, "name": index.name}).scalar()
     ]
 
 
-def statement(index: Index) -> str:
-    """Return the SQL that creates *index* without blocking writes."""
-    dialect = URL.create("postgresql+psycopg").get_dialect()()
-    sql = CreateIndex(index).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+def statement(index: Index, schema: str) -> str:
+    """Return the SQL that creates *index* in the platform's *schema* without blocking writes."""
+    sql = CreateIndex(index).compile(
+        dialect=_DIALECT,
+        compile_kwargs={"literal_binds": True},
+        schema_translate_map={None: schema},
+        render_schema_translate=True,
+    )
     return " ".join(str(sql).split()).replace("CREATE INDEX", "create index concurrently") + ";"
 
 
@@ -32,8 +42,10 @@ def create(database: Database, rules: Iterable[Rule]) -> list[str]:
     """Create the missing indexes, each outside a transaction; return their names."""
     with database.transaction() as tx:
         absent = missing(tx, rules)
+    quoted = _DIALECT.identifier_preparer.quote_identifier
     with database.autocommit() as connection:
         for index in absent:
-            connection.execute(text(f'drop index concurrently if exists "{index.name}"'))
-            connection.execute(text(statement(index)))
+            name = ".".join(map(quoted, (database.schema, str(index.name))))
+            connection.execute(text(f"drop index concurrently if exists {name}"))
+            connection.execute(text(statement(index, database.schema)))
     return [str(index.name) for index in absent]

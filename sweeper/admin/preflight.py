@@ -20,6 +20,8 @@ def check(database: Database, queues: Queues, catalog: Catalog) -> None:
         if missing := unmigrated(tx, queues, catalog):
             raise DatabaseUnusableError("\n".join(missing))
         platform_tables.demand(tx, catalog)
+        # The platform's own triggers go on working; `doctor` says how to do without this.
+        database.schema_in_path = bool(platform_tables.triggers_without_path(tx, catalog))
 
 
 def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> tuple[str, str] | None:

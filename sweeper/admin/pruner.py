@@ -1,10 +1,13 @@
-"""Pruning: delete the rows of the ledger that are older than history.keep, in small batches."""
+"""Pruning: delete the rows of the ledger that are older than history.keep, in small batches.
+
+No login of ours may delete from the ledger: a function of its owner does, and keeps the last day.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Table, delete, select, tuple_
+from sqlalchemy import Table, text
 
 from sweeper import events
 from sweeper.ledger import JOB_LOG, SWEEP
@@ -15,12 +18,16 @@ BATCH = 1000
 """Maximum number of rows that one transaction deletes, to keep its locks short."""
 
 _LOCK = "history"
+_PRUNE = text(
+    "select sweeper.prune(cast(:ledger as text), cast(:before as timestamptz),"
+    " cast(:most as integer))"
+)
 _MARGIN = timedelta(hours=1)  # more than clocks may differ, so that sweeps go before their jobs
 
 
 @dataclass(frozen=True, slots=True)
 class Pruner:
-    """Deletes old rows of the ledger; *keep* is how long a row is kept."""
+    """Deletes old rows of the ledger; *keep* is how long a row is kept, at least a day."""
 
     database: Database
     keep: timedelta
@@ -34,13 +41,12 @@ class Pruner:
             events.HISTORY_PRUNED.log(before=before.isoformat(), sweeps=sweeps, jobs=jobs)
 
     def _delete(self, table: Table, before: datetime, stopping: Callable[[], bool]) -> int:
-        key = tuple_(*table.primary_key.columns)
-        old = select(*table.primary_key.columns).where(table.c.at < before).limit(BATCH)
+        parameters = {"ledger": table.name, "before": before, "most": BATCH}
         total, deleted = 0, BATCH
         while deleted == BATCH and not stopping():
             with self.database.transaction() as tx:
                 # The lock is for less than a batch to mean that nothing is left.
                 row_lock.take(tx, self.database, _LOCK)
-                deleted = tx.execute(delete(table).where(key.in_(old))).rowcount
+                deleted = int(tx.execute(_PRUNE, parameters).scalar_one())
             total += deleted
         return total

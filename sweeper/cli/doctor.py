@@ -1,19 +1,18 @@
 """The checks of `sweeper doctor`: every problem at once, each with its remedy."""
 
-import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from enum import StrEnum
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sweeper.admin import grants, indexes, platform_tables
+from sweeper.admin import indexes, platform_tables
 from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
+from sweeper.cli import login_checks
+from sweeper.cli.finding import Finding, Findings, Level, split
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.postgres import clock
 from sweeper.postgres.errors import is_disconnected, is_refused, unusable
@@ -24,37 +23,9 @@ _ZONES = text(
     "select current_setting('server_version') as version, current_user as login,"
     " (select reset_val from pg_settings where name = 'TimeZone') as zone"
 )
-_LOGIN = text("select current_user as name, quote_ident(current_user) as quoted")
-_HIDDEN = text("select row_security_active(to_regclass(:name))")
 _RECOVERY = text("select pg_is_in_recovery()")
 _SUPPORTED = range(14, 19)
 _OLDEST_PGMQ = (1, 5, 1)
-
-
-class Level(StrEnum):
-    """The severity of a finding; an error keeps jobs from being processed."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check.
-
-    about  -- what was checked
-    what   -- the result
-    remedy -- what to do about it; empty if nothing
-    """
-
-    level: Level
-    about: str
-    what: str
-    remedy: str = ""
-
-
-Findings = Iterator[Finding]
 
 
 def examine(app: App) -> list[Finding]:
@@ -64,7 +35,7 @@ def examine(app: App) -> list[Finding]:
         database = app.database
     except SweeperError as error:
         about = "settings" if isinstance(error, SettingsError) else "connection"
-        return [*findings, Finding(Level.ERROR, about, *_split(error))]
+        return [*findings, Finding(Level.ERROR, about, *split(error))]
     incomplete = False
     for about, check in _CHECKS.items():
         if incomplete and about in _OF_A_COMPLETE_SCHEMA:
@@ -74,7 +45,7 @@ def examine(app: App) -> list[Finding]:
                 found = [*check(app, tx)]
         except (DBAPIError, PoolTimeoutError) as error:
             if not (about == "schema" and is_refused(error)):  # `grants` names what is lacking
-                fault = _split(unusable(error, database.url))
+                fault = split(unusable(error, database.url))
                 findings.append(Finding(Level.ERROR, about, *fault))
             if is_disconnected(error):
                 break
@@ -88,7 +59,7 @@ def _settings(app: App) -> Findings:
     try:
         app.settings.demand()
     except SettingsError as error:
-        yield Finding(Level.ERROR, "settings", *_split(error))
+        yield Finding(Level.ERROR, "settings", *split(error))
     else:
         yield Finding(Level.OK, "settings", "valid and complete")
     for section in app.settings.sections.values():
@@ -158,6 +129,15 @@ def _tables(app: App, tx: Connection) -> Findings:
         yield Finding(Level.ERROR, "tables", *fault)
     else:
         yield Finding(Level.OK, "tables", "the platform's have every column that is used")
+    if triggers := platform_tables.triggers_without_path(tx, app.catalog):
+        schema = app.database.schema
+        yield Finding(
+            Level.WARNING,
+            "search path",
+            f"functions of triggers have none of their own: {', '.join(triggers)}",
+            f"alter function ... set search_path = {schema}; until then each transaction has it in"
+            " its path, and who may create functions there can have them called by this login",
+        )
 
 
 def _schema(app: App, tx: Connection) -> Findings:
@@ -179,51 +159,14 @@ def _schema(app: App, tx: Connection) -> Findings:
     yield Finding(Level.OK, "schema", "up to date, and all queues are there")
 
 
-def _grants(app: App, tx: Connection) -> Findings:
-    needed = grants.needed(app.queues, app.catalog.grants)
-    absent, lacking = grants.lacking(tx, needed)
-    if absent:
-        yield Finding(
-            Level.ERROR, "tables", f"there is no {', '.join(absent)}", "restore it from a backup"
-        )
-    if lacking:
-        tables = ", ".join(dict.fromkeys(grant.table for grant in lacking))
-        login = tx.execute(_LOGIN).one().name
-        remedy = (
-            "as the tables' owner, run what this prints:"
-            f" sweeper grants {shlex.quote(login)}; that is at least:"
-            f" {' '.join(grants.statements(login, lacking))}"
-        )
-        yield Finding(Level.ERROR, "grants", f"the login lacks grants on {tables}", remedy)
-    if not lacking and not absent:
-        yield Finding(Level.OK, "grants", "every statement that will run is allowed")
-
-
-def _row_security(app: App, tx: Connection) -> Findings:
-    tables = {grant.table for grant in app.catalog.grants if grant.schema is None}
-    hidden = [
-        table for table in sorted(tables) if tx.execute(_HIDDEN, {"name": f'"{table}"'}).scalar()
-    ]
-    if hidden:
-        yield Finding(
-            Level.ERROR,
-            "row-level security",
-            f"it hides rows of {', '.join(hidden)} from this login",
-            "log in as the tables' owner, or:"
-            f" alter role {tx.execute(_LOGIN).one().quoted} bypassrls;",
-        )
-    else:
-        yield Finding(Level.OK, "row-level security", "no row is hidden from this login")
-
-
 def _indexes(app: App, tx: Connection) -> Findings:
-    absent = indexes.missing(tx, app.rules.values())
+    absent, schema = indexes.missing(tx, app.rules.values()), app.database.schema
     for index in absent:
         yield Finding(
             Level.WARNING,
             "indexes",
             f"{index.name} is missing: a scan costs what the table is long",
-            f"run: sweeper migrate --with-indexes, or: {indexes.statement(index)}",
+            f"run: sweeper migrate --with-indexes, or: {indexes.statement(index, schema)}",
         )
     if not absent:
         yield Finding(Level.OK, "indexes", "scans cost what is due, however long the table is")
@@ -235,16 +178,12 @@ _CHECKS: Mapping[str, Callable[[App, Connection], Findings]] = {
     "clock": _clock,
     "tables": _tables,
     "schema": _schema,
-    "grants": _grants,
-    "row-level security": _row_security,
+    "grants": login_checks.grants,
+    "row-level security": login_checks.row_security,
+    "ledger": login_checks.ledger,
     "indexes": _indexes,
 }
 
 _SCHEMA = {"tables", "schema"}
-_OF_A_COMPLETE_SCHEMA = {"grants", "row-level security", "indexes"}  # else each repeats the fault
-
-
-def _split(error: SweeperError) -> tuple[str, str]:
-    """Return the first line of the error's message, and the rest, which is the remedy."""
-    what, _, remedy = str(error).partition("\n")
-    return what, remedy
+# Else each of these repeats the fault.
+_OF_A_COMPLETE_SCHEMA = {"grants", "row-level security", "ledger", "indexes"}

@@ -134,7 +134,8 @@ COMMANDS.add_typer(reports.COMMANDS)
 @COMMANDS.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check the settings and the database, and print what to repair. Changes nothing."""
-    from sweeper.cli.doctor import Level, examine  # noqa: PLC0415 -- only this command needs it
+    from sweeper.cli.doctor import examine  # noqa: PLC0415 -- only this command needs it
+    from sweeper.cli.finding import Level  # noqa: PLC0415
 
     with open_app(context) as app:
         findings = examine(app)
@@ -158,7 +159,8 @@ def grants(
     from sweeper.admin.grants import needed, statements  # noqa: PLC0415 -- only this command needs it
 
     with open_app(context) as app:
-        output.line("\n".join(statements(role, needed(app.queues, app.catalog.grants))))
+        wanted = needed(app.queues, app.catalog.grants, app.platform_schema)
+        output.line("\n".join(statements(role, wanted)))
 
 
 @COMMANDS.command()

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, create_engine, event
 
 from sweeper.postgres.in_use import ConnectionsInUse
-from sweeper.postgres.url import parse_url
+from sweeper.postgres.url import SECRET, parse_url
 
 _BEGIN = SQL(
     "begin isolation level read committed; set local idle_in_transaction_session_timeout = {idle}; "
@@ -19,17 +19,22 @@ _BEGIN = SQL(
 _WHOLE = SQL("set local transaction_timeout = {whole}; ")  # for servers from _KNOWS_WHOLE on
 _KNOWS_WHOLE = 170_000
 _STATEMENTS = 8  # the most that a transaction has which may be slow
-# pg_catalog comes first of itself, and pg_temp, which would come even before it, comes last.
+# pg_temp, which would come first of itself, comes last.
 _LOCALS = SQL(
-    "set local search_path = {schema}, pg_temp; "
+    "set local search_path = {path}, pg_temp; "
     "set local timezone = 'UTC'; set local row_security = off; "
     "set local statement_timeout = {statement}; set local lock_timeout = {lock}"
 )
-_SCHEMA = "public"  # where Prisma keeps its tables, unless the URL names another schema
+
+PLATFORM_SCHEMA = "public"
+"""Where Prisma keeps the platform's tables, unless the URL names another schema."""
 
 
 class Database:
     """A connection pool to one server; every transaction has timeouts and uses UTC.
+
+    Tables of the platform, which have no schema in SQLAlchemy, get the one that the URL names. It
+    is not in the search path, so that no function or operator that somebody plants there is called.
 
     url               -- as the platform writes it, with Prisma's own parameters
     statement_timeout -- the longest that one statement may run
@@ -48,8 +53,10 @@ class Database:
         connect_timeout: timedelta = timedelta(seconds=10),
         pool_size: int = 5,
     ) -> None:
-        parsed, self.schema, self.pooled = parse_url(url)
-        self.url = parsed.difference_update_query(("password", "sslpassword"))
+        parsed, named, self.pooled = parse_url(url)
+        self.schema = named or PLATFORM_SCHEMA
+        self.schema_in_path = False
+        self.url = parsed._replace(password=None).difference_update_query(SECRET)
         self.lock_timeout = lock_timeout
         self._statement_timeout = statement_timeout
         self._idle_timeout = connect_timeout
@@ -70,6 +77,7 @@ class Database:
                 "application_name": "sweeper",
             },
         )
+        self._engine = self._engine.execution_options(schema_translate_map={None: self.schema})
         event.listen(self._engine, "begin", self._begin)
         self._glances = self._engine.execution_options(no_begin=True)
         event.listen(self._glances, "before_cursor_execute", self._with_locals, retval=True)
@@ -78,8 +86,14 @@ class Database:
         self._connection: Connection | None = None
 
     @contextmanager
-    def transaction(self, *, lock_timeout: timedelta | None = None) -> Iterator[Connection]:
-        """Open a transaction, which commits at the end and is rolled back by any error."""
+    def transaction(
+        self, *, lock_timeout: timedelta | None = None, schema_in_path: bool = False
+    ) -> Iterator[Connection]:
+        """Open a transaction, which commits at the end and is rolled back by any error.
+
+        schema_in_path -- whether the text of a statement may name the platform's tables without
+                          their schema; no transaction of the service needs it
+        """
         if self._connection is not None:
             with self._connection.begin_nested():
                 milliseconds = _milliseconds(lock_timeout or self.lock_timeout)
@@ -89,6 +103,8 @@ class Database:
         with self._engine.connect() as connection:
             if lock_timeout is not None:
                 connection.execution_options(lock_timeout=lock_timeout)
+            if schema_in_path:
+                connection.execution_options(schema_in_path=True)
             with connection.begin():
                 yield connection
 
@@ -139,21 +155,29 @@ class Database:
         if _server_version(connection) >= _KNOWS_WHOLE:
             whole = _STATEMENTS * self._statement_timeout + self._idle_timeout
             begin += _WHOLE.format(whole=Literal(_milliseconds(whole)))
-        begin += self._locals(options.get("lock_timeout", self.lock_timeout))
+        begin += self._locals(
+            options.get("lock_timeout", self.lock_timeout),
+            in_path=options.get("schema_in_path", self.schema_in_path),
+        )
         # One round trip: without parameters, the server takes several statements at once.
         connection.exec_driver_sql(begin.as_string())
 
-    def _locals(self, lock_timeout: timedelta) -> Composed:
+    def _locals(self, lock_timeout: timedelta, *, in_path: bool = False) -> Composed:
         return _LOCALS.format(
             statement=Literal(_milliseconds(self._statement_timeout)),
             lock=Literal(_milliseconds(lock_timeout)),
-            schema=Identifier(self.schema or _SCHEMA),
+            path=Identifier(self.schema if in_path else "pg_catalog"),
         )
 
     def _with_locals(
         self, _connection: Connection, _cursor: Any, query: str, parameters: Any, *_: Any
     ) -> tuple[str, Any]:
         return f"{self._locals(self.lock_timeout).as_string()}; {query}", parameters
+
+
+def schema_of(connection: Connection) -> str:
+    """Return the schema of the platform's tables, in which statements find them."""
+    return str(connection.get_execution_options()["schema_translate_map"][None])
 
 
 def _server_version(connection: Connection) -> int:

@@ -31,7 +31,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sweeper.job import JobType, Lane, Message, Priority
 
 _DELETE = text("select pgmq.delete(cast(:queue as text), cast(:ids as bigint[]))")
-_PURGE = text("select pgmq.purge_queue(cast(:queue as text))")
 _RENEW = text(
     "select pgmq.set_vt(cast(:queue as text), held.id, cast(:lease as integer))"
     " from unnest(cast(:ids as bigint[])) as held (id)"
@@ -200,7 +199,8 @@ class Queues:
 
     def purge(self, tx: Connection, queue: str) -> int:
         """Delete every message of *queue* and return how many there were."""
-        return int(tx.execute(_PURGE, {"queue": queue}).scalar_one())
+        # pgmq's own function truncates, which needs a grant of its own, and waits for all readers.
+        return tx.execute(self.tables[queue].delete()).rowcount
 
     def __contains__(self, queue: str) -> bool:
         return queue in self.tables

@@ -113,10 +113,10 @@ def create_template(url: str, orders: int) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("create database prepared")
     app = App.load(catalog.load("jobs"), flags={"database.url": at(url, "prepared")})
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         create_platform(tx)
     app.migrate(install_pgmq=True)
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         shop = Shop(tx, clock.now())
         for product in [shop.product(stock=0) for _ in range(10)]:
             shop.many(orders // 10, age=HOUR, product=product)

@@ -15,7 +15,8 @@ from jobs.tables import NOTIFICATION_LOG
 from sweeper import Answer, Batch, Outside
 from sweeper.app import App
 from sweeper.batch import Tally
-from sweeper.cli.doctor import Level, examine
+from sweeper.cli.doctor import examine
+from sweeper.cli.finding import Level
 from sweeper.errors import SettingsError
 from sweeper.outbound.in_flight import InFlight
 from sweeper.queue.dead_letter_queue import DeadLetterFilter

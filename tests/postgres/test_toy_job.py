@@ -90,7 +90,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def lockers(open_app: OpenApp, package: str, bare_database_url: str) -> App:
     """Return an app for the package, on a database with its platform's only table."""
     app = open_app(url=bare_database_url, package=package)
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         tx.execute(text(PARCELS))
     app.migrate(install_pgmq=True)
     return app
@@ -98,7 +98,7 @@ def lockers(open_app: OpenApp, package: str, bare_database_url: str) -> App:
 
 def lock_in(app: App, parcel: str, hours: int, state: str = "in locker") -> None:
     """Add a parcel that was put into a locker so many hours ago."""
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         tx.execute(
             text("insert into parcel values (:id, :at, :state)"),
             {"id": parcel, "at": (NOW - hours * HOUR).replace(tzinfo=None), "state": state},
@@ -123,7 +123,7 @@ def test_a_job_type_with_a_rule_needs_only_one_new_file(lockers: App) -> None:
     assert message.body["payload"] == {"parcelId": "forgotten"}
     report = sweep(lockers)
     assert report.jobs == Tally(done=1)
-    with lockers.database.transaction() as tx:
+    with lockers.database.transaction(schema_in_path=True) as tx:
         assert states(tx) == {"forgotten": "sent back", "fresh": "in locker", "taken": "taken out"}
         ledger = tx.execute(text("select job_type, key, outcome from sweeper.job_log"))
         assert ledger.all() == [("PARCEL_FORGOTTEN", "forgotten", "done")]

@@ -3,10 +3,15 @@
 from threading import Thread
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
-from jobs.demo.shop import Shop
+from jobs.demo.shop import Shop, create_platform
+from sweeper.admin.grants import needed
 from sweeper.app import App
+from sweeper.cli.doctor import examine
+from sweeper.cli.finding import Level
+from sweeper.postgres import clock
 from sweeper.sweep.scan import ScanResult
 from tests.support.verbs import (
     HOUR,
@@ -70,6 +75,106 @@ def test_a_function_of_a_strangers_schema_does_not_replace_the_servers(
     sweep(open_app())
 
     assert "cancelled" == shop.status(order)
+
+
+def audited(connection: Connection, own: str = "") -> None:
+    """Add a trigger of the platform's that names another table of it without a schema."""
+    connection.execute(text("create table changed (id text)"))
+    connection.execute(
+        text(
+            f"create function remember() returns trigger language plpgsql {own} as"
+            " $$ begin insert into changed values (new.id); return new; end $$"
+        )
+    )
+    connection.execute(
+        text(
+            'create trigger remember after update on "Order" for each row'
+            " execute function remember()"
+        )
+    )
+
+
+@pytest.mark.parametrize("own", ["", "set search_path = public"])
+def test_a_trigger_of_the_platforms_may_name_its_tables_without_a_schema(
+    app: App, shop: Shop, connection: Connection, own: str
+) -> None:
+    audited(connection, own)
+    order = shop.order(age=HOUR)
+
+    sweep(app)
+
+    assert "cancelled" == shop.status(order)
+    assert [order] == list(connection.execute(text("select id from changed")).scalars())
+
+
+def search_path_of(app: App) -> str:
+    """Return the path of the app's transactions, once it has checked the database."""
+    app.check()
+    with app.database.transaction() as tx:
+        return str(tx.execute(text("show search_path")).scalar_one())
+
+
+def test_only_a_trigger_on_the_platforms_tables_without_a_path_puts_its_schema_into_the_path(
+    app: App, connection: Connection
+) -> None:
+    """Whoever may only create tables of their own cannot bring it about."""
+    connection.execute(text("create table theirs (id text)"))
+    audited(connection, "set search_path = public")
+    connection.execute(
+        text(
+            "create function theirs() returns trigger language plpgsql as"
+            " $$ begin return new; end $$"
+        )
+    )
+    connection.execute(
+        text("create trigger theirs before update on theirs execute function theirs()")
+    )
+    sealed = search_path_of(app)
+    warned = [one for one in examine(app) if one.about == "search path"]
+    connection.execute(text("alter function remember() reset search_path"))
+
+    open_ = search_path_of(app)
+    (warning,) = [one for one in examine(app) if one.about == "search path"]
+
+    assert (["pg_catalog", "pg_temp"], []) == (sealed.replace('"', "").split(", "), warned)
+    assert ["public", "pg_temp"] == open_.split(", ")
+    assert (Level.WARNING, True) == (warning.level, "remember on Order" in warning.what)
+    assert "set search_path = public" in warning.remedy
+
+
+def test_the_platforms_tables_may_be_in_another_schema(
+    open_app: OpenApp, bare_database_url: str
+) -> None:
+    """It is the one that the URL names, as Prisma has it; equal names in public mean nothing."""
+    url = f"{bare_database_url}&schema=shop"
+    engine = create_engine(
+        make_url(bare_database_url).set(drivername="postgresql+psycopg"),
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+    )
+    with engine.connect() as connection:
+        connection.execute(text("create schema shop"))
+        connection.execute(text('create table public."Order" (id text)'))
+        connection.execute(text("set search_path = shop"))
+        create_platform(connection)
+        shop = Shop(connection, clock.now())
+        order = shop.order(age=HOUR)
+        app = open_app(url=url)
+        app.migrate(install_pgmq=True, with_indexes=True)
+
+        sweep(app)
+
+        assert "cancelled" == shop.status(order)
+    assert [] == [
+        one
+        for one in examine(app)
+        if one.level is Level.ERROR or (one.about, one.level) == ("indexes", Level.WARNING)
+    ]
+    assert {"shop"} == {
+        grant.schema
+        for grant in needed(app.queues, app.catalog.grants, app.platform_schema)
+        if grant.table == "Order"
+    }
 
 
 def test_a_temporary_table_does_not_replace_the_platforms(app: App, shop: Shop) -> None:

@@ -143,7 +143,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def broken(app: App, table: str, when: str = "true", error: str = "P0001") -> Iterator[None]:
     """Make updates of *table* fail with the SQLSTATE *error*, for the rows that meet *when*."""
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         tx.execute(
             text(
                 "create function refuse() returns trigger language plpgsql as"
@@ -157,7 +157,7 @@ def broken(app: App, table: str, when: str = "true", error: str = "P0001") -> It
             )
         )
     yield
-    with app.database.transaction() as tx:
+    with app.database.transaction(schema_in_path=True) as tx:
         tx.execute(text("drop function refuse cascade"))
 
 

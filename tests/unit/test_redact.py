@@ -357,3 +357,17 @@ def test_a_text_that_is_too_long_says_how_much_was_cut() -> None:
 def test_a_text_is_masked_before_it_is_cut() -> None:
     """L11: a number at the place of the cut is not left in half."""
     assert "+62" not in redact.short("x" * 495 + " +6281234567890 y" * 10)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sari@db/jastip?sslmode=require&password=kelinci%20putih",
+        "postgresql://sari:rahasia@db/jastip?sslpassword=kelinci+putih&sslmode=require",
+    ],
+)
+def test_a_password_in_the_parameters_of_a_secret_url_is_masked(url: str) -> None:
+    """L11: it may occur without the URL around it."""
+    redact.set_secrets([url])
+
+    assert "it was ***" == redact.text("it was kelinci putih")

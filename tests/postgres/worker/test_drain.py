@@ -186,7 +186,7 @@ def test_the_job_of_a_killed_worker_is_done_by_the_next_one(
     (order,) = queued(app, shop)
 
     def interrupted(batch: Batch[Any]) -> None:
-        batch.tx.execute(text("""update "Order" set status = 'cancelled'"""))
+        batch.tx.execute(text("""update public."Order" set status = 'cancelled'"""))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -23,7 +23,7 @@ UNUSUAL_PASSWORDS = [
     "p ss",
     "100%",
     "p%ss",
-    "p@h:1/d?x=y",
+    "p@h/d?#x",
     "[p]",
     "p\\ss",
     "p'ss\"",
@@ -76,7 +76,7 @@ def test_a_password_may_be_written_without_encoding(password: str) -> None:
     assert expected == (arguments["password"], arguments["host"], arguments["dbname"])
 
 
-@pytest.mark.parametrize("password", [*UNUSUAL_PASSWORDS, "p%40ss"])
+@pytest.mark.parametrize("password", [*UNUSUAL_PASSWORDS, "p%40ss", "p@h:1/d?x=y"])
 def test_a_password_may_be_percent_encoded(password: str) -> None:
     encoded = "".join(f"%{byte:02X}" for byte in password.encode())
 
@@ -222,6 +222,54 @@ def test_the_error_of_a_failed_connection_does_not_contain_the_password(place: s
     message = str(unusable(caught.value, database.url))
     assert message.startswith("database at 127.0.0.1:1: ")
     assert "rahasia" not in message
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "sari@db/jastip?password=kelinci@putih",
+        "sari@db:5432/jastip?sslmode=require&password=kelinci@putih",
+        "sari:rahasia@db/jastip?sslpassword=kelinci@putih&sslmode=require",
+        "sari:r@hasia@db/jastip?password=kelinci@putih",
+        "db/jastip?password=kelinci@putih",
+        "sari@/jastip?password=kelinci@putih",
+        "sari@[::1]:5432/jastip?pasword=kelinci@putih",
+        "sari@db:5432/jastip?kelinci@putih",
+        "sari@db/jastip?kelinci@putih",
+        "sari:rahasia@h:1/d?kelinci=y@putih:5432/jastip?sslmode=require",
+    ],
+)
+def test_an_at_sign_in_a_parameter_is_refused_without_repeating_it(rest: str) -> None:
+    """L11: the end of a password would be taken for the host, which errors name."""
+    with pytest.raises(SettingsError, match="@ after its") as caught:
+        parse_url(f"postgresql://{rest}")
+
+    assert [] == [word for word in ("kelinci", "putih") if word in _formatted(caught.value)]
+
+
+@pytest.mark.parametrize("rest", ["sari/kelinci@putih/jastip", "sari#kelinci@putih/jastip"])
+def test_a_user_with_the_marks_of_a_url_is_refused_without_repeating_it(rest: str) -> None:
+    """L11: an @ stands where none belongs, and what follows it may be a part of a secret."""
+    with pytest.raises(SettingsError, match="in the user's name") as caught:
+        parse_url(f"postgresql://{rest}")
+
+    assert [] == [word for word in ("kelinci", "putih") if word in _formatted(caught.value)]
+
+
+@pytest.mark.parametrize("port", ["99999999", "٣", "²"])
+def test_a_port_is_a_number_of_at_most_five_plain_digits(port: str) -> None:
+    with pytest.raises(SettingsError, match="names a port that is not a number"):
+        parse_url(f"postgresql://sari@db:{port}/jastip")
+
+
+def test_the_url_of_a_database_holds_no_secret() -> None:
+    """L11: it is there to be shown."""
+    parameters = "sslpassword=kelinci&password=kelinci&oauth_client_secret=kelinci"
+    database = Database(f"postgresql://sari:kelinci@db/jastip?{parameters}&sslmode=require")
+
+    shown = database.url.render_as_string(hide_password=False)
+
+    assert "postgresql+psycopg://sari@db/jastip?sslmode=require" == shown
 
 
 def _formatted(error: BaseException) -> str:
