@@ -1,21 +1,71 @@
 # The two commands that a newcomer needs are `make demo` and `make test`; each sets up what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-systemd check bench docs install uninstall clean
+.PHONY: help demo test test-chaos test-systemd check bench docs wheel pins audit-dependencies sbom \
+	install rollback uninstall clean
+
+# Each recipe is one script, and ends at its first error.
+.ONESHELL:
+.SHELLFLAGS := -ec
 
 # The first Python on the PATH that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+DIST := dist
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# SERVICE is a link to the environment in use; the one before it is kept beside it, for a rollback.
 SERVICE := /opt/sweeper
+ENVIRONMENTS := $(SERVICE).d
+NEXT := $(ENVIRONMENTS)/$(VERSION)-$(shell date -u +%Y%m%dT%H%M%SZ)
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 # Until it had a name of its own, the project was installed as `sweeper`.
 forget_the_old_name = rm -rf $(1)/lib/python*/site-packages/sweeper-*.dist-info
 UNITS := systemd/sweeper.service systemd/sweeper-sweep@.service
 
+# Nothing without a known hash, and nothing that would have to be built with tools of unknown ones.
+HASHED := install -q --disable-pip-version-check --root-user-action ignore --require-hashes \
+	--only-binary :all:
+
+# Build the wheel in $(1), with tools of its own in $(1)/tools, and write its hash beside it.
+define build_wheel
+rm -rf $(1)/tools $(1)/jastip_sweeper-*.whl
+$(PYTHON) -m venv $(1)/tools
+$(1)/tools/bin/python -m pip $(HASHED) -r requirements-build.txt
+$(1)/tools/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation \
+	-w $(1) .
+( cd $(1) && sha256sum jastip_sweeper-*.whl > SHA256SUMS )
+endef
+
+# Make the environment $(2) with what the service needs and the wheel in $(1), and nothing else.
+define make_environment
+$(PYTHON) -m venv --without-pip $(2)
+$(1)/tools/bin/python -m pip --python $(2)/bin/python $(HASHED) -r requirements.txt
+sed 's|^\(.*\)  \(.*\)$$|$(1)/\2 --hash=sha256:\1|' $(1)/SHA256SUMS \
+	| $(1)/tools/bin/python -m pip --python $(2)/bin/python $(HASHED) --no-deps -r /dev/stdin
+$(1)/tools/bin/python -m pip --python $(2)/bin/python check --disable-pip-version-check
+endef
+
+# Put the complete environment $(1) in the place of the one in use, which becomes the previous one.
+define switch_to
+used=$$(readlink $(SERVICE) || true)
+test -n "$$used" || test ! -e $(SERVICE) || mv $(SERVICE) $(ENVIRONMENTS)/unversioned
+ln -sfn $(1) $(ENVIRONMENTS)/next
+mv -T $(ENVIRONMENTS)/next $(SERVICE)
+test -z "$$used" || ln -sfn "$$used" $(ENVIRONMENTS)/previous
+install -m 0644 $(addprefix $(SERVICE)/share/sweeper/,$(UNITS)) /etc/systemd/system
+ln -sfn $(SERVICE)/bin/sweeper /usr/local/bin/sweeper
+systemctl daemon-reload
+systemctl try-restart sweeper || {
+	echo "it did not start: see journalctl -u sweeper; then sudo sweeper migrate, or sudo make rollback"
+	exit 1
+}
+endef
+
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready ## The main job, told as a story on a database of its own
 	@$(BIN)/sweeper demo $(ARGS)
@@ -45,31 +95,76 @@ docs: $(VENV)/ready ## Write the generated pages anew
 	@$(BIN)/python -m sweeper.cli.event_reference page > docs/events.md
 	@$(BIN)/python -m sweeper.cli.event_reference schema > config/monitoring/events.schema.json
 
+wheel: ## Build the wheel, with pinned tools, and its SHA256SUMS
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
+	$(call build_wheel,$(DIST))
+	rm -rf $(DIST)/tools
+	cat $(DIST)/SHA256SUMS
+
+pins: $(VENV)/supply ## Write the hashed pins anew, with the versions of constraints.txt
+	@compile="$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--no-annotate -c constraints.txt"
+	$$compile --custom-compile-command "make pins" -o requirements.txt pyproject.toml
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml \
+		| $$compile --custom-compile-command "make pins" -o requirements-build.txt -
+
+audit-dependencies: $(VENV)/supply ## Hold the pins against known advisories; error 69 if it cannot
+	@mkdir -p $(DIST)
+	.ci/audit-dependencies $(BIN)/pip-audit $(DIST)/audit.json
+
+sbom: $(VENV)/supply ## List what the service consists of, as CycloneDX
+	@$(call build_wheel,$(DIST))
+	rm -rf $(DIST)/environment
+	$(call make_environment,$(DIST),$(DIST)/environment)
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o $(DIST)/jastip-sweeper-$(VERSION).cdx.json $(DIST)/environment
+	rm -rf $(DIST)/environment $(DIST)/tools
+
 install: ## Install the service, or upgrade it; needs root, systemd/README.md goes on
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make install"; exit 1; }
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
-	@$(PYTHON) -m venv $(SERVICE)
-	@$(call forget_the_old_name,$(SERVICE))
-	@$(SERVICE)/bin/python -m pip install -q --disable-pip-version-check \
-		--root-user-action ignore -c constraints.txt .
-	@install -d /etc/sweeper && install -d -m 0700 /etc/sweeper/credentials
-	@test -e /etc/sweeper/sweeper.toml || install -m 0644 config/sweeper.toml /etc/sweeper
-	@install -m 0644 $(UNITS) /etc/systemd/system
-	@ln -sf $(SERVICE)/bin/sweeper /usr/local/bin/sweeper
-	@systemctl daemon-reload
-	@systemctl try-restart sweeper
-	@echo "sweeper is installed; go on with systemd/README.md"
+	test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
+	umask 022
+	tidy() {
+		for one in $(ENVIRONMENTS)/*; do
+			case "$$one" in
+				"$$(readlink $(SERVICE))" | "$$(readlink $(ENVIRONMENTS)/previous)") ;;
+				$(ENVIRONMENTS)/previous) ;;
+				*) rm -rf "$$one" ;;
+			esac
+		done
+	}
+	trap tidy EXIT
+	mkdir -p $(ENVIRONMENTS)/build
+	$(call build_wheel,$(ENVIRONMENTS)/build)
+	$(call make_environment,$(ENVIRONMENTS)/build,$(NEXT))
+	$(NEXT)/bin/sweeper --help > /dev/null
+	install -d -m 0755 /etc/sweeper
+	install -d -m 0700 /etc/sweeper/credentials
+	test -e /etc/sweeper/sweeper.toml || install -m 0644 config/sweeper.toml /etc/sweeper
+	$(call switch_to,$(NEXT))
+	echo "sweeper is installed; go on with systemd/README.md"
+
+rollback: ## Go back to the version before the last upgrade; again, and it is undone
+	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make rollback"; exit 1; }
+	before=$$(readlink $(ENVIRONMENTS)/previous) || { echo "no version before is kept"; exit 1; }
+	$(call switch_to,"$$before")
+	echo "sweeper is now $${before##*/}"
 
 uninstall: ## Remove the service; /etc/sweeper and the database stay
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make uninstall"; exit 1; }
 	@systemctl disable -q --now sweeper 2>/dev/null || true
-	@rm -rf $(SERVICE) /usr/local/bin/sweeper $(UNITS:systemd/%=/etc/systemd/system/%)
+	@rm -rf $(SERVICE) $(ENVIRONMENTS) /usr/local/bin/sweeper $(UNITS:systemd/%=/etc/systemd/system/%)
 	@systemctl daemon-reload
 	@echo "sweeper is removed; its settings stay in /etc/sweeper, its books in the database"
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The tools of `make pins`, `make audit-dependencies` and `make sbom`.
+$(VENV)/supply: $(VENV)/ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[supply]'
+	touch $@
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }

@@ -81,27 +81,14 @@ def booted(wheels: Path) -> Iterator[Container]:
 
 
 def wheelhouse(folder: Path) -> Path:
-    """Fill *folder* with the wheels that the container needs to install the sweeper."""
-    pip = [sys.executable, "-m", "pip", "-qq"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, ROOT], check=True)
+    """Fill *folder* with the wheels that the container needs to build and install the sweeper."""
     machine = platform.machine()
-    target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
-    target += [f"--platform=manylinux{tag}_{machine}" for tag in ("2014", "_2_28")]
-    (wheel,) = folder.glob("jastip_sweeper-*.whl")
-    subprocess.run(
-        [
-            *pip,
-            "download",
-            "-d",
-            folder,
-            "-c",
-            ROOT / "constraints.txt",
-            *target,
-            wheel,
-            "hatchling",
-        ],
-        check=True,
-    )
+    command = [sys.executable, "-m", "pip", "-qq", "download", "--require-hashes"]
+    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+    command += [f"--platform=manylinux{tag}_{machine}" for tag in ("2014", "_2_28")]
+    for pins in ("requirements.txt", "requirements-build.txt"):
+        command += ["-r", str(ROOT / pins)]
+    subprocess.run([*command, "-d", folder], check=True)
     return folder
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from packaging.utils import canonicalize_name
 from sqlalchemy import Connection, make_url, text
 
 from jobs.demo.sample_orders import INT_MAX
@@ -31,6 +32,18 @@ PLATFORM = ROOT / "jobs" / "demo" / "platform.sql"
 DROP_IN = "/run/systemd/system/sweeper.service.d/test.conf"
 INSTALL = "cd /src && PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels make install"
 PASSWORD = secrets.token_hex(8)
+
+MODES = {
+    "/etc/sweeper": "755",
+    "/etc/sweeper/sweeper.toml": "644",
+    "/etc/sweeper/credentials": "700",
+    "/etc/sweeper/credentials/database_url": "600",
+    "/etc/systemd/system/sweeper.service": "644",
+    "/etc/systemd/system/sweeper-sweep@.service": "644",
+}
+
+# What an earlier installation left behind, whose environment stood in /opt/sweeper itself.
+SITE, LEFTOVER = "/opt/sweeper/lib/python3.11/site-packages", "no_longer_needed.py"
 
 
 # A machine, a database and the installed service.
@@ -66,6 +79,7 @@ def machine(
     with psycopg.connect(platform, autocommit=True) as connection:
         connection.execute(PLATFORM.read_bytes())
     with booted(wheelhouse(tmp_path_factory.mktemp("wheels"))) as machine:
+        machine.run(f"mkdir -p {SITE}; touch {SITE}/{LEFTOVER}")
         machine.run(INSTALL)
         for name, user in (("database_url", "sweeper"), ("database_direct_url", "postgres")):
             url = make_url(network.url(platform, PASSWORD)).set(username=user)
@@ -396,6 +410,77 @@ def test_an_upgrade_keeps_the_configuration_and_restarts(unit: Unit) -> None:
     assert files == unit.machine.run(etc)
     assert before != unit.show("MainPID")
     assert unit.is_ready()
+
+
+def test_a_package_with_another_hash_is_not_installed(unit: Unit) -> None:
+    """The wheel still works, and still has its name; the running version stays as it is."""
+    unit.machine.run("cp -r /wheels /tmp/altered; echo | tee -a /tmp/altered/structlog-*.whl")
+    installed = "readlink /opt/sweeper; ls /opt/sweeper.d"
+    before, process = unit.machine.run(installed, check=False), unit.show("MainPID")
+
+    refused = unit.machine.attempt(INSTALL.replace("/wheels", "/tmp/altered"))  # noqa: S108
+
+    assert refused.returncode
+    assert "DO NOT MATCH THE HASHES" in refused.stdout
+    assert (before, process) == (unit.machine.run(installed), unit.show("MainPID"))
+
+
+def test_the_service_has_the_pinned_packages_and_no_others(unit: Unit) -> None:
+    pins = (ROOT / "requirements.txt").read_text("utf-8")
+    names = re.findall(r"^([\w.-]+)==(?!.*win32)", pins, re.MULTILINE)
+    listed = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
+
+    installed = unit.machine.run(f'/opt/sweeper/bin/python -c "{listed}"').split()
+
+    assert sorted([*names, "jastip-sweeper"]) == sorted(map(canonicalize_name, installed))
+    assert unit.machine.attempt(f"ls {SITE}/{LEFTOVER}").returncode
+
+
+@pytest.mark.parametrize("umask", ["002", "077"])
+def test_what_is_installed_is_root_s_whatever_its_umask(unit: Unit, umask: str) -> None:
+    """Nobody else can write the program, the settings or the units; the service can read them."""
+    unit.machine.run(f"umask {umask}; {INSTALL}")
+    places = "/opt/sweeper/ /opt/sweeper.d /etc/sweeper /etc/systemd/system /usr/local/bin/sweeper"
+    only_root_writes = r"! -user root -o ! -group root -o ! -type l -perm /022"
+    everybody_reads = r"-type d ! -perm -005 -o ! -type d ! -perm -004"
+
+    assert "" == unit.machine.run(f"find {places} {only_root_writes}")
+    assert "" == unit.machine.run(f"find /opt/sweeper.d {everybody_reads}")
+    modes = unit.machine.run(f"stat -c '%n %a' {' '.join(MODES)}").split()
+    assert MODES == dict(zip(modes[::2], modes[1::2], strict=True))
+    assert unit.is_ready()
+
+
+def test_the_service_s_user_can_write_nothing_but_its_home(unit: Unit) -> None:
+    uid = unit.machine.run(f"stat -c %u /proc/{unit.show('MainPID')}").strip()
+    as_the_service = f"setpriv --reuid={uid} --regid={uid} --clear-groups"
+    places = "/opt /etc /usr /boot /root /var/lib"
+
+    assert "0" != uid
+    writable = f"{as_the_service} find {places} ! -type l -writable 2>/dev/null"
+    assert "" == unit.machine.run(writable, check=False)
+    assert f"700 {uid}" == unit.machine.run("stat -c '%a %u' /var/lib/private/sweeper").strip()
+    given = "find /run/credentials/sweeper.service -type f"
+    assert unit.machine.run(given)
+    assert "" == unit.machine.run(f"{given} -perm /337")
+
+
+def test_a_rollback_brings_the_version_before_back(unit: Unit) -> None:
+    unit.machine.run(INSTALL)
+    link = "readlink /opt/sweeper"
+    before, process = unit.machine.run(link), unit.show("MainPID")
+    unit.machine.run(INSTALL)
+    after = unit.machine.run(link)
+
+    unit.machine.run("cd /src && make rollback")
+
+    assert before == unit.machine.run(link) != after
+    assert process != unit.show("MainPID")
+    assert unit.is_ready()
+    environments = unit.machine.run("find /opt/sweeper.d -mindepth 1 -maxdepth 1 -type d")
+    assert sorted([before, after]) == sorted(environments.splitlines(keepends=True))
+    unit.machine.run("cd /src && make rollback")
+    assert after == unit.machine.run(link)
 
 
 def test_uninstalling_keeps_the_configuration(unit: Unit) -> None:

@@ -26,7 +26,7 @@ TEXTS = sorted(
 )
 SOURCES = sorted((ROOT / "sweeper").rglob("*.py")) + sorted((ROOT / "jobs").rglob("*.py"))
 _INSTALL = re.compile(r"\bpip3? install\b((?:[^\n#`\"]|\\\n)*)")
-_OPTIONS_WITH_A_VALUE = {"-c", "--root-user-action"}
+_OPTIONS_WITH_A_VALUE = {"-c", "-r", "--root-user-action"}
 
 
 def installed(text: str) -> list[str]:
@@ -51,13 +51,21 @@ def test_the_project_has_a_name_of_its_own() -> None:
     "path", [*TEXTS, *SOURCES], ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_an_install_line_names_this_project_or_a_dependency(path: object) -> None:
-    allowed = {".", ".[embedded,dev]", WHEEL, *REQUIREMENTS}
+    allowed = {".[embedded,dev]", ".[supply]", WHEEL, *REQUIREMENTS}
 
     assert [] == [word for word in installed(path.read_text("utf-8")) if word not in allowed]  # type: ignore[attr-defined]
 
 
 def test_the_read_me_installs_the_wheel_that_it_builds() -> None:
     assert [WHEEL] == installed((ROOT / "README.md").read_text("utf-8"))
+
+
+def test_only_development_installs_without_hashes() -> None:
+    """What runs as the service, or builds it, is what was tested, to the byte."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+
+    assert {".[embedded,dev]", ".[supply]"} == set(installed(makefile))
+    assert "--require-hashes" in re.search(r"HASHED := ((?:.*\\\n)*.*)", makefile)[1]  # type: ignore[index]
 
 
 def test_the_hint_for_the_embedded_server_names_what_the_extra_installs() -> None:
