@@ -244,7 +244,7 @@ def test_a_payment_that_commits_during_the_claim_is_not_overwritten(
     order = shop.order(age=HOUR)
     connection.execute(
         text(
-            "create function gate(text) returns boolean language plpgsql as"
+            "create function public.gate(text) returns boolean language plpgsql as"
             " $$ begin perform pg_advisory_xact_lock_shared(1); return true; end $$"
         )
     )
@@ -252,7 +252,7 @@ def test_a_payment_that_commits_during_the_claim_is_not_overwritten(
     payer.execute(text("select pg_advisory_xact_lock(1)"))
 
     def expire(batch: Batch[Any]) -> None:
-        due = and_(unpaid(batch.cutoff), func.gate(ORDER.c.id))
+        due = and_(unpaid(batch.cutoff), func.public.gate(ORDER.c.id))
         claim(batch, due, "cancelled", REASON)
 
     scan(app)

@@ -29,7 +29,7 @@ from tests.support.verbs import (
 
 NOTICE = "NOTIFICATION_SEND_WHATSAPP"
 
-PRODUCTS = 'select from "Product" for update'
+PRODUCTS = 'select from public."Product" for update'
 
 Command = Callable[..., "subprocess.Popen[str]"]
 Stop = Callable[..., tuple[int, str, str]]
