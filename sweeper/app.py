@@ -123,7 +123,7 @@ class App:
     @property
     def dead_letter_queue(self) -> DeadLetterQueue:
         """Finds, retries and drops dead letters on an operator's request."""
-        return DeadLetterQueue(self.database, self.queues, self.catalog.jobs)
+        return DeadLetterQueue(self.database, self.queues, self.catalog.jobs, self.catalog.codes)
 
     @property
     def status_reader(self) -> StatusReader:
@@ -180,8 +180,8 @@ class App:
         """Return a sweep, which ends once *stopping()*; raises where it cannot be run."""
         self.settings.demand()
         self.check()
-        effects, size = self.catalog.effects, self.settings.queue.batch
-        dry_run = DryRun(self.scanner, self.fetcher, effects, size)
+        catalog, size = self.catalog, self.settings.queue.batch
+        dry_run = DryRun(self.scanner, self.fetcher, catalog.effects, size, catalog.codes)
         return Sweep(
             self.scanner, lambda only: (self.drain(only), self.outbound()), dry_run, stopping
         )

@@ -5,7 +5,7 @@ each in a transaction of its own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
 )
 
+from sweeper.codes import Codes
 from sweeper.errors import UsageError
 from sweeper.job import JobType, Priority
 from sweeper.ledger import Outcome, record
@@ -55,10 +56,16 @@ class DeadLetterFilter:
     fingerprint: str | None = None
     before: int | None = None
     limit: int | None = None
+    key: str | None = None
 
     def conditions(self, found: Subquery) -> list[ColumnElement[bool]]:
         """Return what the rows of *found* must meet, apart from `before` and `limit`."""
-        wanted = {"type": self.type, "reason": self.reason, "fingerprint": self.fingerprint}
+        wanted = {
+            "type": self.type,
+            "reason": self.reason,
+            "fingerprint": self.fingerprint,
+            "key": self.key,
+        }
         equal = [found.c[name] == value for name, value in wanted.items() if value is not None]
         ids = [_any_of(found.c.msg_id, self.ids)] if self.ids else []
         return [*ids, *equal]
@@ -71,6 +78,7 @@ class DeadLetterQueue:
     database: Database
     queues: Queues
     types: Mapping[str, JobType[Any]]
+    codes: Codes
 
     def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         """Return the dead letters that *wanted* selects; raises UsageError for an unknown id."""
@@ -85,9 +93,11 @@ class DeadLetterQueue:
         while True:
             with self.database.transaction() as tx:
                 chunk = self._chunk(tx, wanted, after, last)
+                codes = self.codes.of(tx, [letter.key for letter in chunk])
             if not chunk:
                 return
-            yield from chunk
+            for letter in chunk:
+                yield replace(letter, code=codes.get(letter.key or ""))
             after = chunk[-1].msg_id
 
     def causes(self, wanted: DeadLetterFilter, limit: int) -> tuple[int, list[DeadLetterGroup]]:
