@@ -142,8 +142,9 @@ class App:
 
     @property
     def pruner(self) -> Pruner:
-        """Deletes ledger rows that are older than `history.keep`."""
-        return Pruner(self.database, self.settings.history.keep)
+        """Deletes ledger rows, and dead letters, that are older than the settings keep them."""
+        history = self.settings.history
+        return Pruner(self.database, history.keep, self.dead_letter_queue, history.keep_dead)
 
     @property
     def auditor(self) -> Auditor:
