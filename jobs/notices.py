@@ -135,17 +135,20 @@ def notices_of(order_ids: Sequence[str]) -> Select[Any]:
         select(
             NOTIFICATION_LOG.c.id,
             order_id,
+            ORDER.c.orderCode,
             NOTIFICATION_LOG.c.eventType,
             NOTIFICATION_LOG.c.recipientId,
             NOTIFICATION_LOG.c.status,
         )
         .join(wanted, wanted.c.id == NOTIFICATION_LOG.c.id)
+        .outerjoin(ORDER, ORDER.c.id == order_id)
         .order_by(order_id, NOTIFICATION_LOG.c.eventType)
     )
 
 
 def _notice_effect(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "order_code": after.get("orderCode"),
         "order_id": after.get("order_id"),
         "event_type": after.get("eventType"),
         "to": mask(after.get("recipientId") or ""),

@@ -88,6 +88,9 @@ def anomalous(*kinds: tuple[str, ColumnElement[bool]]) -> Select[Any]:
     )
 
 
+CODES = select(ORDER.c.id.label("key"), ORDER.c.orderCode.label("code"))
+
+
 def orders_of(order_ids: Sequence[str]) -> Select[Any]:
     """Return code and status of these orders, for a dry run."""
     wanted = ORDER.c.id == any_(cast(order_ids, ARRAY(Text)))
@@ -96,8 +99,8 @@ def orders_of(order_ids: Sequence[str]) -> Select[Any]:
 
 def _order_effect(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "order_id": before.get("id"),
         "order_code": before.get("orderCode"),
+        "order_id": before.get("id"),
         "before": before.get("status"),
         "after": after.get("status"),
     }

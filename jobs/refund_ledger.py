@@ -78,12 +78,16 @@ def refund_facts(order_id: str) -> Select[Any]:
 
 
 FACTS = refund_facts
+CODES = select(REFUND.c.order_id.label("key"), REFUND.c.order_code.label("code"))
 
 
-def mark_settled(tx: Connection, order_id: str, reference: str, now: datetime) -> int | None:
+def mark_settled(
+    tx: Connection, order_id: str, reference: str, now: datetime, name: str | None = None
+) -> int | None:
     """Record that a refund was paid; return its amount in rupiah, or None if it was settled before.
 
     reference -- the bank's reference, by which the payment is found
+    name      -- how errors name the order; None for its id
 
     Raises UsageError for a blank reference, for an order without a refund, and for a refund that
     was settled with another reference: it was paid twice, or the reference is wrong.
@@ -91,17 +95,18 @@ def mark_settled(tx: Connection, order_id: str, reference: str, now: datetime) -
     if not reference.strip():
         message = "the reference is blank; say how the payment is found at the bank"
         raise UsageError(message)
+    order = f"order {name or repr(order_id)}"
     refund = select(REFUND).where(REFUND.c.order_id == order_id)
     row = tx.execute(refund.with_for_update()).one_or_none()
     if row is None:
-        message = f"no refund is recorded for order {order_id!r}"
+        message = f"no refund is recorded for {order}"
         raise UsageError(message)
     if row.state == "due":
         paid = {"state": "settled", "settled_at": now, "reference": reference}
         tx.execute(update(REFUND).where(REFUND.c.order_id == order_id).values(paid))
         return int(row.amount)
     if row.reference != reference:
-        message = f"order {order_id!r} was settled before, with reference {row.reference!r}"
+        message = f"{order} was settled before, with reference {row.reference!r}"
         raise UsageError(message)
     return None
 
@@ -146,7 +151,7 @@ def refunds_of(order_ids: Sequence[str]) -> Select[Any]:
 
 
 def _refund_effect(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(after)
+    return {"order_code": after.get("order_code")} | dict(after)
 
 
 EFFECTS = (Effect("refunds", "refunds", refunds_of, _refund_effect),)

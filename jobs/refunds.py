@@ -18,7 +18,7 @@ COMMANDS = typer.Typer(
 
 Everything = Annotated[bool, typer.Option("--all", help="Also show the settled refunds.")]
 
-_COLUMNS = ("order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at",
+_COLUMNS = ("order_code", "order_id", "amount", "buyer_name", "buyer_phone", "state", "at",
             "settled_at", "reference")  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def list_refunds(
 @COMMANDS.command("settle")
 def settle_refund(
     context: typer.Context,
-    order_id: Annotated[str, typer.Argument(help="The id of the order.")],
+    order: Annotated[str, typer.Argument(help="The order's code or id.")],
     reference: Annotated[str, typer.Option(help="The bank's reference of the payment.")],
     *,
     as_json: Json = False,
@@ -54,11 +54,15 @@ def settle_refund(
     with open_app(context) as app:
         app.check()
         with app.database.transaction() as tx:
-            paid = mark_settled(tx, order_id, reference, now())
+            order_id = app.catalog.codes.find(tx, order) or order.strip()
+            code = app.catalog.codes.of(tx, [order_id]).get(order_id)
+            name = None if order_id in {order, order.strip()} else f"{code!r} ({order_id})"
+            paid = mark_settled(tx, order_id, reference, now(), name)
         if paid is not None:
             REFUND_SETTLED.log(key=order_id, amount=paid)
     if as_json:
-        document({"order_id": order_id, "reference": reference, "anew": paid is not None})
+        settled = {"order_id": order_id, "reference": reference, "anew": paid is not None}
+        document(settled | {"order_code": code})
     else:
         line(
             "it was settled before, with this reference"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class App:
     @property
     def dead_letter_queue(self) -> DeadLetterQueue:
         """Finds, retries and drops dead letters on an operator's request."""
-        return DeadLetterQueue(self.database, self.queues, self.catalog.jobs)
+        return DeadLetterQueue(self.database, self.queues, self.catalog.jobs, self.catalog.codes)
 
     @property
     def status_reader(self) -> StatusReader:
@@ -147,8 +147,9 @@ class App:
 
     @property
     def pruner(self) -> Pruner:
-        """Deletes ledger rows that are older than `history.keep`."""
-        return Pruner(self.database, self.settings.history.keep)
+        """Deletes ledger rows, and dead letters, that are older than the settings keep them."""
+        history = self.settings.history
+        return Pruner(self.database, history.keep, self.dead_letter_queue, history.keep_dead)
 
     @property
     def auditor(self) -> Auditor:
@@ -185,8 +186,8 @@ class App:
         """Return a sweep, which ends once *stopping()*; raises where it cannot be run."""
         self.settings.demand()
         self.check()
-        effects, size = self.catalog.effects, self.settings.queue.batch
-        dry_run = DryRun(self.scanner, self.fetcher, effects, size)
+        catalog, size = self.catalog, self.settings.queue.batch
+        dry_run = DryRun(self.scanner, self.fetcher, catalog.effects, size, catalog.codes)
         return Sweep(
             self.scanner, lambda only: (self.drain(only), self.outbound()), dry_run, stopping
         )
@@ -205,17 +206,10 @@ class App:
         job = self.catalog.job(kind)
         payload = validated(job, payload)
         self.check()
+        retries = self.settings.retry.max_retries
+        send = partial(enqueue, now=now(), max_retries=retries, priority=priority, delay=delay)
         with self.database.transaction() as tx:
-            return enqueue(
-                tx,
-                self.queues,
-                job,
-                payload,
-                now=now(),
-                max_retries=self.settings.retry.max_retries,
-                priority=priority,
-                delay=delay,
-            )
+            return send(tx, self.queues, job, payload)
 
     def check(self) -> None:
         """Raise DatabaseUnusableError where the database lacks what the commands need."""
@@ -244,7 +238,5 @@ class App:
         )
 
     def _cutoff(self, job: JobType[Any], now: datetime) -> datetime:
-        for name, rule in self.catalog.rules.items():
-            if rule.job.name == job.name:
-                return now - self.settings.rules[name].older_than
-        return now
+        names = (name for name, rule in self.catalog.rules.items() if rule.job.name == job.name)
+        return now - next((self.older_than[name] for name in names), timedelta())

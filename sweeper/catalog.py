@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Select, Table
 
+from sweeper.codes import Codes
 from sweeper.errors import CatalogError, UsageError
 from sweeper.event import Event
 from sweeper.events import ENGINE_EVENTS
@@ -33,6 +34,7 @@ class Catalog:
     effects -- the rows that their jobs change, for dry runs
     grants  -- the table privileges that the job files' statements need
     tables  -- the platform's tables, with the columns that the job files' statements use
+    codes   -- what people call keys by, from the job files' statements of (key, code)
     events  -- the engine's events and the job files', sorted by name
     """
 
@@ -46,6 +48,7 @@ class Catalog:
     effects: tuple[Effect, ...]
     grants: tuple[Grant, ...]
     tables: tuple[Table, ...]
+    codes: Codes
     events: tuple[Event, ...]
 
     def job(self, name: str) -> JobType[Any]:
@@ -80,6 +83,7 @@ def load(package: str) -> Catalog:
     effects = tuple(effect for module in modules for effect in getattr(module, "EFFECTS", ()))
     grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
     tables = tuple(table for module in modules for table in getattr(module, "TABLES", ()))
+    codes = Codes([module.CODES for module in modules if hasattr(module, "CODES")])
     return Catalog(
         package,
         jobs,
@@ -91,6 +95,7 @@ def load(package: str) -> Catalog:
         effects,
         grants,
         tables,
+        codes,
         events=_events(modules),
     )
 

@@ -93,6 +93,15 @@ HISTORY_PRUNED = Event(
         "jobs": "count: rows of sweeper.job_log",
     },
 )
+DEAD_PURGED = Event(
+    "dead.purged",
+    "info",
+    {
+        "before": "time: the dead letters that died until then were dropped",
+        "letters": "count: how many there were; the ledger names them",
+    },
+    "Nothing, if history.keep_dead or whoever purged meant it; what is still due is found again.",
+)
 SCAN_FINISHED = Event(
     "scan.finished",
     "info",

@@ -128,9 +128,10 @@ class WebSettings(_Section):
 
 
 class HistorySettings(_Section):
-    """How long the ledger keeps its rows."""
+    """How long the ledger keeps its rows, and how long dead letters are kept, if not for ever."""
 
     keep: Length = timedelta(days=90)
+    keep_dead: Length | None = None
 
 
 class ServiceSettings(_Section):

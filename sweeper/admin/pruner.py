@@ -1,4 +1,4 @@
-"""Pruning: delete the rows of the ledger that are older than history.keep, in small batches.
+"""Pruning: delete old rows of the ledger, and old dead letters if asked to, in small batches.
 
 No login of ours may delete from the ledger: a function of its owner does, and keeps the last day.
 """
@@ -13,6 +13,7 @@ from sweeper import events
 from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.postgres import row_lock
 from sweeper.postgres.database import Database
+from sweeper.queue.dead_letter_queue import DeadLetterQueue
 
 BATCH = 1000
 """Maximum number of rows that one transaction deletes, to keep its locks short."""
@@ -27,10 +28,16 @@ _MARGIN = timedelta(hours=1)  # more than clocks may differ, so that sweeps go b
 
 @dataclass(frozen=True, slots=True)
 class Pruner:
-    """Deletes old rows of the ledger; *keep* is how long a row is kept, at least a day."""
+    """Deletes old rows of the ledger, and old dead letters.
+
+    keep      -- how long a row is kept, at least a day
+    keep_dead -- how long a dead letter is kept; None for until a person decides
+    """
 
     database: Database
     keep: timedelta
+    dead_letters: DeadLetterQueue
+    keep_dead: timedelta | None
 
     def prune(self, now: datetime, stopping: Callable[[], bool] = lambda: False) -> None:
         """Delete the old rows and log how many; stop between two transactions once *stopping()*."""
@@ -39,6 +46,8 @@ class Pruner:
         jobs = self._delete(JOB_LOG, before - _MARGIN, stopping)
         if sweeps or jobs:
             events.HISTORY_PRUNED.log(before=before.isoformat(), sweeps=sweeps, jobs=jobs)
+        if self.keep_dead:
+            self.dead_letters.purge(self.keep_dead, stopping)
 
     def _delete(self, table: Table, before: datetime, stopping: Callable[[], bool]) -> int:
         parameters = {"ledger": table.name, "before": before, "most": BATCH}

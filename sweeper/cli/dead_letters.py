@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from sweeper.app import App
 from sweeper.cli import output
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.postgres.clock import iso
 from sweeper.queue.dead_letter_queue import DeadLetterFilter, DeadLetterQueue
+from sweeper.redact import short
 from sweeper.retry import DeadReason
 
 Ids = Annotated[
@@ -23,10 +25,13 @@ Reason = Annotated[DeadReason | None, typer.Option(help="Only this reason.")]
 Fingerprint = Annotated[
     str | None, typer.Option(help="Only dead letters whose error has this fingerprint.")
 ]
+About = Annotated[
+    str | None, typer.Option("--order", metavar="ORDER", help="Only this order's: its code or id.")
+]
 Everything = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
 _CAUSE = ("letters", "type", "reason", "fingerprint", "first", "last", "latest error")
-_LETTER = ("id", "type", "key", "reason", "attempts", "died at", "fingerprint", "error")
+_LETTER = ("id", "type", "code", "key", "reason", "attempts", "died at", "fingerprint", "error")
 _CAUSES = 20
 _NEWEST = 50  # dead letters that a person is shown
 
@@ -39,6 +44,7 @@ def list_dead(
     type_: Type = None,
     reason: Reason = None,
     fingerprint: Fingerprint = None,
+    about: About = None,
     limit: Annotated[
         int | None,
         typer.Option(min=1, help="Only the newest so many; 50 by default, all with --json."),
@@ -52,6 +58,7 @@ def list_dead(
     wanted = DeadLetterFilter((), type_, reason, fingerprint, before, limit)
     with open_app(context) as app:
         app.check()
+        wanted = _about(app, about, wanted)
         if as_json:
             _print_list(letter.as_json() for letter in app.dead_letter_queue.stream(wanted))
         else:
@@ -61,13 +68,17 @@ def list_dead(
 @COMMANDS.command("show")
 def show_dead(
     context: typer.Context,
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids that `dead list` shows.")],
+    ids: Ids = None,
+    about: About = None,
     as_json: Json = False,
 ) -> None:
     """Show dead letters in full, with body and error."""
+    if not (ids or about):
+        message = "no dead letters selected: give ids or --order"
+        raise UsageError(message)
     with open_app(context) as app:
         app.check()
-        found = app.dead_letter_queue.find(DeadLetterFilter(ids))
+        found = app.dead_letter_queue.find(_about(app, about, DeadLetterFilter(ids or ())))
     shown = (letter.as_json() for letter in found)
     if as_json:
         _print_list(shown)
@@ -83,14 +94,15 @@ def retry_dead(
     type_: Type = None,
     reason: Reason = None,
     fingerprint: Fingerprint = None,
+    about: About = None,
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
     """Send dead letters to their queues again, with the retry count at 0."""
-    wanted = _filter(ids, type_, reason, fingerprint, everything=everything)
+    wanted = _filter(ids, type_, reason, fingerprint, everything=everything or bool(about))
     with open_app(context) as app:
         app.check()
-        taken = app.dead_letter_queue.retry(wanted)
+        taken = app.dead_letter_queue.retry(_about(app, about, wanted))
     _print_taken("retried", taken, as_json=as_json)
 
 
@@ -101,14 +113,15 @@ def drop_dead(
     type_: Type = None,
     reason: Reason = None,
     fingerprint: Fingerprint = None,
+    about: About = None,
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
     """Delete dead letters. An order that is still due is enqueued again by the next scan."""
-    wanted = _filter(ids, type_, reason, fingerprint, everything=everything)
+    wanted = _filter(ids, type_, reason, fingerprint, everything=everything or bool(about))
     with open_app(context) as app:
         app.check()
-        taken = app.dead_letter_queue.drop(wanted)
+        taken = app.dead_letter_queue.drop(_about(app, about, wanted))
     _print_taken("dropped", taken, as_json=as_json)
 
 
@@ -121,9 +134,29 @@ def _filter(
     everything: bool,
 ) -> DeadLetterFilter:
     if not (ids or type_ or reason or fingerprint or everything):
-        message = "no dead letters selected: give ids, --type, --reason, --fingerprint or --all"
+        message = (
+            "no dead letters selected: give ids, --type, --reason, --fingerprint, --order or --all"
+        )
         raise UsageError(message)
     return DeadLetterFilter(ids or (), type_, reason, fingerprint)
+
+
+def _about(app: App, typed: str | None, wanted: DeadLetterFilter) -> DeadLetterFilter:
+    """Return *wanted* for the key that *typed* is, or is the code of; all of *wanted* for None.
+
+    Raises UsageError where neither a row nor a dead letter has it.
+    """
+    if typed is None:
+        return wanted
+    with app.database.transaction() as tx:
+        key = app.catalog.codes.find(tx, typed)
+    if key is None:
+        key = typed.strip()
+        total, _ = app.dead_letter_queue.causes(DeadLetterFilter(key=key), 1)
+        if not total:
+            message = f"there is no order {short(key)!r}, and no dead letter about it"
+            raise UsageError(message)
+    return replace(wanted, key=key)
 
 
 def _print_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
@@ -161,7 +194,17 @@ def _print_tables(queue: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
     one_more = queue.find(replace(wanted, limit=limit + 1))
     newest = one_more[-limit:][::-1]
     rows = [
-        (m.msg_id, m.type, m.key, m.reason, m.attempts, m.died_at, m.fingerprint, m.error)
+        (
+            m.msg_id,
+            m.type,
+            m.code,
+            m.key,
+            m.reason,
+            m.attempts,
+            iso(m.died_at),
+            m.fingerprint,
+            m.error,
+        )
         for m in newest
     ]
     if newest:

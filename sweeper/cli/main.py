@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from sweeper import catalog, redact
+from sweeper import catalog, durations, redact
 from sweeper.cli import dead_letters, output, reports, streams, sweep
-from sweeper.cli.session import JOB_PACKAGE, Json, open_app
+from sweeper.cli.session import JOB_PACKAGE, Json, open_app, stoppable
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
 from sweeper.postgres.errors import in_one_line
@@ -178,26 +178,47 @@ def config(context: typer.Context, as_json: Json = False) -> None:
 def purge(
     context: typer.Context,
     queue: Annotated[str, typer.Argument(help="The full name of the queue.")],
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Only dead letters of this age, such as 90d.")
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Confirm that all messages are to be deleted.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete all messages of a queue, for tests. `audit` then reports their jobs as lost."""
-    with open_app(context) as app:
+    """Delete all messages of a queue, for tests. `audit` then reports their jobs as lost.
+
+    With --older-than, drop old dead letters, as `dead drop` does: the ledger records each of them.
+    """
+    age = None if older_than is None else _age(older_than)
+    with stoppable() as stopping, open_app(context) as app:
         if queue not in app.queues:
             message = f"there is no queue {queue!r}; there are {', '.join(app.queues)}"
             raise UsageError(message)
+        if age and queue != app.queues.dead:
+            message = f"only dead letters have an age: leave out --older-than, or {queue}"
+            raise UsageError(message)
         if not yes:
-            message = f"this deletes every message of {queue}; add --yes if you mean it"
+            what = f"every message of {queue}" + (" of that age" if age else "")
+            message = f"this deletes {what}; add --yes if you mean it"
             raise UsageError(message)
         app.check()
-        with app.database.transaction() as tx:
-            count = app.queues.purge(tx, queue)
-    if as_json:
-        output.document({"queue": queue, "purged": count})
-    else:
-        output.line(f"{count} messages deleted from {queue}")
+        if age:
+            count = app.dead_letter_queue.purge(age, stopping)
+        else:
+            with app.database.transaction() as tx:
+                count = app.queues.purge(tx, queue)
+        if as_json:
+            output.document({"queue": queue, "purged": count})
+        else:
+            output.line(f"{count} messages deleted from {queue}")
+
+
+def _age(text: str) -> timedelta:
+    try:
+        return durations.positive(durations.parse(text))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 COMMANDS.add_typer(dead_letters.COMMANDS, name="dead")

@@ -32,9 +32,10 @@ class _Console(Console):
 
 
 # A pipe has no width, and a program that reads it needs complete lines.
-out = _Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else 160)
+out = _Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else 200)
 err = _Console(stderr=True, highlight=False)
 
+_CODE = 16  # characters of a code that no narrow table folds, so that it can be found
 _MAX_ROWS = 100  # a longer table is cut; nobody reads it to the end
 
 
@@ -120,18 +121,27 @@ def sweep(report: Report, limit: int) -> None:
 def dry_run(result: DryRunResult) -> None:
     """Print what a sweep would do: the due rows, the effects and the anomalies."""
     due = [
-        (name, one.key, age(one.age.total_seconds()), one.reason, _in_words(one))
+        (
+            name,
+            result.codes.get(one.key),
+            one.key,
+            age(one.age.total_seconds()),
+            one.reason,
+            _in_words(one),
+        )
         for name, expected in result.due.items()
         for one in expected
     ]
-    _long("due", ("rule", "order", "waits", "because", "would be"), due)
+    _long("due", ("rule", "code", "order", "waits", "because", "would be"), due)
     for name, rows in result.effects.items():
         columns = [column.replace("_", " ") for column in rows[0]] if rows else []
         _long(name, columns, [list(row.values()) for row in rows])
     anomalies = [
-        (name, *one) for name, scan in result.rules.items() for one in scan.named_anomalies
+        (name, result.codes.get(key), key, reason)
+        for name, scan in result.rules.items()
+        for key, reason in scan.named_anomalies
     ]
-    _long("anomalies, left alone", ("rule", "order", "because"), anomalies)
+    _long("anomalies, left alone", ("rule", "code", "order", "because"), anomalies)
 
 
 def _in_words(expected: ExpectedJob) -> str:
@@ -227,7 +237,10 @@ def _rendered(now: Status) -> RenderableType:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    headings = (Column(name, overflow="fold") for name in columns)
+    headings = (
+        Column(name, overflow="fold", min_width=_CODE if name.endswith("code") else None)
+        for name in columns
+    )
     grid = Table(*headings, title=title, title_justify="left")
     for row in rows:
         grid.add_row(*("" if cell is None else escape(in_line(str(cell))) for cell in row))

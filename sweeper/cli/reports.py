@@ -19,6 +19,7 @@ from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
 from sweeper.postgres.errors import unusable
+from sweeper.redact import short
 
 COMMANDS = typer.Typer()
 
@@ -43,7 +44,7 @@ def status(
 @COMMANDS.command()
 def explain(
     context: typer.Context,
-    order_id: Annotated[str, typer.Argument(help="The id of the order.")],
+    order_id: Annotated[str, typer.Argument(help="The order's code or id.")],
     as_json: Json = False,
 ) -> None:
     """Show the history of one order, and why it is due or not."""
@@ -51,7 +52,7 @@ def explain(
         app.check()
         explanation = app.explainer.explain(order_id)
     if not explanation.rules and not explanation.facts:
-        message = f"there is no order {order_id!r}, and nothing was ever decided about it"
+        message = f"there is no order {short(order_id)!r}, and nothing was ever decided about it"
         raise UsageError(message)
     if as_json:
         output.document(explanation.as_json())
@@ -74,7 +75,8 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
 
 def _print_explanation(found: Explanation) -> None:
     """Print the key, whether each rule finds it due, and its history."""
-    output.out.print(in_line(found.key), style="bold", markup=False)
+    name = f"{found.code} ({found.key})" if found.code else found.key
+    output.out.print(in_line(name), style="bold", markup=False)
     for name, check in found.rules.items():
         output.out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
         for term, holds in check.terms.items():

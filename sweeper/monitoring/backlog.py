@@ -52,6 +52,7 @@ class Backlog:
 
     late, anomalies -- by rule: the first few rows
     causes -- dead letters, grouped by cause, the most frequent first
+    codes  -- what people call the keys above, by key
     sweeps -- the latest first; consecutive scans that found nothing are one entry
     """
 
@@ -59,6 +60,7 @@ class Backlog:
     late: Mapping[str, Sequence[Late]]
     anomalies: Mapping[str, Sequence[Anomaly]]
     causes: Sequence[DeadLetterGroup]
+    codes: Mapping[str, str]
     sweeps: Sequence[Row[Any] | QuietScans]
 
 
@@ -78,17 +80,21 @@ class BacklogReader:
             now = clock.now()
             scans = recent_sweeps(tx, self.catalog.rules, _SCANS)
             held = {scan.rule: not scan.ok for scan in reversed(scans)}  # the latest of each
+            rules = self.catalog.rules.items()
+            late = {name: self._late(tx, rule, now, held=held.get(name)) for name, rule in rules}
+            anomalies = {name: self._anomalies(tx, rule, now) for name, rule in rules}
+            causes = dead_letter_groups(tx, letters(self.queues), _CAUSES)
+            keys = [
+                *(row.key for rows in late.values() for row in rows),
+                *(row.key for rows in anomalies.values() for row in rows),
+                *(key for cause in causes for key in cause.keys),
+            ]
             return Backlog(
                 at=now,
-                late={
-                    name: self._late(tx, rule, now, held=held.get(name))
-                    for name, rule in self.catalog.rules.items()
-                },
-                anomalies={
-                    name: self._anomalies(tx, rule, now)
-                    for name, rule in self.catalog.rules.items()
-                },
-                causes=dead_letter_groups(tx, letters(self.queues), _CAUSES),
+                late=late,
+                anomalies=anomalies,
+                causes=causes,
+                codes=self.catalog.codes.of(tx, keys),
                 sweeps=list(_folded(scans))[:_SWEEPS],
             )
 

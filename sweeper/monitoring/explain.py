@@ -38,12 +38,14 @@ class RuleCheck:
 class Explanation:
     """The history of one key; rules is empty if no rule's table has the key.
 
+    code  -- what people call the key; None where it has no code
     at    -- when the database was read
     rules -- by rule: whether it finds the key due
     facts -- oldest first
     """
 
     key: str
+    code: str | None
     at: str
     rules: Mapping[str, RuleCheck]
     facts: tuple[Fact, ...]
@@ -64,10 +66,15 @@ class Explainer:
     catalog: Catalog
     older_than: Mapping[str, timedelta]
 
-    def explain(self, key: str) -> Explanation:
-        """Return the history of *key*, read in one transaction, its facts oldest first."""
+    def explain(self, typed: str) -> Explanation:
+        """Return the history of the key that *typed* is, or is the code of, oldest fact first.
+
+        Raises UsageError where several keys have that code.
+        """
         with self.database.transaction() as tx:
             now = clock.now()
+            key = self.catalog.codes.find(tx, typed) or typed.strip()
+            code = self.catalog.codes.of(tx, [key]).get(key)
             checks = {
                 name: check
                 for name, rule in self.catalog.rules.items()
@@ -77,7 +84,7 @@ class Explainer:
             for query in self.catalog.facts:
                 facts += [Fact(*row) for row in tx.execute(query(key))]
         facts.sort(key=lambda fact: fact.at)
-        return Explanation(key, iso(now), checks, tuple(facts))
+        return Explanation(key, code, iso(now), checks, tuple(facts))
 
     def _check(self, tx: Connection, rule: Rule, key: str, now: datetime) -> RuleCheck | None:
         cutoff = now - self.older_than.get(rule.name, rule.older_than)

@@ -38,6 +38,7 @@ class DeadLetter:
     attempts    -- how often the job was executed
     fingerprint -- the same for errors that differ only in ids and numbers
     body        -- the message's body as JSON text; None where it was SQL NULL
+    code        -- what people call the key, for a letter that is shown; it is not stored
     """
 
     type: str | None
@@ -51,6 +52,7 @@ class DeadLetter:
     body: str | None = field(repr=False)
     sweep_id: str | None = None
     msg_id: int = 0
+    code: str | None = None
 
     def ending(self, msg_id: int, outcome: Outcome = Outcome.DEAD) -> Ending:
         """Return the ledger's entry on message *msg_id*, which is dead, revived or dropped.
@@ -74,6 +76,7 @@ class DeadLetter:
             "msg_id": self.msg_id,
             "type": self.type,
             "key": self.key,
+            "code": self.code,
             "reason": self.reason,
             "error": self.error,
             "attempts": self.attempts,
@@ -165,5 +168,5 @@ def _of_job(
 
 def _envelope(letter: DeadLetter) -> dict[str, Any]:
     envelope = asdict(letter) | {"died_at": iso(letter.died_at)}
-    del envelope["body"], envelope["msg_id"]
+    del envelope["body"], envelope["msg_id"], envelope["code"]
     return envelope

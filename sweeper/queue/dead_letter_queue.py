@@ -4,8 +4,10 @@ There may be very many, so they are filtered by the server and read, retried and
 each in a transaction of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -20,6 +22,8 @@ from sqlalchemy import (
     select,
 )
 
+from sweeper import events
+from sweeper.codes import Codes
 from sweeper.errors import UsageError
 from sweeper.job import JobType, Priority
 from sweeper.ledger import Outcome, record
@@ -39,6 +43,7 @@ from sweeper.queue.pgmq import Queues
 
 _CHUNK = 500  # dead letters that are read, retried or dropped at once
 _LARGEST_ID = 2**63 - 1
+_FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # nothing died before
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class DeadLetterFilter:
 
     before -- only those with smaller ids
     limit  -- the newest so many of those that meet all the rest
+    older  -- only those that died before this time, by the database's clock
     """
 
     ids: Sequence[int] = ()
@@ -55,13 +61,21 @@ class DeadLetterFilter:
     fingerprint: str | None = None
     before: int | None = None
     limit: int | None = None
+    key: str | None = None
+    older: datetime | None = None
 
     def conditions(self, found: Subquery) -> list[ColumnElement[bool]]:
         """Return what the rows of *found* must meet, apart from `before` and `limit`."""
-        wanted = {"type": self.type, "reason": self.reason, "fingerprint": self.fingerprint}
+        wanted = {
+            "type": self.type,
+            "reason": self.reason,
+            "fingerprint": self.fingerprint,
+            "key": self.key,
+        }
         equal = [found.c[name] == value for name, value in wanted.items() if value is not None]
         ids = [_any_of(found.c.msg_id, self.ids)] if self.ids else []
-        return [*ids, *equal]
+        died = [found.c.enqueued_at <= self.older] if self.older else []
+        return [*ids, *equal, *died]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ class DeadLetterQueue:
     database: Database
     queues: Queues
     types: Mapping[str, JobType[Any]]
+    codes: Codes
 
     def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         """Return the dead letters that *wanted* selects; raises UsageError for an unknown id."""
@@ -85,9 +100,11 @@ class DeadLetterQueue:
         while True:
             with self.database.transaction() as tx:
                 chunk = self._chunk(tx, wanted, after, last)
+                codes = self.codes.of(tx, [letter.key for letter in chunk])
             if not chunk:
                 return
-            yield from chunk
+            for letter in chunk:
+                yield replace(letter, code=codes.get(letter.key or ""))
             after = chunk[-1].msg_id
 
     def causes(self, wanted: DeadLetterFilter, limit: int) -> tuple[int, list[DeadLetterGroup]]:
@@ -100,11 +117,29 @@ class DeadLetterQueue:
 
     def retry(self, wanted: DeadLetterFilter) -> list[int]:
         """Enqueue the jobs of the selected dead letters as new ones; return the letters' ids."""
-        return self._take(wanted, Outcome.REVIVED)
+        return list(chain.from_iterable(self._take(wanted, Outcome.REVIVED)))
 
     def drop(self, wanted: DeadLetterFilter) -> list[int]:
         """Delete the selected dead letters, return their ids; a scan finds what is still due."""
-        return self._take(wanted, Outcome.DROPPED)
+        return list(chain.from_iterable(self._take(wanted, Outcome.DROPPED)))
+
+    def purge(self, age: timedelta, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Drop and log the dead letters that are at least this old; return how many there were.
+
+        The database's clock tells their age. It stops between two chunks once *stopping()*.
+        """
+        with self.database.transaction() as tx:
+            now: datetime = tx.execute(select(func.now())).scalar_one()
+        if age > now - _FIRST_TIME:
+            return 0
+        before, count = now - age, 0
+        try:
+            for ids in self._take(DeadLetterFilter(older=before), Outcome.DROPPED, stopping):
+                count += len(ids)
+        finally:
+            if count:
+                events.DEAD_PURGED.log(before=before.isoformat(), letters=count)
+        return count
 
     def _span(self, wanted: DeadLetterFilter) -> tuple[int, int]:
         """Return the ids after which to begin and at which to end: what comes later is not ours.
@@ -137,16 +172,21 @@ class DeadLetterQueue:
         ids = page(tx, found, *conditions, after=after, size=_CHUNK)
         return read(tx, found, _any_of(found.c.msg_id, ids)) if ids else []
 
-    def _take(self, wanted: DeadLetterFilter, outcome: Outcome) -> list[int]:
-        taken: list[int] = []
+    def _take(
+        self,
+        wanted: DeadLetterFilter,
+        outcome: Outcome,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Iterator[list[int]]:
+        """Retry or drop the selected dead letters; yield the ids of each chunk after its commit."""
         after, last = self._span(wanted)
-        while True:
+        while not stopping():
             with self.database.transaction() as tx:
                 chunk = self._chunk(tx, wanted, after, last)
                 if not chunk:
-                    return taken
+                    return
                 ours = self._take_chunk(tx, chunk, outcome)
-            taken += ours
+            yield ours
             after = chunk[-1].msg_id
 
     def _take_chunk(

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Connection, Text, any_, cast, select
 
 from sweeper.batch import Decision
+from sweeper.codes import Codes
 from sweeper.errors import StoppedError
 from sweeper.event import muted
 from sweeper.exports import Effect, Shown
@@ -53,6 +54,7 @@ class DryRunResult:
     rules    -- by rule: the result of its scan
     due      -- by rule: the rows that the scan would enqueue, oldest first
     effects  -- by name of the effect: the rows that would change
+    codes    -- what people call the keys, by key
     """
 
     at: datetime
@@ -60,6 +62,7 @@ class DryRunResult:
     rules: Mapping[str, ScanResult]
     due: Mapping[str, Sequence[ExpectedJob]]
     effects: Mapping[str, Sequence[Shown]]
+    codes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,14 @@ class DryRun:
 
     effects -- the queries whose rows are compared
     size    -- maximum number of jobs in one batch
+    codes   -- looks up what people call the keys
     """
 
     scanner: Scanner
     fetcher: Fetcher
     effects: Sequence[Effect]
     size: int
+    codes: Codes
 
     def run(
         self,
@@ -98,6 +103,7 @@ class DryRun:
             keys = [key for found in scans.values() for key in found.keys]
             with database.transaction() as tx:
                 database_id, before = place(tx), self._snapshot(tx, keys)
+                codes = self.codes.of(tx, [*keys, *_left_alone(scans)])
                 since = {rule.name: self._since(tx, rule, scans, at) for rule in rules}
             decisions = self._process(database, options.sweep_id, stopping)
             _demand_time(stopping)
@@ -110,7 +116,7 @@ class DryRun:
             for rule in rules
         }
         effects = {effect.name: _changes(effect, before, after) for effect in self.effects}
-        return DryRunResult(at, database_id, scans, due, effects)
+        return DryRunResult(at, database_id, scans, due, effects, codes)
 
     def _process(
         self, database: Database, sweep_id: str, stopping: Callable[[], bool]
@@ -154,6 +160,10 @@ class DryRun:
         keys = cast(list(scans[rule.name].keys), ARRAY(Text))
         query = select(key, due.c.since).where(key == any_(keys)).order_by(due.c.since, key)
         return [(row[0], row[1]) for row in tx.execute(query)]
+
+
+def _left_alone(scans: Mapping[str, ScanResult]) -> list[str]:
+    return [key for found in scans.values() for key, _ in found.named_anomalies]
 
 
 def _demand_time(stopping: Callable[[], bool]) -> None:

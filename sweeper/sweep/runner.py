@@ -79,10 +79,12 @@ class Report:
             planned = len(self.options.planned[name])
             document |= {"planned": planned, "no_longer_due": planned - found.found}
         if self.dry_run is not None:
-            due = self.dry_run.due[name]
+            due, codes = self.dry_run.due[name], self.dry_run.codes
             document["orders"] = list(keys)
-            document["due"] = [_job_as_json(expected) for expected in due]
-            document["left_alone"] = [{"key": key, "reason": reason} for key, reason in named]
+            document["due"] = [_job_as_json(expected, codes) for expected in due]
+            document["left_alone"] = [
+                {"key": key, "code": codes.get(key), "reason": reason} for key, reason in named
+            ]
         return document
 
 
@@ -163,9 +165,10 @@ class Sweep:
                 yield tally
 
 
-def _job_as_json(expected: ExpectedJob) -> dict[str, Any]:
+def _job_as_json(expected: ExpectedJob, codes: Mapping[str, str]) -> dict[str, Any]:
     return {
         "key": expected.key,
+        "code": codes.get(expected.key),
         "since": iso(expected.since),
         "age_seconds": int(expected.age.total_seconds()),
         "reason": expected.reason,

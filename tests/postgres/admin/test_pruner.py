@@ -14,11 +14,15 @@ from sweeper.postgres import row_lock
 from sweeper.service.supervisor import Supervisor
 from tests.support.verbs import (
     DAY,
+    DEAD,
     HOUR,
     MS,
     Connect,
     OpenApp,
+    dead_letters,
+    drain,
     rows,
+    send,
     sweep,
     wait_for_a_blocked_session,
 )
@@ -158,6 +162,28 @@ def test_two_machines_do_not_prune_at_the_same_time(
     pruning.join()
 
     assert ((1, 2), (0, 0)) == (before, remaining(connection))
+
+
+@pytest.mark.parametrize(("settings", "left"), [({}, 2), ({"history__keep_dead": "30d"}, 1)])
+def test_dead_letters_are_kept_unless_a_setting_names_their_age(
+    open_app: OpenApp,
+    connection: Connection,
+    now: datetime,
+    settings: dict[str, str],
+    left: int,
+) -> None:
+    """The age is by the database's clock: a wrong clock of this host deletes none of them."""
+    app = open_app(**settings)
+    for _ in range(2):
+        send(app, "MAKE_COFFEE", {})
+    drain(app)
+    old = f"update pgmq.q_{DEAD} set enqueued_at = now() - interval '30 d' where msg_id = 1"
+    connection.execute(text(old))
+
+    app.pruner.prune(now)
+    Supervisor(app)._loops.prune()
+
+    assert left == len(dead_letters(app))
 
 
 def test_a_refund_that_is_owed_is_never_deleted(

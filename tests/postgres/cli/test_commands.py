@@ -38,6 +38,7 @@ from tests.support.verbs import (
     QUEUE,
     broken,
     dead_letters,
+    drain,
     messages,
     send,
 )
@@ -313,16 +314,20 @@ def test_all_faults_of_the_settings_are_reported_at_once(run: Run, ready: dict[s
         (("enqueue", "STOCK_RELEASE", '{"productId": "p1", "quantity": 0}'), "quantity: "),
         (
             ("dead", "retry"),
-            "no dead letters selected: give ids, --type, --reason, --fingerprint or --all",
+            "no dead letters selected: give ids, --type, --reason, --fingerprint, --order or --all",
         ),
         (
             ("dead", "drop"),
-            "no dead letters selected: give ids, --type, --reason, --fingerprint or --all",
+            "no dead letters selected: give ids, --type, --reason, --fingerprint, --order or --all",
         ),
         (("dead", "show", "99"), "there is no dead letter 99"),
         (("dead", "retry", "99"), "there is no dead letter 99"),
         (("explain", "no-such-order"), "no-such-order"),
         (("purge", QUEUE), "add --yes if you mean it"),
+        (("purge", DEAD, "--older-than", "90d"), "add --yes if you mean it"),
+        (("purge", DEAD, "--older-than", "90", "--yes"), "'90' is not a valid duration"),
+        (("purge", DEAD, "--older-than", "0s", "--yes"), "must be longer than 0s"),
+        (("purge", QUEUE, "--older-than", "90d", "--yes"), "only dead letters have an age"),
         (("purge", "no_such_queue", "--yes"), "there is no queue 'no_such_queue'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -891,6 +896,21 @@ def test_purge_with_yes_empties_a_queue(
 
     assert (0, f"3 messages deleted from {queue}\n") == (result.code, result.out)
     assert [] == messages(app, queue)
+
+
+def test_purge_takes_only_dead_letters_of_an_age(
+    run: Run, ready: dict[str, str], app: App, connection: Connection
+) -> None:
+    for _ in range(3):
+        send(app, "MAKE_COFFEE", {})
+    drain(app)
+    old = f"update pgmq.q_{DEAD} set enqueued_at = now() - interval '90 d' where msg_id <= 2"
+    connection.execute(text(old))
+
+    result = run("purge", DEAD, "--older-than", "90d", "--yes", "--json", **ready)
+
+    assert (0, {"queue": DEAD, "purged": 2}) == (result.code, result.document)
+    assert [3] == [letter.msg_id for letter in dead_letters(app)]
 
 
 # The service.

@@ -9,12 +9,12 @@ from tests.support.verbs import HOUR, Run, broken, scan, sweep
 
 
 def test_explain_prints_why_an_order_is_due(run: Run, shop: Shop) -> None:
-    order = shop.order(age=HOUR)
+    order = shop.order(age=HOUR, code="JST-EF2E7B-4A")
 
     code, out, _ = run("explain", order)
 
     assert (0, 2) == (code, out.count("\n  yes") - out.count("\n  no "))
-    assert order == out.splitlines()[0]
+    assert f"JST-EF2E7B-4A ({order})" == out.splitlines()[0]
     assert "expire_dp: due at " in out
     assert "auto_refund: not due at " in out
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,20 @@ from sweeper.queue import dead_letter, dead_letter_queue, dead_letter_table
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.retry import DeadReason
-from tests.support.verbs import NOW, QUEUE, Connect, Run, dead_letters, drain, messages, send
+from tests.support.verbs import (
+    DAY,
+    DEAD,
+    HOUR,
+    NOW,
+    QUEUE,
+    Connect,
+    Run,
+    dead_letters,
+    drain,
+    job_outcomes,
+    messages,
+    send,
+)
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -74,6 +88,60 @@ def test_dead_letters_are_taken_in_chunks(app: App, reads: list[int], operation:
     assert (taken, reads) == (ids, [2, 2, 1])
     assert len(messages(app)) == (5 if operation == "retry" else 0)
     assert [letter.error for letter in dead_letters(app)] == ["something else"] * 2
+
+
+def grow_old(connection: Connection, ids: Iterable[int], by: timedelta) -> None:
+    """Let dead letters have died this much earlier."""
+    aged = text(
+        f"update pgmq.q_{DEAD} set enqueued_at = enqueued_at - :by where msg_id = any(:ids)"
+    )
+    connection.execute(aged, {"by": by, "ids": list(ids)})
+
+
+def test_dead_letters_of_an_age_are_purged_in_chunks(
+    app: App, reads: list[int], connection: Connection
+) -> None:
+    """L8: each of them ends in the ledger as dropped, as one that an operator drops."""
+    ids = bury(app, range(8))
+    grow_old(connection, ids[:5], 90 * DAY)
+    grow_old(connection, ids[5:], 90 * DAY - HOUR)
+
+    with capture_logs() as log:
+        purged = app.dead_letter_queue.purge(90 * DAY)
+
+    assert (purged, reads) == (5, [2, 2, 1])
+    assert [letter.msg_id for letter in dead_letters(app)] == ids[5:]
+    assert job_outcomes(connection) == [
+        ("MAKE_COFFEE", str(number), "dropped", "exhausted") for number in range(5)
+    ]
+    ((event, level, letters),) = [
+        (line["event"], line["log_level"], line["letters"]) for line in log
+    ]
+    assert (event, level, letters) == ("dead.purged", "info", 5)
+    assert () == app.auditor.audit().gaps
+
+
+@pytest.mark.parametrize("age", [HOUR, 90 * DAY, timedelta.max], ids=str)
+def test_a_purge_that_finds_nothing_says_nothing(app: App, age: timedelta) -> None:
+    bury(app, range(2))
+
+    with capture_logs() as log:
+        assert app.dead_letter_queue.purge(age) == 0
+
+    assert [] == log
+
+
+@pytest.mark.usefixtures("reads")
+def test_a_purge_ends_when_it_is_stopped_and_tells_what_it_did(
+    app: App, connection: Connection
+) -> None:
+    grow_old(connection, bury(app, range(5)), 90 * DAY)
+    stopping = iter([False, True])
+
+    with capture_logs() as log:
+        purged = app.dead_letter_queue.purge(DAY, lambda: next(stopping))
+
+    assert (2, [2], 3) == (purged, [line["letters"] for line in log], len(dead_letters(app)))
 
 
 @pytest.mark.parametrize("operation", ["find", "retry", "drop"])

@@ -413,8 +413,9 @@ def test_only_the_latest_previews_are_kept(site: Site, shop: Shop) -> None:
 def test_the_page_shows_a_preview_and_runs_exactly_that(app: App, site: Site, shop: Shop) -> None:
     """The preview shows stock before and after, notices and anomalies, with phones masked."""
     tin = shop.product(stock=3, title="Matcha & <b>teh</b>")
-    shop.order(age=HOUR, items=[(tin, 2)], participant=shop.participant(phone="0812-3456-7890"))
-    anomaly = shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg")
+    buyer = shop.participant(phone="0812-3456-7890")
+    order = shop.order(age=HOUR, items=[(tin, 2)], participant=buyer, code="JST-EF2E7B-4A")
+    anomaly = shop.order(age=HOUR, dp_proof_url="https://example.com/dp.jpg", code="<i>JST</i>")
     session = sign_in(site)
     token_field = {"seal": csrf_token(site, session)}
 
@@ -428,7 +429,8 @@ def test_the_page_shows_a_preview_and_runs_exactly_that(app: App, site: Site, sh
         'after">5</td>',
         "&lt;b&gt;teh",
         "ORDER_CANCELLED",
-        anomaly,
+        f"JST-EF2E7B-4A <small>{order}</small>",
+        f"&lt;i&gt;JST&lt;/i&gt; <small>{anomaly}</small>",
         "1 h",
     ):
         assert words in shown
