@@ -51,7 +51,7 @@ class Database:
         parsed, self.schema, self.pooled = parse_url(url)
         self.url = parsed.difference_update_query(("password", "sslpassword"))
         self.lock_timeout = lock_timeout
-        self._statement_timeout = statement_timeout
+        self.statement_timeout = statement_timeout
         self._idle_timeout = connect_timeout
         # libpq's keepalives detect a peer that is gone, the server's timeouts one that is slow.
         self._engine = create_engine(
@@ -137,7 +137,7 @@ class Database:
             return
         begin = _BEGIN.format(idle=Literal(_milliseconds(self._idle_timeout)))
         if _server_version(connection) >= _KNOWS_WHOLE:
-            whole = _STATEMENTS * self._statement_timeout + self._idle_timeout
+            whole = _STATEMENTS * self.statement_timeout + self._idle_timeout
             begin += _WHOLE.format(whole=Literal(_milliseconds(whole)))
         begin += self._locals(options.get("lock_timeout", self.lock_timeout))
         # One round trip: without parameters, the server takes several statements at once.
@@ -145,7 +145,7 @@ class Database:
 
     def _locals(self, lock_timeout: timedelta) -> Composed:
         return _LOCALS.format(
-            statement=Literal(_milliseconds(self._statement_timeout)),
+            statement=Literal(_milliseconds(self.statement_timeout)),
             lock=Literal(_milliseconds(lock_timeout)),
             schema=Identifier(self.schema or _SCHEMA),
         )
