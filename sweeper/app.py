@@ -113,6 +113,7 @@ class App:
             self._cutoff,
             Backoff(retry.delays, retry.jitter),
             retry.max_retries,
+            retry.slow_limit,
         )
 
     @cached_property

@@ -41,7 +41,7 @@ class Decision:
     """The outcome that was decided for one job.
 
     reason -- why, in one line; None where the outcome needs no reason
-    delay  -- how long a retried or postponed job waits; None for the default of one second
+    delay  -- how long a retried or postponed job waits; None for a postponed job whose rests grow
     death  -- why a dead job was dead-lettered; None for every other outcome
     """
 
@@ -100,7 +100,7 @@ class Batch(Generic[P]):
         self.decisions[job.message.msg_id] = Decision(Outcome.SKIPPED, one_line(reason))
 
     def postpone(self, job: Job[P], reason: str) -> None:
-        """Run *job* again a little later, for *reason*, without counting an attempt."""
+        """Run *job* again later, for *reason*, without counting an attempt; its rests grow."""
         self.decisions[job.message.msg_id] = Decision(Outcome.POSTPONED, one_line(reason))
 
     def reject(self, job: Job[P], reason: str) -> None:

@@ -180,10 +180,24 @@ JOB_POSTPONED = Event(
     {
         "type": "job type",
         "keys": "texts: whose jobs they are",
-        "delay_seconds": "seconds: until the next try",
+        "times": "count: how often the job has been postponed; 0 for trouble of the whole database",
+        "delay_seconds": "seconds: until the next try; it grows to 5 minutes where it is counted",
         "error": "one line",
     },
     "Nothing: the database's trouble costs no attempt. If it goes on, look at the database.",
+)
+JOB_BLOCKED = Event(
+    "job.blocked",
+    "error",
+    {
+        "type": "job type",
+        "key": "whose job it is",
+        "times": "count: how often it was postponed; told at each multiple of retry.slow_limit",
+        "delay_seconds": "seconds: until the next try",
+        "error": "one line",
+    },
+    "Somebody holds a lock that the job needs: find the session in pg_locks and end it. "
+    "The job waits, and is never dead for it.",
 )
 JOB_DEAD = Event(
     "job.dead",

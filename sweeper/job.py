@@ -160,6 +160,8 @@ class Job(Generic[P]):
     body                     -- the wire body, known keys normalized, unknown keys kept
     retry_count, max_retries -- failed executions so far, and how many are allowed
     sweep_id                 -- the sweep that enqueued it; None for a message of another sender
+    postponed                -- how often it was postponed since it was enqueued or last retried
+    timed_out                -- how often, handled alone, it ran into the statement timeout
     """
 
     message: Message
@@ -169,11 +171,18 @@ class Job(Generic[P]):
     retry_count: int
     max_retries: int
     sweep_id: str | None
+    postponed: int = 0
+    timed_out: int = 0
 
     @property
     def key(self) -> str:
         """The identifier of the row that the job is about."""
         return str(getattr(self.payload, self.type.key))
+
+    @property
+    def waited(self) -> bool:
+        """Whether it was postponed or timed out before, so that it is handled apart from others."""
+        return self.postponed > 0 or self.timed_out > 0
 
     @property
     def attempt(self) -> int:

@@ -50,6 +50,18 @@ class Backoff:
         return delay * (1 + self.jitter * chance())
 
 
+FIRST_REST = timedelta(seconds=1)
+LONGEST_REST = timedelta(minutes=5)
+
+
+def rest_after(postponements: int) -> timedelta:
+    """Return how long a job rests after so many postponements: it doubles with each, up to 5 min.
+
+    The first nine rests take 511 s together, and each further one 300 s.
+    """
+    return min(FIRST_REST * (1 << min(postponements - 1, 9)), LONGEST_REST)
+
+
 def judge(attempt: int, error: Exception, *, max_retries: int, backoff: Backoff) -> Retry | Dead:
     """Decide on a job whose *attempt*-th execution, counted from 1, raised *error*.
 

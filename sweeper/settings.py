@@ -69,13 +69,14 @@ class QueueSettings(_Section):
 
 
 class RetrySettings(_Section):
-    """How often and when failed jobs are retried, and when crashes dead-letter a job."""
+    """How often and when failed jobs are retried, and when crashes or slowness are failures."""
 
     delays: Annotated[
         tuple[Duration, ...], BeforeValidator(_split_list), Field(min_length=1)
     ] = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))  # fmt: skip
     max_retries: Annotated[int, Field(ge=0)] = 3
     crash_limit: Annotated[int, Field(ge=2)] = 5  # the last crash is one alone, so not the first
+    slow_limit: Count = 20  # the rests between so many postponements take 58.5 minutes
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

@@ -48,7 +48,7 @@ class CallPool:
         self.handler = handler
         self._name = name
         self._concurrency = pace.concurrency
-        self._halted = halted
+        self.halted = halted
         self._rate_limiter = RateLimiter(pace.rate)
         self._circuit_breaker = CircuitBreaker()
         self._logged: Event | None = None
@@ -95,11 +95,11 @@ class CallPool:
 
     def _wait_for_slot(self, delay: float) -> bool:
         """Wait for *delay* seconds, and return whether the call may still be made."""
-        while delay > 0 and not self._halted():
+        while delay > 0 and not self.halted():
             nap = min(delay, _STOP_CHECK)
             sleep(nap)
             delay -= nap
-        return not self._halted() and not self.pause
+        return not self.halted() and not self.pause
 
     def _succeeded(self) -> None:
         with self._lock:

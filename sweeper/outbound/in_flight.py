@@ -18,8 +18,9 @@ from sweeper.outbound.charges import Charges
 from sweeper.postgres import clock
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
 from sweeper.worker.completer import Completer
-from sweeper.worker.completion import PAUSE, Completion
+from sweeper.worker.completion import Completion
 from sweeper.worker.lease import Lease
+from sweeper.worker.rest import PAUSE
 
 _MAX_WAIT = 0.5  # seconds that the worker waits for a result before it fetches again
 _GATHER = 0.02  # seconds that the first result waits for others, to be recorded together
@@ -68,16 +69,21 @@ class InFlight:
         """Prepare *jobs*, all of one type, and begin their calls."""
         if not jobs:
             return Tally()
+        began = time.monotonic()
         try:
             with self.completer.database.transaction() as tx:
                 batch = self.completer.batch(tx, jobs, clock.now())
                 prepared = pool.handler.prepare(batch)
         except Exception as error:  # noqa: BLE001 -- the answer holds any error
-            if is_transient(error):
+            if is_disconnected(error) or (is_transient(error) and pool.halted()):
                 with lease.settling(job.message for job in jobs):
                     return self.completer.postpone(jobs, error)
-            if len(jobs) > 1:  # so that only the job at fault fails
+            if len(jobs) > 1:  # so that only the job at fault fails, or waits
                 return sum((self.begin(pool, [job], lease) for job in jobs), Tally())
+            seconds = time.monotonic() - began
+            if rest := self.completer.patience.rest(jobs[0], error, seconds):
+                with lease.settling([jobs[0].message]):
+                    return self.completer.postpone(jobs, error, rest)
             self.skip_call(jobs[0], None, Answer(error=error))
             return Tally()
         batch.committed()
@@ -161,7 +167,7 @@ class InFlight:
         error = result.answer.error
         if result.wait is not None or (result.streak and result.streak.outage):
             reason = in_one_line(error) if error else "the lane was halted before the call"
-            return Decision(Outcome.POSTPONED, reason, result.wait)
+            return Decision(Outcome.POSTPONED, reason, result.wait or PAUSE)
         return self.completer.decide(job, error) if error else call.decision
 
     def _forget(self, calls: Sequence[InFlightCall]) -> None:

@@ -16,11 +16,11 @@ from sweeper.outbound.call_pool import CallPool
 from sweeper.outbound.in_flight import InFlight
 from sweeper.postgres import clock
 from sweeper.retry import DeadReason
-from sweeper.worker.completion import PAUSE
 from sweeper.worker.fetcher import Fetcher
 from sweeper.worker.lease import Lease
 from sweeper.worker.one_pass import Pass
-from sweeper.worker.sorter import Fetched
+from sweeper.worker.rest import PAUSE
+from sweeper.worker.sorter import Fetched, by_type
 
 _CRASHED = Decision(Outcome.DEAD, "crashed", death=DeadReason.CRASHED)
 
@@ -140,12 +140,16 @@ class OutboundWorker:
         lease.add(job.message for job in (*fetched.jobs, *fetched.crashed))
         for job in fetched.crashed:
             self._in_flight.skip_call(job, _CRASHED, Answer())
-        for jobs in fetched.by_type():
+        for jobs in by_type(fetched.jobs):
             name = jobs[0].type.name
             pool, room = self._pools[name], self._room(name)
             others, delay = [job.message for job in jobs[room:]], pool.pause or PAUSE
             try:
-                tally += self._in_flight.begin(pool, jobs[:room], lease)
+                quick = [job for job in jobs[:room] if not job.timed_out]
+                tally += self._in_flight.begin(pool, quick, lease)
+                for job in jobs[:room]:
+                    if job.timed_out:  # apart, so that it does not hold up the others
+                        tally += self._in_flight.begin(pool, [job], lease)
             finally:
                 with lease.settling(others):
                     self.fetcher.give_back.give_back(others, delay)

@@ -58,7 +58,7 @@ class Database:
         self.schema_in_path = False
         self.url = parsed._replace(password=None).difference_update_query(SECRET)
         self.lock_timeout = lock_timeout
-        self._statement_timeout = statement_timeout
+        self.statement_timeout = statement_timeout
         self._idle_timeout = connect_timeout
         # libpq's keepalives detect a peer that is gone, the server's timeouts one that is slow.
         self._engine = create_engine(
@@ -153,7 +153,7 @@ class Database:
             return
         begin = _BEGIN.format(idle=Literal(_milliseconds(self._idle_timeout)))
         if _server_version(connection) >= _KNOWS_WHOLE:
-            whole = _STATEMENTS * self._statement_timeout + self._idle_timeout
+            whole = _STATEMENTS * self.statement_timeout + self._idle_timeout
             begin += _WHOLE.format(whole=Literal(_milliseconds(whole)))
         begin += self._locals(
             options.get("lock_timeout", self.lock_timeout),
@@ -164,7 +164,7 @@ class Database:
 
     def _locals(self, lock_timeout: timedelta, *, in_path: bool = False) -> Composed:
         return _LOCALS.format(
-            statement=Literal(_milliseconds(self._statement_timeout)),
+            statement=Literal(_milliseconds(self.statement_timeout)),
             lock=Literal(_milliseconds(lock_timeout)),
             path=Identifier(self.schema if in_path else "pg_catalog"),
         )

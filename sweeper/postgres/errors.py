@@ -28,6 +28,11 @@ def is_locked(error: BaseException) -> bool:
     return _state(error) == "55P03"
 
 
+def is_cancelled(error: BaseException) -> bool:
+    """Return whether a statement was cancelled: by its timeout, by a stop of ours, or by others."""
+    return _state(error) == "57014"
+
+
 def is_disconnected(error: BaseException) -> bool:
     """Return whether *error* means that the connection is lost or cannot be opened."""
     if isinstance(error, PoolTimeoutError):

@@ -1,11 +1,13 @@
 """A message's body in SQL: where a string holds the JSON, it is opened as the parser opens it."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Table, case, cast, func, null
+from sqlalchemy import ColumnElement, Connection, Integer, Table, case, cast, func, null
 from sqlalchemy.dialects.postgresql import JSONB
 
-from sweeper.job import JobType
+from sweeper.job import JobType, Message
+from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import LONGEST_NAME
 
 
@@ -51,3 +53,21 @@ def key_of(job: JobType[Any], body: ColumnElement[Any]) -> ColumnElement[Any]:
     payload = payload_of(body)
     names = dict.fromkeys((job.wire(job.key), job.key))
     return func.coalesce(*(payload[name].astext for name in names))
+
+
+def count(tx: Connection, queues: Queues, message: Message, counts: Mapping[str, int]) -> None:
+    """Set keys of the body of a message that this worker has read, to count something there.
+
+    A message that another worker has read meanwhile, or whose body is no object, is not changed.
+    """
+    table = queues.tables[message.queue]
+    body = body_of(table)
+    tx.execute(
+        table.update()
+        .values(message=body.concat(cast(dict(counts), JSONB)))
+        .where(
+            table.c.msg_id == message.msg_id,
+            table.c.read_ct == message.read_ct,
+            func.jsonb_typeof(body) == "object",
+        )
+    )

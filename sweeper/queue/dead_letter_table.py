@@ -32,6 +32,7 @@ from sweeper.queue.body import body_of, member, number_in, opened, shown
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import COUNTS
 from sweeper.retry import DeadReason
 
 _FOREIGN = "it was not sent by the sweeper: it is no dead letter with reason and error"
@@ -125,7 +126,8 @@ def send_again(tx: Connection, queues: Queues, ids: Sequence[int], queue: str) -
     """
     found = letters(queues)
     body = opened(func.coalesce(found.c.body, literal_column("'null'::jsonb")))
-    fresh = body.op("-")(cast("lastError", Text)).op("||")(json_object(retryCount=literal(0)))
+    told = cast(["lastError", *COUNTS], ARRAY(Text))
+    fresh = body.op("-")(told).op("||")(json_object(retryCount=literal(0)))
     again = case((func.jsonb_typeof(body) == "object", fresh), else_=body)
     bodies = cast(func.array_agg(aggregate_order_by(again, found.c.msg_id)), ARRAY(JSONB))
     send = func.pgmq.send_batch(cast(queue, Text), bodies, cast(0, Integer))

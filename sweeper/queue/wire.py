@@ -22,6 +22,8 @@ KEYS = 10_000
 SPLIT_BYTES = 16 << 20
 """How large the messages together may be into which one is split."""
 
+COUNTS = POSTPONED, TIMED_OUT = "postponed", "timedOut"  # keys of our own in the body
+
 _DIGITS = 9  # fits an INT, with room for counting further
 _LONGEST_ERROR = 500
 
@@ -86,8 +88,18 @@ def encode(
 
 
 def retry_body(job: Job[Any], error: str) -> dict[str, Any]:
-    """Return the body of the message that retries *job* after it raised *error*."""
-    return {**job.body, "retryCount": job.attempt, "lastError": error}
+    """Return the body of the message that retries *job* after it raised *error*.
+
+    Its rests begin anew. Its timeouts stay counted, so that a slow job needs no further hour.
+    """
+    kept = {name: value for name, value in job.body.items() if name != POSTPONED}
+    return {**kept, "retryCount": job.attempt, "lastError": error}
+
+
+def postponement(job: Job[Any], *, timed_out: bool = False) -> dict[str, int]:
+    """Return the keys of a body that count one more postponement of *job*."""
+    counts = {POSTPONED: job.postponed + 1}
+    return counts | {TIMED_OUT: job.timed_out + 1} if timed_out else counts
 
 
 def retries_of(job: JobType[Any], max_retries: int) -> int:
@@ -157,6 +169,8 @@ def _parse(
         retry_count=retry_count,
         max_retries=retries,
         sweep_id=sweep_id if _is_name(sweep_id) else None,
+        postponed=_count(body.get(POSTPONED), 0),
+        timed_out=_count(body.get(TIMED_OUT), 0),
     )
 
 

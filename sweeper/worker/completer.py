@@ -16,17 +16,24 @@ from sqlalchemy import Connection, Select
 from sweeper import events
 from sweeper.batch import Batch, Decision, Tally
 from sweeper.job import Job, JobType, Message, Section
-from sweeper.ledger import Ending, Outcome, record
+from sweeper.ledger import Outcome, record
 from sweeper.postgres.database import Database
-from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
+from sweeper.postgres.errors import in_one_line, is_disconnected, is_locked
 from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.enqueue import enqueue_statement
 from sweeper.queue.pgmq import BODY_BYTES, Queues
 from sweeper.queue.wire import retry_body
-from sweeper.retry import Backoff, Dead, DeadReason, Retry, judge
-from sweeper.worker.completion import PAUSE, Completion, log_dead, log_undecided
+from sweeper.retry import Backoff, Dead, Retry, judge
+from sweeper.worker.completion import (
+    Completion,
+    ending_of,
+    letter_of,
+    log_dead,
+    log_undecided,
+)
 from sweeper.worker.lease import GiveBack
+from sweeper.worker.rest import PAUSE, Patience, Rest, held
 
 
 @dataclass(slots=True)
@@ -36,6 +43,7 @@ class Completer:
     sections    -- the job files' own settings, by their class
     cutoff      -- (job type, now) -> the time at or before which a row is due
     max_retries -- the default where neither a message nor its type has a number
+    slow_limit  -- the timeouts of a job alone of which the last is a failure
     observe     -- called with every batch that has committed, and its duration in seconds
     decided     -- called with every job and its decision after the commit; None in the service
     """
@@ -47,8 +55,14 @@ class Completer:
     cutoff: Callable[[JobType[Any], datetime], datetime]
     backoff: Backoff
     max_retries: int
+    slow_limit: int
     observe: Callable[[Completion, float], None] = lambda _completion, _seconds: None
     decided: Callable[[Job[Any], Decision], None] | None = None
+
+    @property
+    def patience(self) -> Patience:
+        """Tells what is a job's own from the database's trouble."""
+        return Patience(self.slow_limit, self.database.statement_timeout)
 
     @contextmanager
     def settling(
@@ -101,10 +115,10 @@ class Completer:
         for job in batch.jobs:
             jobs[batch.decision(job).outcome].append(job)
         again = self._enqueue_again(batch, [*jobs[Outcome.POSTPONED], *jobs[Outcome.RETRIED]])
-        letters = [_letter(job, batch.decision(job), batch.now) for job in jobs[Outcome.DEAD]]
+        letters = [letter_of(job, batch.decision(job), batch.now) for job in jobs[Outcome.DEAD]]
         ids = dead_letter.send(batch.tx, self.queues, letters)
         ended = [
-            _ending(job, batch.decision(job))
+            ending_of(job, batch.decision(job))
             for outcome in (Outcome.DONE, Outcome.SKIPPED)
             for job in jobs[outcome]
         ]
@@ -119,8 +133,17 @@ class Completer:
         """Log a batch that has committed, call the observers, and return the batch's tally."""
         completion.log(seconds)
         self.observe(completion, seconds)
+        for job in completion.jobs[Outcome.POSTPONED]:
+            decision = completion.batch.decision(job)
+            if decision.delay is None:
+                self.patience.tell(job, held(job), decision.reason or "")
         self._report(completion.batch.jobs, completion.batch.decision)
         return completion.tally
+
+    def give_up(self, job: Job[Any], error: Exception, now: datetime, seconds: float) -> Tally:
+        """Postpone or fail a job that raised *error* alone, after *seconds*."""
+        rest = self.patience.rest(job, error, seconds)
+        return self.postpone([job], error, rest) if rest else self.fail(job, error, now)
 
     def fail(self, job: Job[Any], error: Exception, now: datetime) -> Tally:
         """Retry or dead-letter a job that raised *error*, in a transaction of its own.
@@ -138,25 +161,34 @@ class Completer:
         except Exception as failure:
             if is_disconnected(failure):
                 raise
-            if is_transient(failure):
-                return self.postpone([job], failure)
+            if rest := self.patience.rest(job, failure):
+                return self.postpone([job], failure, rest)
             log_undecided(job.message, failure)
             return Tally()
         completion.log_failures()
         self._report(completion.batch.jobs, completion.batch.decision)
         return completion.tally
 
-    def postpone(self, jobs: Sequence[Job[Any]], error: BaseException) -> Tally:
-        """Give *jobs* back after a transient database *error*, without counting an attempt."""
-        self.give_back.give_back((job.message for job in jobs), PAUSE)
+    def postpone(
+        self, jobs: Sequence[Job[Any]], error: BaseException, rest: Rest | None = None
+    ) -> Tally:
+        """Give *jobs* back after a transient database *error*, without counting an attempt.
+
+        rest -- of a single job; None for trouble of the whole database
+        """
+        rest = rest or Rest()
+        self.give_back.give_back((job.message for job in jobs), rest.delay, rest.counts)
         reason = in_one_line(error)
         events.JOB_POSTPONED.log(
             type=jobs[0].type.name,
             keys=[job.key for job in jobs],
-            delay_seconds=PAUSE.total_seconds(),
+            times=rest.times,
+            delay_seconds=rest.delay.total_seconds(),
             error=reason,
         )
-        self._report(jobs, lambda _job: Decision(Outcome.POSTPONED, reason, PAUSE))
+        if is_locked(error):
+            self.patience.tell(jobs[0], rest, reason)
+        self._report(jobs, lambda _job: Decision(Outcome.POSTPONED, reason, rest.delay))
         return Tally(postponed=len(jobs))
 
     def dead_letter(self, dead: Sequence[tuple[Message, DeadLetter]], now: datetime) -> Tally:
@@ -178,10 +210,13 @@ class Completer:
     def _enqueue_again(self, batch: Batch[Any], jobs: Iterable[Job[Any]]) -> dict[int, int]:
         by_delay: dict[timedelta, dict[int, Mapping[str, Any]]] = {}
         for job in jobs:
-            decision = batch.decision(job)
-            failed = decision.outcome is Outcome.RETRIED
-            body = retry_body(job, decision.reason or "") if failed else job.body
-            by_delay.setdefault(decision.delay or PAUSE, {})[job.message.msg_id] = body
+            decision, body, rest = batch.decision(job), job.body, held(job)
+            if decision.outcome is Outcome.RETRIED:
+                body = retry_body(job, decision.reason or "")
+            elif decision.delay is None:
+                body = {**body, **rest.counts}
+            delay = rest.delay if decision.delay is None else decision.delay or PAUSE
+            by_delay.setdefault(delay, {})[job.message.msg_id] = body
         again = dict[int, int]()
         for delay, bodies in by_delay.items():
             queue = batch.jobs[0].message.queue
@@ -202,22 +237,3 @@ class Completer:
 
 
 _DECIDED = (Outcome.DONE, Outcome.SKIPPED, Outcome.RETRIED, Outcome.POSTPONED, Outcome.DEAD)
-
-
-def _letter(job: Job[Any], decision: Decision, now: datetime) -> DeadLetter:
-    death = decision.death or DeadReason.REJECTED
-    if death is DeadReason.CRASHED:
-        return dead_letter.of_crashed(job, now)
-    return dead_letter.of_job(job, death, decision.reason or "", now)
-
-
-def _ending(job: Job[Any], decision: Decision) -> Ending:
-    return Ending(
-        job_type=job.type.name,
-        key=job.key,
-        msg_id=job.message.msg_id,
-        sweep_id=job.sweep_id,
-        outcome=decision.outcome,
-        reason=decision.reason,
-        attempt=job.attempt,
-    )

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 from sweeper import events
-from sweeper.batch import Batch, Tally
+from sweeper.batch import Batch, Decision, Tally
 from sweeper.job import Job, Message
-from sweeper.ledger import Outcome
+from sweeper.ledger import Ending, Outcome
 from sweeper.postgres.errors import in_one_line
+from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
-
-PAUSE = timedelta(seconds=1)
-"""How long a job waits after a transient error, or while another transaction locks its row."""
-
+from sweeper.retry import DeadReason
+from sweeper.worker.rest import PAUSE
 
 _FLOOD = 10  # dead letters of one cause in a batch that are logged one by one
 
@@ -94,3 +93,24 @@ def _log_dead(msg_id: int, letter: DeadLetter, *, alike: int) -> None:
 def log_undecided(message: Message, error: Exception) -> None:
     """Log that the decision about a message raised, so that it counts as a crash."""
     events.JOB_UNDECIDED.log(queue=message.queue, msg_id=message.msg_id, error=in_one_line(error))
+
+
+def letter_of(job: Job[Any], decision: Decision, now: datetime) -> DeadLetter:
+    """Return the dead letter of a job that *decision* ends."""
+    death = decision.death or DeadReason.REJECTED
+    if death is DeadReason.CRASHED:
+        return dead_letter.of_crashed(job, now)
+    return dead_letter.of_job(job, death, decision.reason or "", now)
+
+
+def ending_of(job: Job[Any], decision: Decision) -> Ending:
+    """Return the ledger's entry on a job that *decision* ends."""
+    return Ending(
+        job_type=job.type.name,
+        key=job.key,
+        msg_id=job.message.msg_id,
+        sweep_id=job.sweep_id,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        attempt=job.attempt,
+    )

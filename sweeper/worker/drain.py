@@ -1,7 +1,7 @@
 """The database worker: fetches messages, and handles and completes each batch in one transaction.
 
 A batch that fails is halved, down to the single job that fails, so that the others in the batch do
-not lose an attempt.
+not lose an attempt. Jobs that were postponed before are handled after the others, apart from them.
 """
 
 import time
@@ -15,14 +15,19 @@ from sweeper import events
 from sweeper.batch import Tally
 from sweeper.job import Handler, Job, Lane, Message
 from sweeper.postgres import clock
-from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
+from sweeper.postgres.errors import in_one_line, is_disconnected
 from sweeper.worker.completer import Completer
 from sweeper.worker.fetcher import Fetcher
 from sweeper.worker.lease import Lease
 from sweeper.worker.one_pass import Pass
+from sweeper.worker.rest import PAUSE
+from sweeper.worker.sorter import by_type
 
 FAIR = 8
 """Among this many successive reads, at least one is of the lowest queue that has messages."""
+
+PATIENCE = timedelta(seconds=5)
+"""How long one step tries jobs that were postponed before; those behind wait for the next one."""
 
 
 @dataclass(slots=True)
@@ -90,22 +95,57 @@ class Drain:
         fetched = self.fetcher.sort(messages, Lane.DATABASE, now)
         lease.keep_only(job.message for job in fetched.jobs)
         self.active = len(fetched.jobs)
-        batches = fetched.by_type()
-        return sum((self._handle(jobs, now, lease) for jobs in batches), fetched.tally)
+        tally = fetched.tally
+        for jobs in by_type(job for job in fetched.jobs if not job.waited):
+            tally += self._handle(jobs, now, lease)[0]
+        until = time.monotonic() + PATIENCE.total_seconds()
+        for jobs in by_type(job for job in fetched.jobs if job.waited):
+            tally += self._probe(jobs, now, lease, until)
+        return tally
 
-    def _handle(self, jobs: list[Job[Any]], now: datetime, lease: Lease) -> Tally:
-        """Handle *jobs* as one batch; if it fails, halve it, down to the single job that fails."""
-        usual = self.completer.database.lock_timeout
+    def _probe(self, jobs: list[Job[Any]], now: datetime, lease: Lease, until: float) -> Tally:
+        """Handle *jobs*, which were postponed before: each alone, or more after each success.
+
+        So those that still wait cost no halving, and those whose lock is free again little time.
+        One that has timed out always stands alone, after the others. What is not begun *until*
+        then, when at least one was, is given back for a moment: the next read finds fresh jobs.
+        """
+        tally, size = Tally(), 1
+        waiting = sorted(jobs, key=lambda job: (job.timed_out, job.postponed))
+        while waiting and not self.stopping():
+            if len(waiting) < len(jobs) and time.monotonic() > until:
+                break
+            part = [job for job in waiting[:size] if not job.timed_out] or waiting[:1]
+            waiting = waiting[len(part) :]
+            outcome, well = self._handle(part, now, lease)
+            tally, size = tally + outcome, 2 * size if well else 1
+        if waiting and not self.stopping():
+            messages = [job.message for job in waiting]
+            with lease.settling(messages):
+                self.fetcher.give_back.give_back(messages, PAUSE)
+            tally += Tally(postponed=len(waiting))
+        return tally
+
+    def _handle(self, jobs: list[Job[Any]], now: datetime, lease: Lease) -> tuple[Tally, bool]:
+        """Handle *jobs* as one batch; if it fails, halve it, down to the single job that fails.
+
+        Returns whether it did not fail, too.
+        """
+        database, well = self.completer.database, True
+        # A wait for a lock must not pass for a statement that is slow itself.
+        usual = min(database.lock_timeout, database.statement_timeout)
         tally, parts, lock_timeout = Tally(), [jobs], usual / 2
         while parts and not self.stopping():
-            part = parts.pop()
+            part, began = parts.pop(), time.monotonic()
+            # One that is slow itself would outlast its lease, and be visible once rolled back.
+            longer = database.statement_timeout if part[0].timed_out else None
             try:
-                with lease.settling(job.message for job in part):
+                with lease.settling((job.message for job in part), longer):
                     tally += self._attempt(part, now, lock_timeout)
             except Exception as error:
                 if is_disconnected(error):
                     raise
-                lock_timeout = usual / 40
+                lock_timeout, well = usual / 40, False
                 if len(part) > 1:
                     half = len(part) // 2
                     parts += [part[half:], part[:half]]
@@ -114,13 +154,12 @@ class Drain:
                     )
                     continue
                 with lease.settling(job.message for job in part):
-                    tally += self._give_up(part[0], error, now)
-        return tally
+                    tally += self._give_up(part[0], error, now, time.monotonic() - began)
+        return tally, well
 
-    def _give_up(self, job: Job[Any], error: Exception, now: datetime) -> Tally:
-        if is_transient(error):
-            return self.completer.postpone([job], error)
-        return self.completer.fail(job, error, now)
+    def _give_up(self, job: Job[Any], error: Exception, now: datetime, seconds: float) -> Tally:
+        """Postpone or fail *job*; a stop cancels statements, which no job is charged for."""
+        return self.completer.give_up(job, error, now, 0.0 if self.stopping() else seconds)
 
     def _attempt(self, jobs: Sequence[Job[Any]], now: datetime, lock_timeout: timedelta) -> Tally:
         began = time.monotonic()

@@ -1,6 +1,7 @@
 """The fetcher: reads messages under a lease, with suspected poison messages apart."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,10 +13,10 @@ from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.pgmq import Queues
 from sweeper.worker.completer import Completer
-from sweeper.worker.completion import PAUSE
 from sweeper.worker.isolation import Isolation, isolate_poison
-from sweeper.worker.lease import GiveBack, Lease
+from sweeper.worker.lease import GiveBack, Lease, Leases
 from sweeper.worker.one_pass import Pass
+from sweeper.worker.rest import PAUSE
 from sweeper.worker.sorter import Fetched, Sorter
 
 _STOP_CHECK = 0.2  # seconds between two checks whether to stop waiting
@@ -29,7 +30,7 @@ class Fetcher:
     types       -- every known job type by name
     crash_limit -- the number of reads without a decision after which a message is dead-lettered
     max_skew    -- the largest allowed difference of this host's clock from the database's
-    isolation   -- shared by all workers of the process
+    isolation   -- shared by all workers of the process, as the leases are
     left        -- the queues that are not read, because a pass has left them
     """
 
@@ -38,6 +39,7 @@ class Fetcher:
     crash_limit: int
     max_skew: timedelta
     isolation: Isolation = field(default_factory=Isolation)
+    leases: Leases = field(default_factory=Leases)
     left: set[str] | frozenset[str] = frozenset()
 
     @property
@@ -107,6 +109,9 @@ class Fetcher:
         before, skewed = clock.now(), None
         with self.database.transaction() as tx:
             messages = self.queues.read(tx, queues, lease=lease, quantity=quantity, only=only)
+            if held := self.leases.held(messages):
+                self.queues.postpone(tx, held, lease)
+                messages = [message for message in messages if message not in held]
             if not messages:
                 return []
             try:
@@ -134,9 +139,14 @@ class Fetcher:
                 return False
         return True
 
-    def lease(self, messages: Iterable[Message], length: timedelta) -> Lease:
-        """Return a lease of *length* on messages that were read."""
-        return Lease(self.database, self.queues, length, messages)
+    @contextmanager
+    def lease(self, messages: Iterable[Message], length: timedelta) -> Iterator[Lease]:
+        """Hold messages that were read under a lease of *length*."""
+        with (
+            Lease(self.database, self.queues, length, messages) as lease,
+            self.leases.including(lease),
+        ):
+            yield lease
 
     def sort(self, messages: Iterable[Message], lane: Lane, now: datetime) -> Fetched:
         """Parse *messages* and return the jobs that are handled in *lane*."""

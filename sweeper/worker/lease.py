@@ -1,6 +1,6 @@
 """The lease: renews the visibility timeout of waiting messages, and gives unhandled ones back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from operator import itemgetter
@@ -12,30 +12,40 @@ from sweeper import events
 from sweeper.job import Message
 from sweeper.postgres.database import Database
 from sweeper.postgres.errors import in_one_line
+from sweeper.queue.body import count
 from sweeper.queue.pgmq import Queues
+from sweeper.worker.rest import Rest
 
 
 class GiveBack:
     """Gives leased messages back to the queue as though they had not been read.
 
     It is shared by all workers of the process. What could not be given back, because the database
-    could not be reached, is remembered with its delay, and given back by the next call.
+    could not be reached, is remembered with its rest, and given back by the next call.
     """
 
     def __init__(self, database: Database, queues: Queues) -> None:
         self._database = database
         self._queues = queues
-        self._owed = dict[tuple[str, int, int], tuple[Message, timedelta]]()
+        self._owed = dict[tuple[str, int, int], tuple[Message, Rest]]()
         self._lock = Lock()
 
-    def give_back(self, messages: Iterable[Message], delay: timedelta = timedelta()) -> None:
-        """Make *messages* visible again after *delay*, and do not count that they were read."""
-        self._remember(messages, delay)
+    def give_back(
+        self,
+        messages: Iterable[Message],
+        delay: timedelta = timedelta(),
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
+        """Make *messages* visible again after *delay*, and do not count that they were read.
+
+        counts -- keys that are set in their bodies, to count that they were postponed
+        """
+        self._remember(messages, Rest(delay, counts or {}))
         self.retry()
 
     def after_error(self, messages: Iterable[Message]) -> None:
         """Give *messages* back, or remember them where that fails: an error is being handled."""
-        self._remember(messages, timedelta())
+        self._remember(messages, Rest(timedelta()))
         with suppress(Exception):  # the error that is being handled came first
             self.retry()
 
@@ -46,10 +56,13 @@ class GiveBack:
         if not owed:
             return
         groups = dict[tuple[str, timedelta], list[Message]]()
-        for message, delay in owed.values():
-            groups.setdefault((message.queue, delay), []).append(message)
+        for message, rest in owed.values():
+            groups.setdefault((message.queue, rest.delay), []).append(message)
         try:
             with self._database.transaction() as tx:
+                for message, rest in owed.values():
+                    if rest.counts:
+                        count(tx, self._queues, message, rest.counts)
                 for (_, delay), group in sorted(groups.items(), key=itemgetter(0)):
                     self._queues.postpone(tx, group, delay)
         except BaseException:
@@ -57,9 +70,9 @@ class GiveBack:
                 self._owed = owed | self._owed
             raise
 
-    def _remember(self, messages: Iterable[Message], delay: timedelta) -> None:
-        """Have the next call give *messages* back; what is remembered already keeps its delay."""
-        owed = {(m.queue, m.msg_id, m.read_ct): (m, delay) for m in messages}
+    def _remember(self, messages: Iterable[Message], rest: Rest) -> None:
+        """Have the next call give *messages* back; what is remembered already keeps its rest."""
+        owed = {(m.queue, m.msg_id, m.read_ct): (m, rest) for m in messages}
         with self._lock:
             self._owed = owed | self._owed
 
@@ -111,13 +124,31 @@ class Lease:
         with self._lock:
             self._left = {message.msg_id: message for message in messages}
 
+    def held(self, message: Message) -> bool:
+        """Return whether this lease still held *message* when somebody read it once more."""
+        held = self._left.get(message.msg_id)
+        return held is not None and (held.queue, held.read_ct + 1) == (
+            message.queue,
+            message.read_ct,
+        )
+
     @contextmanager
-    def settling(self, messages: Iterable[Message]) -> Iterator[None]:
-        """Pause the renewal during these messages' transaction; stop it unless that raises."""
-        ids = {message.msg_id for message in messages}
+    def settling(
+        self, messages: Iterable[Message], longer: timedelta | None = None
+    ) -> Iterator[None]:
+        """Pause the renewal during these messages' transaction; stop it unless that raises.
+
+        longer -- renews them for so much more than the lease, before a transaction that is slow
+        """
+        queues = {message.msg_id: message.queue for message in messages}
+        ids = queues.keys()
         with self._lock:
-            self._busy = ids
+            self._busy = set(ids)
         try:
+            if longer is not None:
+                with self._database.transaction() as tx:
+                    for msg_id, queue in queues.items():
+                        self._queues.renew(tx, queue, [msg_id], self._length + longer)
             yield
             with self._lock:
                 self._left = {i: left for i, left in self._left.items() if i not in ids}
@@ -137,3 +168,31 @@ class Lease:
                         self._queues.renew(tx, waiting[0].queue, ids, self._length)
                 except Exception as error:  # noqa: BLE001 -- the deletion notices a lost lease
                     events.LEASE_NOT_RENEWED.log(count=len(waiting), error=in_one_line(error))
+
+
+class Leases:
+    """The leases of one process, by which each of its workers knows what the others hold.
+
+    A transaction that outlasts its messages' lease hides them only until it is rolled back. Another
+    worker of the process that reads them then gives them back to the one that still holds them.
+    """
+
+    def __init__(self) -> None:
+        self._active = frozenset[Lease]()
+        self._lock = Lock()
+
+    @contextmanager
+    def including(self, lease: Lease) -> Iterator[None]:
+        """Count *lease* among the active ones for as long as the context lasts."""
+        with self._lock:
+            self._active |= {lease}
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= {lease}
+
+    def held(self, messages: Iterable[Message]) -> list[Message]:
+        """Return those of *messages* that were read while a lease still held them."""
+        leases = self._active
+        return [message for message in messages if any(lease.held(message) for lease in leases)]

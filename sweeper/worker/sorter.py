@@ -35,12 +35,13 @@ class Fetched:
     tally: Tally
     crashed: Sequence[Job[Any]] = ()
 
-    def by_type(self) -> list[list[Job[Any]]]:
-        """Return the jobs in one list for each type, in the order of the messages."""
-        groups: dict[str, list[Job[Any]]] = {}
-        for job in self.jobs:
-            groups.setdefault(job.type.name, []).append(job)
-        return list(groups.values())
+
+def by_type(jobs: Iterable[Job[Any]]) -> list[list[Job[Any]]]:
+    """Return *jobs* in one list for each type, in their order."""
+    groups: dict[str, list[Job[Any]]] = {}
+    for job in jobs:
+        groups.setdefault(job.type.name, []).append(job)
+    return list(groups.values())
 
 
 @dataclass(frozen=True, slots=True)

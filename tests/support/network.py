@@ -1,17 +1,23 @@
-"""A TCP proxy in front of the database, whose connections tests freeze or close."""
+"""A TCP proxy in front of the database, whose connections tests delay, freeze or close."""
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from threading import Event, Thread
 
 from sqlalchemy import make_url
 
 
 class NetworkProxy:
-    """Forwards a port on 127.0.0.1 to the database server."""
+    """Forwards a port on 127.0.0.1 to the database server.
 
-    def __init__(self, server_url: str) -> None:
+    delay -- seconds that all data take, each way
+    """
+
+    def __init__(self, server_url: str, delay: float = 0.0) -> None:
+        self._delay = delay
         server = make_url(server_url)
         self._host = server.host or str(server.query["host"])
         self._port = server.port or 5432
@@ -65,11 +71,20 @@ class NetworkProxy:
         return server
 
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        on_the_way = SimpleQueue[tuple[float, bytes]]()
+        Thread(target=self._deliver, args=(on_the_way, target), daemon=True).start()
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                self._is_forwarding.wait()
-                target.sendall(data)
+                on_the_way.put((time.monotonic() + self._delay, data))
+        on_the_way.put((0.0, b""))
         _shut(source)
+
+    def _deliver(self, on_the_way: SimpleQueue[tuple[float, bytes]], target: socket.socket) -> None:
+        with suppress(OSError):
+            while (arrival := on_the_way.get())[1]:
+                time.sleep(max(0.0, arrival[0] - time.monotonic()))
+                self._is_forwarding.wait()
+                target.sendall(arrival[1])
         _shut(target)
 
 
@@ -79,9 +94,9 @@ def _shut(end: socket.socket) -> None:
 
 
 @contextmanager
-def network_proxy(server_url: str) -> Iterator[NetworkProxy]:
-    """Start a proxy, and close it afterwards."""
-    proxy = NetworkProxy(server_url)
+def network_proxy(server_url: str, delay: float = 0.0) -> Iterator[NetworkProxy]:
+    """Start a proxy, and close it afterwards; all data take *delay* seconds each way."""
+    proxy = NetworkProxy(server_url, delay)
     try:
         yield proxy
     finally:

@@ -161,6 +161,27 @@ def broken(app: App, table: str, when: str = "true", error: str = "P0001") -> It
         tx.execute(text("drop function refuse cascade"))
 
 
+@contextmanager
+def slow(app: App, table: str, when: str = "true") -> Iterator[None]:
+    """Make updates of *table* take a minute, for the rows that meet *when*."""
+    with app.database.transaction(schema_in_path=True) as tx:
+        tx.execute(
+            text(
+                "create function dawdle() returns trigger language plpgsql as"
+                " $$ begin perform pg_sleep(60); return new; end $$"
+            )
+        )
+        tx.execute(
+            text(
+                f'create trigger dawdle before update on "{table}" for each row'
+                f" when ({when}) execute function dawdle()"
+            )
+        )
+    yield
+    with app.database.transaction(schema_in_path=True) as tx:
+        tx.execute(text("drop function dawdle cascade"))
+
+
 def with_handler(app: App, kind: str, handler: Any) -> App:
     """Return an app like *app*, on the same connections, with another handler for one job type."""
     job = replace(app.catalog.jobs[kind], handler=handler)

@@ -69,6 +69,7 @@ def faults(file: Path | None = None) -> list[str]:
         ("retry.delays", ["5s", "30s", "5m"]),
         ("retry.max_retries", 3),
         ("retry.crash_limit", 5),
+        ("retry.slow_limit", 20),
         ("rules.expire_dp.enabled", True),
         ("rules.expire_dp.every", "1m"),
         ("rules.expire_dp.older_than", "30m"),

@@ -130,7 +130,11 @@ def test_a_failure_at_the_end_rolls_back_the_whole_job(
 
 @frozen_clock
 def test_a_worker_skips_a_job_whose_message_another_worker_completed(
-    app: App, shop: Shop, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    app: App,
+    open_app: OpenApp,
+    shop: Shop,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """L1: after the lease ran out, the worker that deletes the message first owns the job."""
     product = shop.product(stock=1)
@@ -141,7 +145,7 @@ def test_a_worker_skips_a_job_whose_message_another_worker_completed(
     def overtaken(fetcher: Fetcher, found: Sequence[Message], *args: Any) -> Fetched:
         monkeypatch.undo()
         make_visible(app)
-        assert app.drain().step() == Tally(done=1)
+        assert open_app().drain().step() == Tally(done=1)
         return sort(fetcher, found, *args)
 
     monkeypatch.setattr(Fetcher, "sort", overtaken)
