@@ -219,11 +219,17 @@ def _rendered(now: Status) -> RenderableType:
     server = now.database
     lines = [
         f"dead letters: {now.dead.count}, the oldest for {now.dead.oldest_seconds:.0f} s",
+        *_hidden(now),
         *(f"{name.replace('_', ' ')}: {value:,.0f}" for name, value in now.figures.items()),
         f"database: Postgres {server.server}, pgmq {server.pgmq}",
         f"clock: this host's is {server.skew_ms:+.0f} ms ahead of the database's",
     ]
     return Group(queues, rules, Text("\n".join(lines)))
+
+
+def _hidden(now: Status) -> list[str]:
+    what = f"hidden messages, for which no scan waits: {now.hidden.count}"
+    return [f"{what} ({', '.join(now.hidden.names)})"] if now.hidden.count else []
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -49,7 +49,9 @@ _READ = (
     " ) as placed order by msg_id"
 )
 _READ_FIRST = (
-    "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct, enqueued_at,"
+    "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct,"
+    # A sender may have set it to a time that Python cannot hold.
+    " least(greatest(enqueued_at, to_timestamp(0)), clock_timestamp()) as enqueued_at,"
     " cast(message as text) as raw"
     " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer),"
     " cast(:which as jsonb)){condition})"
@@ -62,13 +64,20 @@ READ_BYTES = 4 << 20
 """A read ends with the message that reaches this size, and gives the messages behind it back."""
 
 
+HORIZON = timedelta(hours=2)
+"""How far ahead a message may become visible, where the settings do not say it."""
+
+
 class Queues:
     """The sweeper's queues: one for each priority, one outbound, one for dead letters.
 
-    name -- the queue of normal priority; the others add a suffix to it
+    name    -- the queue of normal priority; the others add a suffix to it
+    horizon -- longer than any delay or lease of ours: a message that becomes visible later is
+               hidden, and does not count as waiting
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, horizon: timedelta = HORIZON) -> None:
+        self.horizon = horizon
         self.by_priority = {
             Priority.HIGH: f"{name}_high",
             Priority.NORMAL: name,
