@@ -13,14 +13,15 @@ from jobs.whatsapp.delivery import (
     prepare_delivery,
     unknown_calls,
 )
+from jobs.whatsapp.free_text import free_text_id, free_text_row
 from jobs.whatsapp.notification_log import (
     CLAIM,
+    NONCE,
     UNKNOWN,
     WRITTEN,
     NoticeUpdate,
     insert_notices,
     lock_notices,
-    notice_id,
     update_notices,
 )
 from jobs.whatsapp.payload import SendWhatsapp
@@ -61,13 +62,10 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
     message is sending is postponed. Raises LookupError for one that
     has no row: the platform may commit the row after it has sent the message.
     """
-    insert_notices(
-        batch.tx, [_notice_row(job) for job in batch.jobs if not job.payload.message_id], batch.now
-    )
-    rows, settings = (
-        lock_notices(batch.tx, map(_notice_id, batch.jobs)),
-        batch.settings(WhatsappSettings),
-    )
+    texts = [free_text_row(job) for job in batch.jobs if not job.payload.message_id]
+    insert_notices(batch.tx, texts, batch.now)
+    rows = lock_notices(batch.tx, map(_notice_id, batch.jobs))
+    settings = batch.settings(WhatsappSettings)
     if not all(_notice_id(job) in rows for job in batch.jobs):
         message = "there is no notice of this id in NotificationLog"
         raise LookupError(message)
@@ -77,7 +75,7 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
         if row.id in {update.id for update in updates}:
             batch.skip(job, "another message sends the notice")
             continue
-        delivery = prepare_delivery(row, carrier.claim, job.key, settings)
+        delivery = prepare_delivery(row, carrier, job.key, settings)
         if isinstance(delivery, Delivery) and carrier.waits_for_another(row, batch.now):
             batch.postpone(job, "another message is sending the notice")
             continue
@@ -139,14 +137,8 @@ def pace(sections: Mapping[type[Section], Section]) -> Pace:
 
 
 def _notice_id(job: Job[SendWhatsapp]) -> str:
-    """Return the id of the notice that *job* sends; an order has one notice for each event."""
-    payload = job.payload
-    if payload.message_id:
-        return payload.message_id
-    facts = payload.metadata or {}
-    if facts.get("orderId") and facts.get("eventType"):
-        return notice_id(str(facts["orderId"]), str(facts["eventType"]))
-    return notice_id(_claim(job), payload.recipient_phone or "", payload.message or "")
+    """Return the id of the notice that *job* sends."""
+    return job.payload.message_id or free_text_id(job)
 
 
 def _claim(job: Job[SendWhatsapp]) -> str:
@@ -155,18 +147,8 @@ def _claim(job: Job[SendWhatsapp]) -> str:
 
 
 def _carrier(job: Job[SendWhatsapp]) -> Carrier:
-    return Carrier(_claim(job), job.message.msg_id, job.message.crashes > 0)
-
-
-def _notice_row(job: Job[SendWhatsapp]) -> dict[str, Any]:
-    """Return the row of a notice whose phone and text are in the message itself."""
-    facts = job.payload.metadata or {}
-    return {
-        "id": _notice_id(job),
-        "recipientId": job.payload.recipient_phone,
-        "eventType": str(facts.get("eventType") or "MESSAGE"),
-        "metadata": facts | {"message": job.payload.message},
-    }
+    nonce = (job.payload.metadata or {}).get(NONCE)
+    return Carrier(_claim(job), job.message.msg_id, job.message.crashes > 0, nonce)
 
 
 def _dead_without_a_call(
@@ -177,7 +159,8 @@ def _dead_without_a_call(
     rows = lock_notices(batch.tx, map(_notice_id, dead)) if dead else {}
     for job in dead:
         row = rows.get(_notice_id(job))
-        if row is None or _carrier(job).waits_for_another(row, batch.now):
+        carrier = _carrier(job)
+        if row is None or not carrier.may_carry(row) or carrier.waits_for_another(row, batch.now):
             continue
         unknown, _ = unknown_calls(row, batch.settings(WhatsappSettings))
         notes = {CLAIM: _claim(job)} | _unknown_note(unknown)

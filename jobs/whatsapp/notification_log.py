@@ -37,6 +37,9 @@ WRITTEN = "recipientAsWritten"
 UNKNOWN = "unknown"
 """The key in the metadata: the number of calls that ended without a reply."""
 
+NONCE = "nonce"
+"""The key in the metadata of our own notices: a secret that only the notice's message knows."""
+
 _LOG = NOTIFICATION_LOG.c
 _OPEN = ("queued", "sending", "failed")
 

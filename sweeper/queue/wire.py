@@ -138,7 +138,7 @@ def _parse(
     retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
     normalized = body | {"retryCount": retry_count, "maxRetries": retries}
-    normalized["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
+    normalized["createdAt"] = created if _is_name(created) else iso(message.enqueued_at)
     if payload is None:
         bodies = OneForEach(normalized, "payload", singles)
         copied = sum(len(json.dumps(each)) for each in bodies[:1]) * len(bodies)
