@@ -13,7 +13,7 @@ from jobs.whatsapp.delivery import (
     prepare_delivery,
     unknown_calls,
 )
-from jobs.whatsapp.free_text import free_text_id, free_text_row
+from jobs.whatsapp.free_text import admit, free_text_id, free_text_row
 from jobs.whatsapp.notification_log import (
     CLAIM,
     NONCE,
@@ -58,19 +58,19 @@ class Sent:
 def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
     """Mark the batch's notices as being sent; return what each call needs, by message id.
 
-    A notice that must not be sent, or not a third time, is skipped, and one that a copy of the
-    message is sending is postponed. Raises LookupError for one that
-    has no row: the platform may commit the row after it has sent the message.
+    A notice that must not be sent, or not a third time, is skipped, one that a copy of the message
+    is sending is postponed, and a free text that the settings do not allow is rejected. Raises
+    LookupError for one that has no row: the platform may commit the row after the message.
     """
-    texts = [free_text_row(job) for job in batch.jobs if not job.payload.message_id]
+    jobs, settings = admit(batch), batch.settings(WhatsappSettings)
+    texts = [free_text_row(job) for job in jobs if not job.payload.message_id]
     insert_notices(batch.tx, texts, batch.now)
-    rows = lock_notices(batch.tx, map(_notice_id, batch.jobs))
-    settings = batch.settings(WhatsappSettings)
-    if not all(_notice_id(job) in rows for job in batch.jobs):
+    rows = lock_notices(batch.tx, map(_notice_id, jobs))
+    if not all(_notice_id(job) in rows for job in jobs):
         message = "there is no notice of this id in NotificationLog"
         raise LookupError(message)
     deliveries, updates = dict[int, Delivery](), list[NoticeUpdate]()
-    for job in batch.jobs:
+    for job in jobs:
         row, carrier = rows[_notice_id(job)], _carrier(job)
         if row.id in {update.id for update in updates}:
             batch.skip(job, "another message sends the notice")

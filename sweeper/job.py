@@ -42,6 +42,10 @@ class Section(BaseModel):
         """Return a message for each missing setting; without it this section's jobs wait."""
         return ()
 
+    def notes(self) -> Iterable[str]:
+        """Return what a person should know about the settings, although nothing is wrong."""
+        return ()
+
 
 P = TypeVar("P", bound=Payload)
 
