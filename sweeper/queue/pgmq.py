@@ -64,6 +64,8 @@ READ_BYTES = 4 << 20
 """A read ends with the message that reaches this size, and gives the messages behind it back."""
 
 
+_MOST_READS = 1_000_000  # far beyond any crash limit
+
 HORIZON = timedelta(hours=2)
 """How far ahead a message may become visible, where the settings do not say it."""
 
@@ -206,6 +208,12 @@ class Queues:
     def renew(self, tx: Connection, queue: str, ids: Iterable[int], lease: timedelta) -> None:
         """Extend the messages' visibility timeout to *lease* from now, rounded up to seconds."""
         tx.execute(_RENEW, {"queue": queue, "ids": list(ids), "lease": _seconds(lease)})
+
+    def cap_reads(self, tx: Connection) -> None:
+        """Lower counts of reads that no worker of ours can have reached, and pgmq not raise."""
+        for _, table in self.live_tables:
+            too_many = table.c.read_ct > _MOST_READS
+            tx.execute(table.update().values(read_ct=_MOST_READS).where(too_many))
 
     def purge(self, tx: Connection, queue: str) -> int:
         """Delete every message of *queue* and return how many there were."""
