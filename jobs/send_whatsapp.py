@@ -1,8 +1,11 @@
 """NOTIFICATION_SEND_WHATSAPP: send a notice to a person, after the order was changed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, assert_never
+
+from sqlalchemy import Connection
 
 from jobs.events import NOTIFICATION_FAILED, NOTIFICATION_SENT, REPLY_LOST
 from jobs.whatsapp import cloud, fonnte
@@ -136,6 +139,17 @@ def pace(sections: Mapping[type[Section], Section]) -> Pace:
     return settings.pace
 
 
+def reopen(tx: Connection, jobs: Sequence[Job[SendWhatsapp]], now: datetime) -> None:
+    """Queue the notices again that failed with dead letters which an operator brings back.
+
+    For any other message, a notice that failed stays failed.
+    """
+    rows = lock_notices(tx, map(_notice_id, jobs))
+    found = {_notice_id(job): _carrier(job) for job in jobs if _notice_id(job) in rows}
+    opened = [notice for notice, carrier in found.items() if carrier.may_reopen(rows[notice])]
+    update_notices(tx, [NoticeUpdate(notice, "queued") for notice in opened], now)
+
+
 def _notice_id(job: Job[SendWhatsapp]) -> str:
     """Return the id of the notice that *job* sends."""
     return job.payload.message_id or free_text_id(job)
@@ -175,7 +189,7 @@ def _notice_update(
     answer -- the delivery that was prepared, and the value or the error of its call
     """
     delivery, decision = answer.prepared, batch.decision(job)
-    claim = {CLAIM: _claim(job)}  # with it, a retry of the dead letter may send the notice
+    claim = {CLAIM: _claim(job)}  # with it, a retry of the dead letter may reopen the notice
     match delivery, answer.value, answer.error:
         case Delivery(), Sent(provider, message_id), _:
             batch.log(NOTIFICATION_SENT, **delivery.about, provider=provider)
@@ -215,5 +229,5 @@ JOB = JobType(
     "NOTIFICATION_SEND_WHATSAPP",
     payload=SendWhatsapp,
     key="subject",
-    handler=Outside(prepare=prepare, call=call, record=record, pace=pace),
+    handler=Outside(prepare=prepare, call=call, record=record, pace=pace, reopen=reopen),
 )

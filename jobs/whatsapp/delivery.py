@@ -42,6 +42,12 @@ class Carrier:
         facts = row.metadata if isinstance(row.metadata, dict) else {}
         return bool(facts.get(NONCE, self.nonce) == self.nonce)
 
+    def may_reopen(self, row: Any) -> bool:
+        """Return whether the notice failed with this message, which an operator brings back."""
+        facts = row.metadata if isinstance(row.metadata, dict) else {}
+        failed_with_it = row.status == "failed" and facts.get(CLAIM) == self.claim
+        return failed_with_it and self.may_carry(row)
+
     def waits_for_another(self, row: Any, now: datetime) -> bool:
         """Return whether another message is sending the notice.
 
@@ -104,7 +110,7 @@ def prepare_delivery(
     if not carrier.may_carry(row):
         return "the notice has a message of its own"
     is_claimed = facts.get(CLAIM) == carrier.claim
-    if row.status != "queued" and not (is_claimed and row.status in {"sending", "failed"}):
+    if row.status != "queued" and not (is_claimed and row.status == "sending"):
         return f"the notice is {row.status}"
     unknown, crashed = unknown_calls(row, settings)
     phone = row.recipientId

@@ -228,3 +228,52 @@ def test_two_notices_have_different_nonces(app: App, shop: Shop, connection: Con
 
     nonces = {row["metadata"]["nonce"] for row in notices(connection).values()}
     assert (len(nonces), {len(nonce) for nonce in nonces}) == (2, {36})
+
+
+@pytest.mark.parametrize("written_by", ["the sender", "the platform"])
+def test_a_copy_sends_no_failed_message_of_others_again(
+    app: App, connection: Connection, whatsapp: Provider, written_by: str
+) -> None:
+    """Who knows the time of a message cannot repeat it; only an operator brings it back."""
+    payload = free_text()
+    if written_by == "the platform":
+        connection.execute(
+            text(
+                'insert into "NotificationLog" (id, "recipientType", "recipientId", channel,'
+                " \"eventType\", status, metadata) values ('cplatform', 'PHONE', :phone,"
+                " 'WHATSAPP', 'ORDER_PAID', 'queued', cast('{\"message\": \"Halo\"}' as jsonb))"
+            ),
+            {"phone": THEIRS},
+        )
+        payload = {"messageId": "cplatform"}
+    whatsapp.behaviours.append(Behaviour.BAD_REQUEST)
+    send(app, TYPE, payload, queue=OUTBOUND)
+    assert drain(app) == Tally(dead=1)
+
+    send(app, TYPE, payload, queue=OUTBOUND)
+    assert drain(app) == Tally(skipped=1)
+    assert [row["status"] for row in notices(connection).values()] == ["failed"]
+
+    app.dead_letter_queue.retry(DeadLetterFilter())
+    assert [row["status"] for row in notices(connection).values()] == ["queued"]
+    assert drain(app) == Tally(done=1)
+    assert [row["status"] for row in notices(connection).values()] == ["sent"]
+
+
+def test_an_operator_who_retries_a_forged_letter_reopens_no_notice(
+    app: App, shop: Shop, connection: Connection, whatsapp: Provider
+) -> None:
+    """A forged message for our notice is dead as crashed; it is skipped again after its retry."""
+    whatsapp.behaviour = Behaviour.BAD_REQUEST
+    _, own = announced(app, shop)
+    drain(app)
+    app.dead_letter_queue.drop(DeadLetterFilter())
+    whatsapp.behaviour = Behaviour.OK
+    send(app, TYPE, {"messageId": own}, queue=OUTBOUND)
+    connection.execute(text(f"update pgmq.q_{OUTBOUND} set read_ct = 9"))
+    assert drain(app) == Tally(dead=1)
+
+    app.dead_letter_queue.retry(DeadLetterFilter())
+
+    assert drain(app) == Tally(skipped=1)
+    assert (notices(connection)[own]["status"], len(whatsapp.deliveries)) == ("failed", 0)
