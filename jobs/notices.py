@@ -1,6 +1,7 @@
 """Notices about orders: each has a row in NotificationLog from the moment it is queued.
 
 The id of a notice is computed from its order and its event, so that there is never a second one.
+A nonce in its row and its message says that they belong together: others may know the id.
 """
 
 import math
@@ -26,7 +27,7 @@ from sqlalchemy.dialects.postgresql import insert
 from jobs.limits import limit_of
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
-from jobs.whatsapp.notification_log import notice_id_of
+from jobs.whatsapp.notification_log import NONCE, notice_id_of
 from jobs.whatsapp.phones import mask
 from sweeper import Batch, Effect, UtcTimestamp
 
@@ -99,6 +100,8 @@ def _notice(order_ids: list[str], event_type: str, limit_seconds: int) -> Select
                 ORDER.c.dpAmount,
                 "limitSeconds",
                 literal(limit_seconds, BigInteger),
+                NONCE,
+                cast(func.gen_random_uuid(), Text),
             ).label("metadata"),
         )
         .select_from(ORDER)

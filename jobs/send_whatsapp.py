@@ -1,8 +1,11 @@
 """NOTIFICATION_SEND_WHATSAPP: send a notice to a person, after the order was changed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, assert_never
+
+from sqlalchemy import Connection
 
 from jobs.events import NOTIFICATION_FAILED, NOTIFICATION_SENT, REPLY_LOST
 from jobs.whatsapp import cloud, fonnte
@@ -13,14 +16,15 @@ from jobs.whatsapp.delivery import (
     prepare_delivery,
     unknown_calls,
 )
+from jobs.whatsapp.free_text import admit, free_text_id, free_text_row
 from jobs.whatsapp.notification_log import (
     CLAIM,
+    NONCE,
     UNKNOWN,
     WRITTEN,
     NoticeUpdate,
     insert_notices,
     lock_notices,
-    notice_id,
     update_notices,
 )
 from jobs.whatsapp.payload import SendWhatsapp
@@ -57,27 +61,24 @@ class Sent:
 def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
     """Mark the batch's notices as being sent; return what each call needs, by message id.
 
-    A notice that must not be sent, or not a third time, is skipped, and one that a copy of the
-    message is sending is postponed. Raises LookupError for one that
-    has no row: the platform may commit the row after it has sent the message.
+    A notice that must not be sent, or not a third time, is skipped, one that a copy of the message
+    is sending is postponed, and a free text that the settings do not allow is rejected. Raises
+    LookupError for one that has no row: the platform may commit the row after the message.
     """
-    insert_notices(
-        batch.tx, [_notice_row(job) for job in batch.jobs if not job.payload.message_id], batch.now
-    )
-    rows, settings = (
-        lock_notices(batch.tx, map(_notice_id, batch.jobs)),
-        batch.settings(WhatsappSettings),
-    )
-    if not all(_notice_id(job) in rows for job in batch.jobs):
+    jobs, settings = admit(batch), batch.settings(WhatsappSettings)
+    texts = [free_text_row(job) for job in jobs if not job.payload.message_id]
+    insert_notices(batch.tx, texts, batch.now)
+    rows = lock_notices(batch.tx, map(_notice_id, jobs))
+    if not all(_notice_id(job) in rows for job in jobs):
         message = "there is no notice of this id in NotificationLog"
         raise LookupError(message)
     deliveries, updates = dict[int, Delivery](), list[NoticeUpdate]()
-    for job in batch.jobs:
+    for job in jobs:
         row, carrier = rows[_notice_id(job)], _carrier(job)
         if row.id in {update.id for update in updates}:
             batch.skip(job, "another message sends the notice")
             continue
-        delivery = prepare_delivery(row, carrier.claim, job.key, settings)
+        delivery = prepare_delivery(row, carrier, job.key, settings)
         if isinstance(delivery, Delivery) and carrier.waits_for_another(row, batch.now):
             batch.postpone(job, "another message is sending the notice")
             continue
@@ -138,15 +139,20 @@ def pace(sections: Mapping[type[Section], Section]) -> Pace:
     return settings.pace
 
 
+def reopen(tx: Connection, jobs: Sequence[Job[SendWhatsapp]], now: datetime) -> None:
+    """Queue the notices again that failed with dead letters which an operator brings back.
+
+    For any other message, a notice that failed stays failed.
+    """
+    rows = lock_notices(tx, map(_notice_id, jobs))
+    found = {_notice_id(job): _carrier(job) for job in jobs if _notice_id(job) in rows}
+    opened = [notice for notice, carrier in found.items() if carrier.may_reopen(rows[notice])]
+    update_notices(tx, [NoticeUpdate(notice, "queued") for notice in opened], now)
+
+
 def _notice_id(job: Job[SendWhatsapp]) -> str:
-    """Return the id of the notice that *job* sends; an order has one notice for each event."""
-    payload = job.payload
-    if payload.message_id:
-        return payload.message_id
-    facts = payload.metadata or {}
-    if facts.get("orderId") and facts.get("eventType"):
-        return notice_id(str(facts["orderId"]), str(facts["eventType"]))
-    return notice_id(_claim(job), payload.recipient_phone or "", payload.message or "")
+    """Return the id of the notice that *job* sends."""
+    return job.payload.message_id or free_text_id(job)
 
 
 def _claim(job: Job[SendWhatsapp]) -> str:
@@ -155,18 +161,8 @@ def _claim(job: Job[SendWhatsapp]) -> str:
 
 
 def _carrier(job: Job[SendWhatsapp]) -> Carrier:
-    return Carrier(_claim(job), job.message.msg_id, job.message.crashes > 0)
-
-
-def _notice_row(job: Job[SendWhatsapp]) -> dict[str, Any]:
-    """Return the row of a notice whose phone and text are in the message itself."""
-    facts = job.payload.metadata or {}
-    return {
-        "id": _notice_id(job),
-        "recipientId": job.payload.recipient_phone,
-        "eventType": str(facts.get("eventType") or "MESSAGE"),
-        "metadata": facts | {"message": job.payload.message},
-    }
+    nonce = (job.payload.metadata or {}).get(NONCE)
+    return Carrier(_claim(job), job.message.msg_id, job.message.crashes > 0, nonce)
 
 
 def _dead_without_a_call(
@@ -177,7 +173,8 @@ def _dead_without_a_call(
     rows = lock_notices(batch.tx, map(_notice_id, dead)) if dead else {}
     for job in dead:
         row = rows.get(_notice_id(job))
-        if row is None or _carrier(job).waits_for_another(row, batch.now):
+        carrier = _carrier(job)
+        if row is None or not carrier.may_carry(row) or carrier.waits_for_another(row, batch.now):
             continue
         unknown, _ = unknown_calls(row, batch.settings(WhatsappSettings))
         notes = {CLAIM: _claim(job)} | _unknown_note(unknown)
@@ -192,7 +189,7 @@ def _notice_update(
     answer -- the delivery that was prepared, and the value or the error of its call
     """
     delivery, decision = answer.prepared, batch.decision(job)
-    claim = {CLAIM: _claim(job)}  # with it, a retry of the dead letter may send the notice
+    claim = {CLAIM: _claim(job)}  # with it, a retry of the dead letter may reopen the notice
     match delivery, answer.value, answer.error:
         case Delivery(), Sent(provider, message_id), _:
             batch.log(NOTIFICATION_SENT, **delivery.about, provider=provider)
@@ -232,5 +229,5 @@ JOB = JobType(
     "NOTIFICATION_SEND_WHATSAPP",
     payload=SendWhatsapp,
     key="subject",
-    handler=Outside(prepare=prepare, call=call, record=record, pace=pace),
+    handler=Outside(prepare=prepare, call=call, record=record, pace=pace, reopen=reopen),
 )

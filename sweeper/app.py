@@ -69,7 +69,7 @@ class App:
     @cached_property
     def queues(self) -> Queues:
         """The sweeper's queues in that database."""
-        return Queues(self.settings.queue.name)
+        return Queues(self.settings.queue.name, self.settings.horizon)
 
     @cached_property
     def rules(self) -> dict[str, Rule]:

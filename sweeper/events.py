@@ -36,6 +36,7 @@ SERVICE_HEARTBEAT = Event(
         "queued": "count or null: messages that wait in all live queues; null without database",
         "processing": "count or null: messages in flight in all live queues; null likewise",
         "dead": "count or null: dead letters; null likewise",
+        "hidden": "count or null: messages hidden for longer than any delay; null likewise",
         "oldest_overdue_seconds": "seconds or null: the longest that any row is beyond its limit",
         "figures": "numbers or null: the job files' own, as the metrics have them",
         "reasons": "texts: why it does not do its work; none where it is UP",
@@ -145,6 +146,16 @@ ORDER_ANOMALY = Event(
     "warning",
     {"rule": "name of the rule", "key": "whose row it is", "reason": "why it is left alone"},
     "Look at the order; the sweeper does not touch it.",
+)
+MESSAGE_HIDDEN = Event(
+    "message.hidden",
+    "error",
+    {
+        "count": "count: live messages that become visible later than any of ours",
+        "horizon_seconds": "seconds: beyond which no message counts as already queued",
+        "messages": "texts: queue and id of the first twenty in each queue",
+    },
+    "Scans do not wait for them. See who sent them; delete those that nobody wants.",
 )
 BATCH_DONE = Event(
     "batch.done",

@@ -1,6 +1,6 @@
 """A job: its type, payload, message and lane, and how outbound calls are made for it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -40,6 +40,10 @@ class Section(BaseModel):
 
     def faults(self) -> Iterable[str]:
         """Return a message for each missing setting; without it this section's jobs wait."""
+        return ()
+
+    def notes(self) -> Iterable[str]:
+        """Return what a person should know about the settings, although nothing is wrong."""
         return ()
 
 
@@ -89,12 +93,15 @@ class Outside(Generic[P]):
     record  -- (`Batch[P]`, answers by message id) -> None, in the transaction that completes the
                jobs; the batch already holds a decision on every job, which may be replaced
     pace    -- the job files' settings -> how fast to call
+    reopen  -- (transaction, jobs, now) -> None, in the transaction in which an operator brings dead
+               jobs back: what their death has closed is opened for them
     """
 
     prepare: Callable[[Any], Mapping[int, Any]]
     call: Callable[[Any], Any]
     record: Callable[[Any, Mapping[int, Answer]], None]
     pace: Callable[[Mapping[type[Section], Section]], Pace] = lambda _sections: Pace()
+    reopen: Callable[[Any, Sequence["Job[Any]"], datetime], None] = lambda _tx, _jobs, _now: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from sweeper.job import Section
 
 SYSTEM_FILE = Path("/etc/sweeper/sweeper.toml")
 _PREFIX = "SWEEPER_"
+_HOUR, _SLACK = timedelta(hours=1), timedelta(minutes=10)
 _PLATFORM = {"DATABASE_URL": "url", "DIRECT_URL": "direct_url"}
 
 
@@ -203,6 +204,12 @@ class Settings:
     sections: Mapping[type[Section], Section]
     origins: Mapping[str, str]
     _model: BaseModel
+
+    @property
+    def horizon(self) -> timedelta:
+        """How far ahead a message of ours may become visible: longer than any delay and lease."""
+        delay = max(max(self.retry.delays) * (1 + self.retry.jitter), _HOUR)
+        return delay + self.queue.visibility + _SLACK
 
     @property
     def database_url(self) -> str:

@@ -8,7 +8,7 @@ from jobs.demo.environment import TAKEN_AT, DemoEnvironment, demo_environment
 from jobs.demo.printing import chapter, say, show, table
 from jobs.demo.shop_reader import ShopReader
 from sweeper import logs
-from sweeper.cli import output
+from sweeper.cli import output, sweep_report
 
 
 def run_demo(*, keep: bool, serve: bool) -> int:
@@ -55,7 +55,7 @@ def _sweep_again(demo: DemoEnvironment) -> None:
     say("This is what `sweeper sweep` prints, and below it `sweeper status`:\n")
     app = demo.app
     limit = app.settings.safety.max_per_sweep
-    output.sweep(app.sweep().run(app.rules.values(), limit=limit), limit)
+    sweep_report.sweep(app.sweep().run(app.rules.values(), limit=limit), limit)
     output.status(app.status_reader.read())
 
 

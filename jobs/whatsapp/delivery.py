@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.whatsapp.notification_log import CARRIER, CLAIM, UNKNOWN, WRITTEN
+from jobs.whatsapp.notification_log import CARRIER, CLAIM, NONCE, UNKNOWN, WRITTEN
 from jobs.whatsapp.phones import mask, normalize
 from jobs.whatsapp.settings import OutgoingMessage, WhatsappSettings
 from jobs.whatsapp.texts import fields, owed, render_text
@@ -21,15 +21,32 @@ class Carrier:
     claim    -- when it was created: this stays the same through all retries, and in its copies
     msg_id   -- its id, which no copy and no retry has
     was_read -- whether it was read before, and its worker crashed
+    nonce    -- what it says that the notice's nonce is; None where it says nothing
     """
 
     claim: str
     msg_id: int
     was_read: bool
+    nonce: Any = None
 
     def note(self, now: datetime) -> dict[str, Any]:
         """Return what stands in a notice's metadata while this message sends it."""
         return {CLAIM: self.claim, CARRIER: {"message": self.msg_id, "since": now.isoformat()}}
+
+    def may_carry(self, row: Any) -> bool:
+        """Return whether this message may send the notice, and end it.
+
+        A notice about an order has a message of its own, which knows its nonce. Anybody else's
+        would know only its id, and could fail in its place.
+        """
+        facts = row.metadata if isinstance(row.metadata, dict) else {}
+        return bool(facts.get(NONCE, self.nonce) == self.nonce)
+
+    def may_reopen(self, row: Any) -> bool:
+        """Return whether the notice failed with this message, which an operator brings back."""
+        facts = row.metadata if isinstance(row.metadata, dict) else {}
+        failed_with_it = row.status == "failed" and facts.get(CLAIM) == self.claim
+        return failed_with_it and self.may_carry(row)
 
     def waits_for_another(self, row: Any, now: datetime) -> bool:
         """Return whether another message is sending the notice.
@@ -79,17 +96,21 @@ class Delivery:
         return {"key": self.key, "event_type": self.event_type, "to": mask(self.phone)}
 
 
-def prepare_delivery(row: Any, claim: str, key: str, settings: WhatsappSettings) -> Delivery | str:
+def prepare_delivery(
+    row: Any, carrier: Carrier, key: str, settings: WhatsappSettings
+) -> Delivery | str:
     """Return the delivery of a row of NotificationLog, or the reason why it must not be sent.
 
-    row   -- the locked row, or None where there is none
-    claim -- the time at which the message was created: it stays the same through all retries
+    row     -- the locked row, or None where there is none
+    carrier -- the message that is to send it
     """
     if row is None or row.channel.upper() != "WHATSAPP":
         return "no notice that waits to be sent"
     facts = row.metadata if isinstance(row.metadata, dict) else {}
-    is_claimed = facts.get(CLAIM) == claim
-    if row.status != "queued" and not (is_claimed and row.status in {"sending", "failed"}):
+    if not carrier.may_carry(row):
+        return "the notice has a message of its own"
+    is_claimed = facts.get(CLAIM) == carrier.claim
+    if row.status != "queued" and not (is_claimed and row.status == "sending"):
         return f"the notice is {row.status}"
     unknown, crashed = unknown_calls(row, settings)
     phone = row.recipientId

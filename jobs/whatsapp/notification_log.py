@@ -37,6 +37,9 @@ WRITTEN = "recipientAsWritten"
 UNKNOWN = "unknown"
 """The key in the metadata: the number of calls that ended without a reply."""
 
+NONCE = "nonce"
+"""The key in the metadata of our own notices: a secret that only the notice's message knows."""
+
 _LOG = NOTIFICATION_LOG.c
 _OPEN = ("queued", "sending", "failed")
 
@@ -79,6 +82,24 @@ def insert_notices(tx: Connection, rows: Sequence[Mapping[str, Any]], now: datet
     if rows:
         values = [{**defaults, **row} for row in rows]
         tx.execute(insert(NOTIFICATION_LOG).values(values).on_conflict_do_nothing())
+
+
+def existing(tx: Connection, ids: Sequence[str]) -> frozenset[str]:
+    """Return those of *ids* that have a row."""
+    query = select(_LOG.id).where(_LOG.id == any_(cast(list(ids), ARRAY(Text))))
+    return frozenset(tx.execute(query).scalars())
+
+
+def texts_since(
+    tx: Connection, since: datetime, recipients: Iterable[str]
+) -> tuple[int, dict[str, int]]:
+    """Return how many notices with a text of their own were begun, and how many by recipient."""
+    recent = (_LOG.createdAt > literal(since, UtcTimestamp)) & _LOG.metadata.has_key("message")
+    wanted = _LOG.recipientId == any_(cast(list(recipients), ARRAY(Text)))
+    counts = select(_LOG.recipientId, func.count()).where(recent, wanted)
+    total = tx.execute(select(func.count()).select_from(NOTIFICATION_LOG).where(recent))
+    by_recipient = tx.execute(counts.group_by(_LOG.recipientId))
+    return total.scalar_one(), {row[0]: row[1] for row in by_recipient}
 
 
 def lock_notices(tx: Connection, ids: Iterable[str]) -> dict[str, Any]:

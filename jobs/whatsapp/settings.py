@@ -103,6 +103,9 @@ class WhatsappSettings(Section):
     rate: Annotated[float, Field(gt=0)] = 10.0
     concurrency: Annotated[int, Field(ge=1, le=100)] = 8
     timeout: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=10)
+    free_text: Literal["any", "known", "off"] = "any"
+    free_text_per_hour: Annotated[int, Field(ge=1)] | None = None
+    free_text_per_recipient: Annotated[int, Field(ge=1)] | None = None
 
     def faults(self) -> Iterable[str]:
         """Return one line for each setting that the provider needs and that is not set."""
@@ -112,6 +115,17 @@ class WhatsappSettings(Section):
             for key in required[self.provider]
             if getattr(self, key) is None
         ]
+
+    def notes(self) -> Iterable[str]:
+        """Return what the setting about texts of others means."""
+        if self.free_text == "off":
+            return ["free_text is off: texts of others are refused"]
+        where = "any number" if self.free_text == "any" else "numbers of Participant, Guest or User"
+        limits = {"an hour": self.free_text_per_hour, "to a number": self.free_text_per_recipient}
+        quota = [f"{limit} {unit}" for unit, limit in limits.items() if limit]
+        limit = ", ".join(quota) or "there is no quota"
+        who = "whoever may insert into the queues sends texts of his own through this account"
+        return [f"free_text is {self.free_text}: {who}, to {where}; {limit}"]
 
     @property
     def pace(self) -> Pace:

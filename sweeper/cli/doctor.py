@@ -63,6 +63,7 @@ def _settings(app: App) -> Findings:
     else:
         yield Finding(Level.OK, "settings", "valid and complete")
     for section in app.settings.sections.values():
+        yield from (Finding(Level.OK, section.name, note) for note in section.notes())
         for problem in section.faults():
             remedy = "set it; until then its jobs wait, and none is lost"
             yield Finding(Level.WARNING, section.name, problem, remedy)
@@ -152,8 +153,7 @@ def _schema(app: App, tx: Connection) -> Findings:
         yield Finding(Level.ERROR, "pgmq", f"version {version} is too old", "1.5.1 is needed")
     else:
         yield Finding(Level.OK, "pgmq", f"version {version}")
-    missing = unmigrated(tx, app.queues, app.catalog)
-    if missing:
+    if missing := unmigrated(tx, app.queues, app.catalog):
         yield Finding(Level.ERROR, "schema", *missing)
         return
     yield Finding(Level.OK, "schema", "up to date, and all queues are there")

@@ -18,10 +18,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sweeper.batch import Tally
-from sweeper.humanize import age, in_line, visible
+from sweeper.humanize import in_line, visible
 from sweeper.monitoring.status import Status
-from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
-from sweeper.sweep.runner import Report
 
 
 class _Console(Console):
@@ -36,7 +34,6 @@ out = _Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else 
 err = _Console(stderr=True, highlight=False)
 
 _CODE = 16  # characters of a code that no narrow table folds, so that it can be found
-_MAX_ROWS = 100  # a longer table is cut; nobody reads it to the end
 
 
 def document(value: Any) -> None:
@@ -92,76 +89,6 @@ def progress(left: Callable[[], int]) -> Iterator[Callable[[Tally], None]]:
             bar.advance(task, processed)
 
         yield advance
-
-
-def sweep(report: Report, limit: int) -> None:
-    """Print the report of a sweep; *limit* is that of the brake."""
-    columns = ("rule", "found", "enqueued", "already queued", "dead", "braked", "anomalies")
-    rows = [
-        (name, f.found, f.enqueued, f.already_queued, f.dead, f.braked, f.anomalies)
-        for name, f in report.rules.items()
-    ]
-    table("dry run: nothing was changed" if report.dry_run else "sweep", columns, rows)
-    if report.options.planned is not None:
-        planned = sum(map(len, report.options.planned.values()))
-        dropped = planned - sum(found.found for found in report.rules.values())
-        out.print(f"{planned} orders were planned; {dropped} are no longer due, and are left alone")
-    if report.dry_run:
-        dry_run(report.dry_run)
-    else:
-        tally(report.jobs, report.seconds)
-    if report.braked:
-        err.print(
-            f"The brake held: more than {limit} rows are due, and none of them was enqueued.\n"
-            "Look with --dry-run --max N; if it is right, sweep again with --max N.",
-            style="bold red",
-        )
-
-
-def dry_run(result: DryRunResult) -> None:
-    """Print what a sweep would do: the due rows, the effects and the anomalies."""
-    due = [
-        (
-            name,
-            result.codes.get(one.key),
-            one.key,
-            age(one.age.total_seconds()),
-            one.reason,
-            _in_words(one),
-        )
-        for name, expected in result.due.items()
-        for one in expected
-    ]
-    _long("due", ("rule", "code", "order", "waits", "because", "would be"), due)
-    for name, rows in result.effects.items():
-        columns = [column.replace("_", " ") for column in rows[0]] if rows else []
-        _long(name, columns, [list(row.values()) for row in rows])
-    anomalies = [
-        (name, result.codes.get(key), key, reason)
-        for name, scan in result.rules.items()
-        for key, reason in scan.named_anomalies
-    ]
-    _long("anomalies, left alone", ("rule", "code", "order", "because"), anomalies)
-
-
-def _in_words(expected: ExpectedJob) -> str:
-    return f"{expected.outcome}: {expected.error}" if expected.error else expected.outcome
-
-
-def _long(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print the first rows of a table and how many more there are; nothing if it has no rows."""
-    if rows:
-        table(f"{title}: {len(rows)}", columns, rows[:_MAX_ROWS])
-    if len(rows) > _MAX_ROWS:
-        out.print(f"... and {len(rows) - _MAX_ROWS} more; --json names them all")
-
-
-def tally(jobs: Tally, seconds: float) -> None:
-    """Print how many jobs had which outcome, and how long they took."""
-    out.print(
-        f"jobs: {jobs.done} done, {jobs.skipped} skipped, {jobs.retried} retried, "
-        f"{jobs.postponed} postponed, {jobs.dead} dead, in {seconds:.2f} s"
-    )
 
 
 def findings(found: Sequence[Any]) -> None:
@@ -229,11 +156,17 @@ def _rendered(now: Status) -> RenderableType:
     server = now.database
     lines = [
         f"dead letters: {now.dead.count}, the oldest for {now.dead.oldest_seconds:.0f} s",
+        *_hidden(now),
         *(f"{name.replace('_', ' ')}: {value:,.0f}" for name, value in now.figures.items()),
         f"database: Postgres {server.server}, pgmq {server.pgmq}",
         f"clock: this host's is {server.skew_ms:+.0f} ms ahead of the database's",
     ]
     return Group(queues, rules, Text("\n".join(lines)))
+
+
+def _hidden(now: Status) -> list[str]:
+    what = f"hidden messages, for which no scan waits: {now.hidden.count}"
+    return [f"{what} ({', '.join(now.hidden.names)})"] if now.hidden.count else []
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

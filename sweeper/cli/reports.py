@@ -96,6 +96,16 @@ def _print_balance(found: Balance) -> None:
         output.table("the books do not balance", ("sweep", "rule", "key", "problem"), rows)
     else:
         output.out.print("the books balance: every job that does not wait ended exactly once")
+    if found.foreign:
+        columns = ("sweep", "type", "key", "problem")
+        strangers = [(one.sweep_id, one.type, one.key, one.problem) for one in found.foreign]
+        what = f"{found.foreign_count} messages name a sweep that did not send them"
+        output.table(what, columns, strangers)
+    if found.hidden.count:
+        names = ", ".join(found.hidden.names)
+        output.out.print(
+            f"{found.hidden.count} messages are hidden ({names}): no scan waits for them"
+        )
 
 
 def _read(app: App) -> Status | str:

@@ -7,7 +7,7 @@ from typing import Annotated, TextIO
 import typer
 
 from sweeper.app import App
-from sweeper.cli import output
+from sweeper.cli import output, sweep_report
 from sweeper.cli.session import BRAKE_HELD, Json, exit_for, open_app, stoppable, user
 from sweeper.errors import UsageError
 from sweeper.queue import inspect
@@ -66,7 +66,7 @@ def sweep(
                 scan_only=scan_only,
                 progress=progress,
             )
-        output.document(report.as_json()) if as_json else output.sweep(report, limit)
+        output.document(report.as_json()) if as_json else sweep_report.sweep(report, limit)
         if report.braked:
             raise typer.Exit(BRAKE_HELD)
         exit_for(report.jobs)
@@ -84,7 +84,7 @@ def drain(context: typer.Context, as_json: Json = False) -> None:
         if as_json:
             output.document({"jobs": asdict(tally), "duration_ms": round(seconds * 1000)})
         else:
-            output.tally(tally, seconds)
+            sweep_report.tally(tally, seconds)
         exit_for(tally)
 
 

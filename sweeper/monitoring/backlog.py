@@ -106,7 +106,7 @@ class BacklogReader:
         found = positions(tx, self.queues, rule.job, keys)
         why = self._scanned_why(rule, held=held)
         return [
-            Late(key, row.since, _why(found[key], now) if key in found else why)
+            Late(key, row.since, _why(found[key], now, why) if key in found else why)
             for key, row in zip(keys, rows, strict=True)
         ]
 
@@ -125,9 +125,14 @@ class BacklogReader:
         return [Anomaly(row.key, row.reason) for row in tx.execute(query)]
 
 
-def _why(position: JobPosition, now: datetime) -> str:
+def _why(position: JobPosition, now: datetime, scanned: str) -> str:
+    """Return what happens next to a row; *scanned* is what it is for one without a job."""
     if position.reason:
         return f"dead letter {position.msg_id}: {position.reason}"
+    if position.hidden:
+        return (
+            f"{scanned}; message {position.msg_id} is hidden until {position.visible_at:%Y-%m-%d}"
+        )
     if position.visible_at <= now:
         return "waits in the queue"
     if position.read_ct:

@@ -101,7 +101,8 @@ class Explainer:
             Fact(
                 one.enqueued_at,
                 f"{one.type} waits in {one.queue} as message {one.msg_id}, "
-                f"retry {one.retry_count}, visible from {iso(one.visible_at)}",
+                f"retry {one.retry_count}, visible from {iso(one.visible_at)}"
+                + (": so late that scans do not wait for it" if one.hidden else ""),
             )
             for one in messages_about(tx, self.queues, key, list(self.catalog.jobs.values()))
         ]

@@ -91,6 +91,7 @@ def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metr
     yield _gauge(
         "dead_letters_oldest_seconds", "Age of the oldest dead letter.", status.dead.oldest_seconds
     )
+    yield _gauge("hidden_messages", "Messages that become visible too late.", status.hidden.count)
     for name, help_text, attribute in _RULES:
         values = {rule: float(getattr(one, attribute)) for rule, one in status.rules.items()}
         yield _gauges(name, help_text, "rule", values)

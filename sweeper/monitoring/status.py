@@ -1,7 +1,7 @@
 """The status: queues, rules, dead letters and overdue rows, read in one transaction."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.queue import inspect
+from sweeper.queue.hidden import Hidden, hidden
 from sweeper.queue.inspect import Depth
 from sweeper.queue.install import pgmq_version
 from sweeper.queue.pgmq import Queues
@@ -62,6 +63,7 @@ class Status:
     queues  -- by queue name
     rules   -- by rule name
     figures -- by name: the numbers that job files export
+    hidden  -- the live messages that become visible later than any of ours
     """
 
     at: str
@@ -70,6 +72,7 @@ class Status:
     rules: Mapping[str, Overdue]
     database: Server
     figures: Mapping[str, float]
+    hidden: Hidden = field(default_factory=Hidden)
 
     @property
     def oldest_overdue_seconds(self) -> float:
@@ -104,6 +107,7 @@ class StatusReader:
                 at=iso(now),
                 queues=inspect.depths(tx, self.queues),
                 dead=Dead(*inspect.dead_depth(tx, self.queues)),
+                hidden=hidden(tx, self.queues),
                 rules=rules,
                 database=Server(
                     pgmq=pgmq_version(tx),

@@ -43,6 +43,11 @@ def is_disconnected(error: BaseException) -> bool:
     return error.connection_invalidated or (may_be_connection and _state(error) is None)
 
 
+def is_out_of_range(error: BaseException) -> bool:
+    """Return whether *error* means that a number is too large for its column."""
+    return _state(error) == "22003"
+
+
 def is_refused(error: BaseException) -> bool:
     """Return whether *error* means that the login lacks a grant."""
     return _state(error) == "42501"  # insufficient_privilege

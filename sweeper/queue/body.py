@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Table, case, cast, func, null
+from sqlalchemy import TIMESTAMP, ColumnElement, Connection, Integer, Table, case, cast, func, null
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType, Message
@@ -41,6 +41,13 @@ def shown(text: ColumnElement[Any], limit: int = LONGEST_NAME) -> ColumnElement[
     length = func.char_length(text)
     cut = func.concat(func.left(text, limit), "... (", length - limit, " characters cut)")
     return case((length > limit, cut), else_=text)
+
+
+def finite(time: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return *time*, which a stranger may have set, within what Python can hold."""
+    aware = TIMESTAMP(timezone=True)
+    first, last = (cast(f"{year}-01-01 00:00+00", aware) for year in (1970, 9999))
+    return func.least(func.greatest(time, first), last)
 
 
 def payload_of(body: ColumnElement[Any]) -> ColumnElement[Any]:

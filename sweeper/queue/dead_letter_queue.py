@@ -4,7 +4,7 @@ There may be very many, so they are filtered by the server and read, retried and
 each in a transaction of its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sweeper import events
 from sweeper.codes import Codes
 from sweeper.errors import UsageError
-from sweeper.job import JobType, Priority
+from sweeper.job import Job, JobType, Message, Outside, Priority
 from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
@@ -40,6 +40,7 @@ from sweeper.queue.dead_letter_table import (
     send_again,
 )
 from sweeper.queue.pgmq import Queues
+from sweeper.queue.wire import parse
 
 _CHUNK = 500  # dead letters that are read, retried or dropped at once
 _LARGEST_ID = 2**63 - 1
@@ -198,9 +199,23 @@ class DeadLetterQueue:
             for queue in {self._queue_of(letter) for letter in taken}:
                 ids = [letter.msg_id for letter in taken if self._queue_of(letter) == queue]
                 send_again(tx, self.queues, ids, queue)
+            self._reopen(tx, taken)
         self.queues.delete(tx, self.queues.dead, locked)
         record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
         return [letter.msg_id for letter in taken]
+
+    def _reopen(self, tx: Connection, taken: Iterable[DeadLetter]) -> None:
+        """Let the handlers of outbound jobs open what the deaths of these jobs have closed."""
+        jobs = []
+        for letter in taken:
+            at = letter.died_at
+            message = Message(letter.queue, letter.msg_id, 1, at, letter.body, at)
+            if isinstance(job := parse(message, self.types, 0), Job):
+                jobs.append(job)
+        for kind in self.types.values():
+            of_kind = [job for job in jobs if job.type is kind]
+            if of_kind and isinstance(kind.handler, Outside):
+                kind.handler.reopen(tx, of_kind, clock.now())
 
     def _queue_of(self, letter: DeadLetter) -> str:
         job = self.types.get(letter.type or "")

@@ -22,8 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
-from sweeper.queue.body import body_of, key_of, member, number_in, payload_of, shown
+from sweeper.queue.body import body_of, finite, key_of, member, number_in, payload_of, shown
 from sweeper.queue.enqueue import json_object
+from sweeper.queue.hidden import is_hidden
 from sweeper.queue.pgmq import Queues
 
 
@@ -45,7 +46,10 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class WaitingMessage:
-    """A message in a live queue about one key, which can be read from `visible_at` on."""
+    """A message in a live queue about one key, which can be read from `visible_at` on.
+
+    hidden -- whether that is so far ahead that the message does not count as waiting
+    """
 
     queue: str
     msg_id: int
@@ -53,25 +57,34 @@ class WaitingMessage:
     retry_count: str | None
     visible_at: datetime
     enqueued_at: datetime
+    hidden: bool
 
 
 @dataclass(frozen=True, slots=True)
 class JobPosition:
-    """Where the job of one key is: in a live queue, or, with a reason, a dead letter."""
+    """Where the job of one key is: in a live queue, or, with a reason, a dead letter.
+
+    hidden -- whether it becomes visible so late that it does not count as waiting
+    """
 
     key: str
     msg_id: int
     read_ct: int
     visible_at: datetime
     reason: str | None
+    hidden: bool
 
 
 def waiting_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
-    """Return a statement whose column `key` has every key with a message in a live queue."""
+    """Return a statement whose column `key` has every key with a message that is on its way.
+
+    It lies in a live queue, and is not hidden: whoever may insert messages chooses when one becomes
+    visible, and that it was read before, so neither a far date nor a read keeps a row out of scans.
+    """
     queries = []
     for _, table in queues.live_tables:
         body = body_of(table)
-        ours = body["type"].astext == job.name
+        ours = (body["type"].astext == job.name) & ~is_hidden(table, queues.horizon)
         queries.append(select(key_of(job, body).label("key")).where(ours))
         if job.many:
             listed = member(payload_of(body), job.many)
@@ -124,8 +137,9 @@ def messages_about(
                 table.c.msg_id,
                 kind,
                 shown(body["retryCount"].astext),
-                table.c.vt,
-                table.c.enqueued_at,
+                finite(table.c.vt),
+                finite(table.c.enqueued_at),
+                is_hidden(table, queues.horizon),
             ).where(ours == key)
         )
     return [WaitingMessage(*row) for row in tx.execute(union_all(*queries))]
@@ -134,7 +148,10 @@ def messages_about(
 def positions(
     tx: Connection, queues: Queues, job: JobType[Any], keys: Sequence[str]
 ) -> dict[str, JobPosition]:
-    """Return where the jobs of *keys* are, by key; a live message wins over a dead letter."""
+    """Return where the jobs of *keys* are, by key.
+
+    A live message wins over a dead letter, and that over a hidden message.
+    """
     wanted = func.any(cast(list(keys), ARRAY(Text)))
     queries = []
     for queue, table in queues.tables.items():
@@ -145,12 +162,14 @@ def positions(
                 key,
                 table.c.msg_id,
                 table.c.read_ct,
-                table.c.vt,
+                finite(table.c.vt),
                 func.coalesce(body["reason"].astext, "invalid") if dead else null(),
+                literal(value=False) if dead else is_hidden(table, queues.horizon),
             ).where(body["type"].astext == job.name, key == wanted)
         )
     rows = [JobPosition(*row) for row in tx.execute(union_all(*queries))]
-    return {row.key: row for row in sorted(rows, key=lambda row: row.reason is None)}
+    by_rank = sorted(rows, key=lambda row: (not row.hidden, row.reason is None))
+    return {row.key: row for row in by_rank}
 
 
 def depths(tx: Connection, queues: Queues) -> dict[str, Depth]:

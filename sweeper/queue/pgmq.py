@@ -48,7 +48,9 @@ _READ = (
     " ) as placed order by msg_id"
 )
 _READ_FIRST = (
-    "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct, enqueued_at,"
+    "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct,"
+    # A sender may have set it to a time that Python cannot hold.
+    " least(greatest(enqueued_at, to_timestamp(0)), clock_timestamp()) as enqueued_at,"
     " cast(message as text) as raw"
     " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer),"
     " cast(:which as jsonb)){condition})"
@@ -61,13 +63,22 @@ READ_BYTES = 4 << 20
 """A read ends with the message that reaches this size, and gives the messages behind it back."""
 
 
+_MOST_READS = 1_000_000  # far beyond any crash limit
+
+HORIZON = timedelta(hours=2)
+"""How far ahead a message may become visible, where the settings do not say it."""
+
+
 class Queues:
     """The sweeper's queues: one for each priority, one outbound, one for dead letters.
 
-    name -- the queue of normal priority; the others add a suffix to it
+    name    -- the queue of normal priority; the others add a suffix to it
+    horizon -- longer than any delay or lease of ours: a message that becomes visible later is
+               hidden, and does not count as waiting
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, horizon: timedelta = HORIZON) -> None:
+        self.horizon = horizon
         self.by_priority = {
             Priority.HIGH: f"{name}_high",
             Priority.NORMAL: name,
@@ -196,6 +207,12 @@ class Queues:
     def renew(self, tx: Connection, queue: str, ids: Iterable[int], lease: timedelta) -> None:
         """Extend the messages' visibility timeout to *lease* from now, rounded up to seconds."""
         tx.execute(_RENEW, {"queue": queue, "ids": list(ids), "lease": _seconds(lease)})
+
+    def cap_reads(self, tx: Connection) -> None:
+        """Lower counts of reads that no worker of ours can have reached, and pgmq not raise."""
+        for _, table in self.live_tables:
+            too_many = table.c.read_ct > _MOST_READS
+            tx.execute(table.update().values(read_ct=_MOST_READS).where(too_many))
 
     def purge(self, tx: Connection, queue: str) -> int:
         """Delete every message of *queue* and return how many there were."""

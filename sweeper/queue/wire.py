@@ -22,6 +22,9 @@ KEYS = 10_000
 SPLIT_BYTES = 16 << 20
 """How large the messages together may be into which one is split."""
 
+MOST_RETRIES = 100
+"""What a larger `maxRetries` of a message is cut to, unless the settings or the type allow more."""
+
 COUNTS = POSTPONED, TIMED_OUT = "postponed", "timedOut"  # keys of our own in the body
 
 _DIGITS = 9  # fits an INT, with room for counting further
@@ -146,11 +149,12 @@ def _parse(
         if len(key := str(getattr(payload, job.key))) > LONGEST_NAME:
             error = _too_long("key", key)
             return MalformedMessage(message, DeadReason.INVALID, error, name)
-    retries = _count(body.get("maxRetries"), retries_of(job, max_retries))
+    usual = retries_of(job, max_retries)
+    retries = min(_count(body.get("maxRetries"), usual), max(MOST_RETRIES, usual))
     retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
     normalized = body | {"retryCount": retry_count, "maxRetries": retries}
-    normalized["createdAt"] = created if isinstance(created, str) else iso(message.enqueued_at)
+    normalized["createdAt"] = created if _is_name(created) else iso(message.enqueued_at)
     if payload is None:
         bodies = OneForEach(normalized, "payload", singles)
         copied = sum(len(json.dumps(each)) for each in bodies[:1]) * len(bodies)

@@ -43,6 +43,7 @@ class Heartbeat:
             queued=queued if status else None,
             processing=sum(depth.in_flight for depth in depths) if status else None,
             dead=status and status.dead.count,
+            hidden=status and status.hidden.count,
             oldest_overdue_seconds=status and status.oldest_overdue_seconds,
             figures=status and dict(status.figures),
             reasons=reasons + unreadable,

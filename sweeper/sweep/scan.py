@@ -13,6 +13,7 @@ from sweeper.event import INSTANCE
 from sweeper.ledger import SWEEP, Trigger
 from sweeper.postgres import clock, row_lock
 from sweeper.postgres.database import Database
+from sweeper.queue.hidden import Hidden, hidden
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 from sweeper.sweep.statement import ScanStatement
@@ -76,6 +77,7 @@ class Scanner:
     max_retries: int
     max_skew: timedelta
     _logged: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _hidden: Hidden = field(default_factory=Hidden, init=False)
 
     def cutoff(self, rule: Rule, now: datetime) -> datetime:
         """Return the latest time at which a row that is due at *now* began to wait."""
@@ -97,6 +99,8 @@ class Scanner:
                 return None
             anomalies, named = self._anomalies(tx, rule, now)
             result = self._enqueue(tx, rule, options, now, anomalies)
+            far = hidden(tx, self.queues)
+        self._tell(far)
         self._log(rule, options, result, named, time.monotonic() - started)
         return replace(result, named_anomalies=tuple(named)) if options.dry_run else result
 
@@ -137,6 +141,16 @@ class Scanner:
         )
         returned: dict[str, Any] = dict(tx.execute(statement.build()).mappings().one())
         return ScanResult(**returned | {"keys": tuple(returned.get("keys", ()))})
+
+    def _tell(self, found: Hidden) -> None:
+        """Log the hidden messages, for which no scan waits; the same ones only once."""
+        if found.count and found != self._hidden:
+            events.MESSAGE_HIDDEN.log(
+                count=found.count,
+                horizon_seconds=self.queues.horizon.total_seconds(),
+                messages=found.names,
+            )
+        self._hidden = found
 
     def _log(
         self,

@@ -42,7 +42,7 @@ def summarize(status: Status | None, reasons: Sequence[str], on: Container[str])
         lines = ("Nothing is lost: what is due is found again as soon as it answers.", *reasons)
         return Summary("bad", "The database does not answer", lines)
     rules = {name: rule for name, rule in status.rules.items() if name in on}
-    problems = [*_problems(rules, status.dead.count, reasons)]
+    problems = [*_problems(rules, status, reasons)]
     first, *others = problems or [_all_well(rules)]
     also = (f"Also: {', '.join(other.title for other in others).lower()}.",) if others else ()
     return replace(first, lines=(*first.lines, *also))
@@ -60,8 +60,11 @@ def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
     ]
 
 
-def _problems(rules: Mapping[str, Overdue], dead: int, reasons: Sequence[str]) -> Iterator[Summary]:
+def _problems(
+    rules: Mapping[str, Overdue], status: Status, reasons: Sequence[str]
+) -> Iterator[Summary]:
     """Yield the problems, the worst first."""
+    dead, hidden = status.dead.count, status.hidden
     if reasons:
         yield Summary("bad", "The sweeper does not work", reasons)
     held = [name for name, rule in rules.items() if rule.last_sweep_ok is False]
@@ -75,6 +78,10 @@ def _problems(rules: Mapping[str, Overdue], dead: int, reasons: Sequence[str]) -
     if dead:
         title = f"{number(dead)} dead {'letter' if dead == 1 else 'letters'}"
         yield Summary("warn", title, ("Mend the cause, then retry; or let them go.",))
+    if hidden.count:
+        title = f"{number(hidden.count)} hidden {'message' if hidden.count == 1 else 'messages'}"
+        lines = ("They become visible too late, and no scan waits for them.", *hidden.names)
+        yield Summary("warn", title, lines)
 
 
 def _all_well(rules: Mapping[str, Overdue]) -> Summary:

@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from sweeper.errors import ClockSkewedError
 from sweeper.job import JobType, Lane, Message
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
+from sweeper.postgres.errors import is_out_of_range
 from sweeper.queue.pgmq import Queues
 from sweeper.worker.completer import Completer
 from sweeper.worker.isolation import Isolation, isolate_poison
@@ -87,11 +90,25 @@ class Fetcher:
         queues = [queue for queue in queues if queue not in self.left]
         if not queues:
             return []
-        read = partial(self._read, queues, lease=lease, quantity=quantity, only=only)
+        read = partial(self._read_capped, queues, lease=lease, quantity=quantity, only=only)
         while (messages := read(busy=busy)) is None:
             if busy or not self._wait_to_be_alone(stopping):
                 return []
         return messages
+
+    def _read_capped(self, queues: Sequence[str], **how: Any) -> list[Message] | None:
+        """Read as `_read` does, also where a sender wrote a count of reads that cannot be raised.
+
+        pgmq raises it, so that one such message would block its queue; it is then a crashed one.
+        """
+        try:
+            return self._read(queues, **how)
+        except DBAPIError as error:
+            if not is_out_of_range(error):
+                raise
+        with self.database.transaction() as tx:
+            self.queues.cap_reads(tx)
+        return self._read(queues, **how)
 
     def _read(
         self,

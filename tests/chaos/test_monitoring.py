@@ -111,7 +111,7 @@ def calm(
 
 
 def add_troubles(url: str) -> None:
-    """Add an unpaid order, one that cannot be cancelled, five unanswered orders, an old refund."""
+    """Add an unpaid order, a stuck one, five unanswered ones, an old refund, a hidden message."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with engine.begin() as connection:
         shop = Shop(connection, clock.now())
@@ -127,6 +127,7 @@ def add_troubles(url: str) -> None:
                 f" when (old.id = '{stuck}') execute function refuse()"
             )
         )
+        connection.execute(text("select pgmq.send('jastipin_jobs', '{}', 1000000)"))
         connection.execute(
             text(
                 "insert into sweeper.refund (order_id, amount, state, at)"
@@ -267,6 +268,7 @@ def test_the_log_alone_fires_every_alert(
 ) -> None:
     expected = {
         "SweeperJobDead",
+        "SweeperMessageHidden",
         "SweeperBrakeHeld",
         "SweeperClockSkewed",
         "SweeperOrderOverdue",
@@ -285,6 +287,7 @@ def test_the_metrics_fire_the_same_alerts(
     """All but the clock's alert: the clock of the scraped service was right."""
     expected = {
         "SweeperJobDead",
+        "SweeperMessageHidden",
         "SweeperBrakeHeld",
         "SweeperOrderOverdue",
         "SweeperRefundOwedTooLong",
@@ -319,7 +322,7 @@ def test_a_recipe_prints_lines_only_where_there_is_trouble(
 
 
 def test_every_alert_has_a_recipe() -> None:
-    assert 7 == len(RECIPES)
+    assert 8 == len(RECIPES)
 
 
 def test_logql_queries_name_existing_events_and_fields() -> None:
@@ -328,10 +331,10 @@ def test_logql_queries_name_existing_events_and_fields() -> None:
     events = set(re.findall(r'event="([\w.]+)"', "".join(queries)))
     fields = set(re.findall(r"unwrap (\w+)", "".join(queries)))
 
-    assert 7 == len(queries)
+    assert 8 == len(queries)
     assert events <= log_schema.SCHEMA["$defs"].keys()
     heartbeat = log_schema.SCHEMA["$defs"]["service.heartbeat"]["properties"]
-    assert {"oldest_overdue_seconds"} == fields & heartbeat.keys()
+    assert {"hidden", "oldest_overdue_seconds"} == fields & heartbeat.keys()
     assert {"figures_refunds_oldest_owed_seconds"} == fields - heartbeat.keys()
 
 

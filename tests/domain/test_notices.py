@@ -51,6 +51,7 @@ def test_the_buyer_of_an_expired_order_gets_a_notice(
 
     (notice,) = notices(connection)
     assert len(notice.pop("id")) == 25
+    assert notice["metadata"].pop("nonce")
     assert notice == {
         "recipientType": "PHONE",
         "recipientId": "0812-0001-0001",

@@ -59,6 +59,7 @@ IMPORTS_OF_THE_DEMO = {
     "sweeper.batch",
     "sweeper.catalog",
     "sweeper.cli.output",
+    "sweeper.cli.sweep_report",
     "sweeper.logs",
     "sweeper.postgres.clock",
     "sweeper.postgres.embedded",

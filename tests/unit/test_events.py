@@ -19,6 +19,7 @@ OTHER_VERBS = {
     "dead",
     "done",
     "heartbeat",
+    "hidden",
     "lost",
     "ready",
     "sent",

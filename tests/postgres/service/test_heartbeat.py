@@ -110,6 +110,7 @@ def test_a_heartbeat_logs_the_state_of_the_service(
         "queued": 1,
         "processing": 0,
         "dead": 0,
+        "hidden": 0,
         "oldest_overdue_seconds": 0.0,
         "reasons": [],
     }

@@ -567,3 +567,36 @@ def test_counts_of_a_wrong_type_are_encoded_as_numbers() -> None:
     body = retry_body(job(platform_body(retryCount="1", maxRetries="many")), "boom")
 
     assert (2, 3) == (body["retryCount"], body["maxRetries"])
+
+
+@pytest.mark.parametrize(
+    ("retries", "default", "kept"),
+    [
+        (10**8, 3, 100),
+        (101, 3, 100),
+        ("99999999", 3, 100),
+        (100, 3, 100),
+        (7, 3, 7),
+        (500, 200, 200),
+    ],
+)
+def test_a_message_is_retried_a_bounded_number_of_times(
+    retries: object, default: int, kept: int
+) -> None:
+    """L5: no sender decides that a job lives for ever; a larger setting is the operator's."""
+    body = {"type": "ORDER_EXPIRE_DP", "payload": {"orderId": "c"}, "maxRetries": retries}
+
+    job = parse(replace(MESSAGE, raw=json.dumps(body)), TYPES, default)
+
+    assert isinstance(job, Job)
+    assert (job.max_retries, job.body["maxRetries"]) == (kept, kept)
+
+
+def test_a_creation_time_of_many_characters_is_not_kept() -> None:
+    """It would be stored with every notice."""
+    body = {"type": "ORDER_EXPIRE_DP", "payload": {"orderId": "c"}, "createdAt": "9" * 201}
+
+    job = parse(replace(MESSAGE, raw=json.dumps(body)), TYPES, 3)
+
+    assert isinstance(job, Job)
+    assert job.body["createdAt"] == "2026-01-31T12:00:00.123Z"

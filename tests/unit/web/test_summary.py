@@ -7,6 +7,7 @@ from sqlalchemy import literal, select
 
 from sweeper.exports import Figure
 from sweeper.monitoring.status import Dead, Overdue, Server, Status
+from sweeper.queue.hidden import Hidden
 from sweeper.queue.inspect import Depth
 from sweeper.web.summary import Number, numbers, summarize
 
@@ -37,6 +38,7 @@ def with_rule(rule: Overdue, dead: int = 0) -> Status:
         (with_rule(replace(QUIET, overdue=3)), "good", "3 being swept"),
         (with_rule(QUIET, dead=1), "warn", "1 dead letter"),
         (with_rule(QUIET, dead=2), "warn", "2 dead letters"),
+        (replace(WELL, hidden=Hidden(3, {"jobs": [7, 8, 9]})), "warn", "3 hidden messages"),
         (with_rule(LATE, dead=2), "bad", "1,234 overdue"),
         (with_rule(HELD, dead=2), "bad", "The brake holds"),
     ],

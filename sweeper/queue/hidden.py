@@ -1,0 +1,65 @@
+"""Hidden messages: they become visible later than any of ours, so nobody must wait for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Interval,
+    Select,
+    Table,
+    func,
+    literal,
+    select,
+    union_all,
+)
+
+from sweeper.queue.pgmq import Queues
+
+_LONGEST_WAIT = timedelta(days=1)  # that a provider may ask for, on top of our own delays
+_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """How many live messages are hidden, and the first ids of each queue that has any."""
+
+    count: int = 0
+    messages: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The messages as texts: queue and id."""
+        return [f"{queue} {one}" for queue, ids in self.messages.items() for one in ids]
+
+
+def is_hidden(table: Table, horizon: timedelta) -> ColumnElement[bool]:
+    """Return whether a message becomes visible later than *horizon* from now."""
+    # As in `inspect`, now() can use the index on vt, unlike clock_timestamp().
+    return table.c.vt > func.now() + literal(horizon, Interval)
+
+
+def hidden(tx: Connection, queues: Queues) -> Hidden:
+    """Return the live messages that become visible later than any of ours."""
+    rows = tx.execute(union_all(*(_hidden_in(queues, *pair) for pair in queues.live_tables))).all()
+    return Hidden(
+        sum(row.total for row in rows), {row.queue: list(row.ids) for row in rows if row.ids}
+    )
+
+
+def _hidden_in(queues: Queues, queue: str, table: Table) -> Select[Any]:
+    """Select how many messages of *queue* are hidden, and the first ids.
+
+    An outbound message may wait for as long as its provider asked.
+    """
+    wait = _LONGEST_WAIT if queue == queues.outbound else timedelta()
+    far = is_hidden(table, queues.horizon + wait)
+    first = select(table.c.msg_id).where(far).order_by(table.c.msg_id).limit(_NAMED)
+    return select(
+        literal(queue).label("queue"),
+        func.count().label("total"),
+        func.array(first.scalar_subquery()).label("ids"),
+    ).where(far)
