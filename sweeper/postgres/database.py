@@ -1,30 +1,21 @@
 """The database: a connection pool, and transactions that set their timeouts, as poolers need."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 import psycopg
-from psycopg.sql import SQL, Composed, Identifier, Literal
-from sqlalchemy import Connection, create_engine, event
+from psycopg.sql import Identifier
+from sqlalchemy import Connection, create_engine, event, text
 
+from sweeper.postgres import deferred
 from sweeper.postgres.in_use import ConnectionsInUse
 from sweeper.postgres.url import SECRET, parse_url
 
-_BEGIN = SQL(
-    "begin isolation level read committed; set local idle_in_transaction_session_timeout = {idle}; "
-)
-_WHOLE = SQL("set local transaction_timeout = {whole}; ")  # for servers from _KNOWS_WHOLE on
-_KNOWS_WHOLE = 170_000
+_KNOWS_TRANSACTION_TIMEOUT = 170_000  # the server's version
 _STATEMENTS = 8  # the most that a transaction has which may be slow
-# pg_temp, which would come first of itself, comes last.
-_LOCALS = SQL(
-    "set local search_path = {path}, pg_temp; "
-    "set local timezone = 'UTC'; set local row_security = off; "
-    "set local statement_timeout = {statement}; set local lock_timeout = {lock}"
-)
 
 PLATFORM_SCHEMA = "public"
 """Where Prisma keeps the platform's tables, unless the URL names another schema."""
@@ -70,6 +61,7 @@ class Database:
             hide_parameters=True,
             connect_args={
                 "autocommit": True,  # so that `_begin` sends the only "begin"
+                "cursor_factory": deferred.CURSOR,
                 "prepare_threshold": None,  # a pooler may give the next transaction another server
                 "connect_timeout": max(2, round(connect_timeout.total_seconds())),
                 "tcp_user_timeout": _milliseconds(connect_timeout),
@@ -77,11 +69,9 @@ class Database:
                 "application_name": "sweeper",
             },
         )
+        deferred.listen(self._engine)
         self._engine = self._engine.execution_options(schema_translate_map={None: self.schema})
         event.listen(self._engine, "begin", self._begin)
-        self._glances = self._engine.execution_options(no_begin=True)
-        event.listen(self._glances, "before_cursor_execute", self._with_locals, retval=True)
-        event.listen(self._glances, "after_cursor_execute", _to_the_last_result)
         self._in_use = ConnectionsInUse(self._engine)
         self._connection: Connection | None = None
 
@@ -97,7 +87,8 @@ class Database:
         if self._connection is not None:
             with self._connection.begin_nested():
                 milliseconds = _milliseconds(lock_timeout or self.lock_timeout)
-                self._connection.exec_driver_sql(f"set local lock_timeout = {milliseconds}")
+                shorter = text(f"set local lock_timeout = {milliseconds}")
+                deferred.defer(self._connection, shorter)
                 yield self._connection
             return
         with self._engine.connect() as connection:
@@ -107,6 +98,7 @@ class Database:
                 connection.execution_options(schema_in_path=True)
             with connection.begin():
                 yield connection
+                deferred.commit(connection)
 
     @contextmanager
     def rolled_back(self) -> Iterator[Self]:
@@ -124,10 +116,10 @@ class Database:
     def glance(self) -> Iterator[Connection]:
         """Yield a connection each of whose queries is a whole transaction in one round trip.
 
-        A query must not have parameters: then the server takes it together with its timeouts, as
-        one implicit transaction, which a pooler does not tear apart.
+        The server takes a query and its timeouts as one implicit transaction, which a pooler does
+        not tear apart.
         """
-        with self._glances.connect() as connection:
+        with self._engine.connect().execution_options(implicit=True) as connection:
             yield connection
 
     @contextmanager
@@ -150,29 +142,29 @@ class Database:
     def _begin(self, connection: Connection) -> None:
         options = connection.get_execution_options()
         if options.get("no_begin"):
+            deferred.begin(connection, ())
             return
-        begin = _BEGIN.format(idle=Literal(_milliseconds(self._idle_timeout)))
-        if _server_version(connection) >= _KNOWS_WHOLE:
+        timeouts = {
+            "statement_timeout": self.statement_timeout,
+            "lock_timeout": options.get("lock_timeout", self.lock_timeout),
+        }
+        if options.get("implicit"):
+            deferred.begin(connection, self._set_local("pg_catalog", timeouts), repeated=True)
+            return
+        timeouts["idle_in_transaction_session_timeout"] = self._idle_timeout
+        if _server_version(connection) >= _KNOWS_TRANSACTION_TIMEOUT:
             whole = _STATEMENTS * self.statement_timeout + self._idle_timeout
-            begin += _WHOLE.format(whole=Literal(_milliseconds(whole)))
-        begin += self._locals(
-            options.get("lock_timeout", self.lock_timeout),
-            in_path=options.get("schema_in_path", self.schema_in_path),
-        )
-        # One round trip: without parameters, the server takes several statements at once.
-        connection.exec_driver_sql(begin.as_string())
+            timeouts["transaction_timeout"] = whole
+        in_path = options.get("schema_in_path", self.schema_in_path)
+        settings = self._set_local(self.schema if in_path else "pg_catalog", timeouts)
+        deferred.begin(connection, ["begin isolation level read committed", *settings])
 
-    def _locals(self, lock_timeout: timedelta, *, in_path: bool = False) -> Composed:
-        return _LOCALS.format(
-            statement=Literal(_milliseconds(self.statement_timeout)),
-            lock=Literal(_milliseconds(lock_timeout)),
-            path=Identifier(self.schema if in_path else "pg_catalog"),
-        )
-
-    def _with_locals(
-        self, _connection: Connection, _cursor: Any, query: str, parameters: Any, *_: Any
-    ) -> tuple[str, Any]:
-        return f"{self._locals(self.lock_timeout).as_string()}; {query}", parameters
+    def _set_local(self, schema: str, timeouts: Mapping[str, timedelta]) -> list[str]:
+        # pg_temp, which would come first of itself, comes last.
+        path = f"{Identifier(schema).as_string()}, pg_temp"
+        settings = {"search_path": path, "timezone": "'UTC'", "row_security": "off"}
+        settings |= {name: str(_milliseconds(length)) for name, length in timeouts.items()}
+        return [f"set local {name} = {value}" for name, value in settings.items()]
 
 
 def schema_of(connection: Connection) -> str:
@@ -184,11 +176,6 @@ def _server_version(connection: Connection) -> int:
     """Return the server's version, which it told when the connection was opened."""
     opened = connection.connection.driver_connection
     return opened.info.server_version if isinstance(opened, psycopg.Connection) else 0
-
-
-def _to_the_last_result(_connection: Connection, cursor: Any, *_: Any) -> None:
-    while cursor.nextset():
-        pass
 
 
 def _milliseconds(length: timedelta) -> int:
