@@ -40,14 +40,14 @@ NOTICE_TYPES = (ORDER_CANCELLED, ORDER_REJECTED, ORDER_MISSED)
 _TO_JASTIPER = frozenset({ORDER_MISSED})
 
 
-def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
+def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> None:
     """Insert one notice for each order and event, and enqueue its job, in one statement.
 
     The notice of a buyer who does not want WhatsApp messages is stored as suppressed, without a
-    job. Returns how many jobs were enqueued.
+    job.
     """
     if not order_ids:
-        return 0
+        return
     seconds = math.ceil(limit_of(batch).total_seconds())
     notices = union_all(
         *(_notice(order_ids, event_type, seconds) for event_type in event_types)
@@ -67,7 +67,7 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> int:
         )
         .cte("inserted")
     )
-    return batch.enqueue(SEND_WHATSAPP, select(inserted).where(inserted.c.status == "queued"))
+    batch.enqueue(SEND_WHATSAPP, select(inserted).where(inserted.c.status == "queued"))
 
 
 def _notice(order_ids: list[str], event_type: str, limit_seconds: int) -> Select[Any]:

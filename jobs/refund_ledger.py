@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -65,7 +66,10 @@ def record_refunds(batch: Batch[Any], order_ids: list[str]) -> None:
     )
     names = ["order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at"]
     statement = insert(REFUND).from_select(names, refunds).on_conflict_do_nothing()
-    inserted = batch.tx.execute(statement.returning(REFUND.c.order_id, REFUND.c.amount)).all()
+    batch.run(statement.returning(REFUND.c.order_id, REFUND.c.amount), partial(_log, batch))
+
+
+def _log(batch: Batch[Any], inserted: Sequence[tuple[Any, ...]]) -> None:
     if inserted:
         keys, amounts = zip(*inserted, strict=True)
         batch.log(REFUND_RECORDED, keys=list(keys), amount=sum(amounts))

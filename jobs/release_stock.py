@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 from sqlalchemy import ARRAY, Text, any_, cast, select
 
-from jobs.stock import add_stock, lock_products, release_stock
+from jobs.stock import add_stock, lock_products, releasing
 from jobs.tables import ORDER
 from sweeper import Batch, Job, JobType, Payload, Priority
 
@@ -76,7 +76,7 @@ def _lock_ended(batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]]) -> li
 def _release_orders(
     batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]], ended: list[str]
 ) -> None:
-    released = release_stock(batch, ended)
+    released = set(batch.tx.execute(releasing(batch, ended)).scalars()) if ended else set()
     for job in jobs:
         if not job.payload.should_refund:
             batch.skip(job, "shouldRefund is not true")

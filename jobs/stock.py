@@ -82,15 +82,21 @@ def was_taken(batch: Batch[Any]) -> ColumnElement[bool]:
             assert_never(taken_at)
 
 
-def release_stock(batch: Batch[Any], order_ids: list[str]) -> set[str]:
-    """Add the quantities that these orders took to the stock of limited goods, in one statement.
+def release_stock(batch: Batch[Any], order_ids: list[str]) -> None:
+    """Add the quantities that these orders took to the stock of limited goods, last of all.
+
+    Many orders may share a product, whose row is thus locked for no longer than the commit takes.
+    """
+    if order_ids:
+        batch.run_last(releasing(batch, order_ids))
+
+
+def releasing(batch: Batch[Any], order_ids: list[str]) -> Select[str]:
+    """Return the statement that returns stock, and the ids of the orders for which it did so.
 
     The caller must hold the row locks of the orders. Products are locked in the order of their
-    ids, so that two orders that share products cannot deadlock. Returns the ids of the orders for
-    which stock was returned.
+    ids, so that two orders that share products cannot deadlock.
     """
-    if not order_ids:
-        return set()
     lines = _lines(order_ids, was_taken(batch)).cte("lines")
     locked = (
         select(PRODUCT.c.id)
@@ -128,8 +134,7 @@ def release_stock(batch: Batch[Any], order_ids: list[str]) -> set[str]:
         .values(stock=cast(PRODUCT.c.stock + sums.c.quantity, Integer), updatedAt=batch.now)
         .cte("restocked")
     )
-    query = select(released.c.order_id).distinct().add_cte(restocked)
-    return set(batch.tx.execute(query).scalars())
+    return select(released.c.order_id).distinct().add_cte(restocked)
 
 
 def add_stock(batch: Batch[Any], quantities: dict[str, int]) -> set[str]:

@@ -1,11 +1,11 @@
 """A batch: the jobs that a handler works on in one transaction, and the decision on each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Executable, Select
 
 from sweeper.event import Event
 from sweeper.job import Job, JobType, Payload, Section
@@ -54,21 +54,30 @@ class Decision:
 DONE = Decision(Outcome.DONE)
 
 
-class Enqueue(Protocol):
-    """Enqueues one follow-up job for each row of a statement, in the batch's own transaction."""
+class FollowUps(Protocol):
+    """Makes the statement that enqueues one follow-up job for each row of another statement."""
 
-    def __call__(self, tx: Connection, job: JobType[Any], rows: Select[Any], now: datetime) -> int:
-        """Enqueue the jobs and return how many there were."""
+    def __call__(self, job: JobType[Any], rows: Select[Any], now: datetime) -> Executable:
+        """Return the statement."""
+
+
+class Later(NamedTuple):
+    """A statement that the handler does not wait for, and what is called with its rows."""
+
+    statement: Executable
+    then: Callable[[Sequence[tuple[Any, ...]]], object]
 
 
 @dataclass(slots=True)
 class Batch(Generic[P]):
     """Jobs of one type that are handled together in one transaction.
 
-    tx        -- the transaction, in which the jobs' messages have already been deleted
-    now       -- the time of this step, aware, UTC; a handler never reads a clock
-    cutoff    -- rows at least this old are due; equals `now` for jobs that no rule enqueues
-    decisions -- by message id; a job without a decision is done
+    tx         -- the transaction, in which the jobs' messages have already been deleted
+    now        -- the time of this step, aware, UTC; a handler never reads a clock
+    cutoff     -- rows at least this old are due; equals `now` for jobs that no rule enqueues
+    decisions  -- by message id; a job without a decision is done
+    later      -- statements that `run` has collected, which are sent with the commit
+    at_the_end -- statements that `run_last` has collected, which follow those of the ledger
     """
 
     tx: Connection
@@ -76,8 +85,10 @@ class Batch(Generic[P]):
     cutoff: datetime
     jobs: Sequence[Job[P]]
     sections: Mapping[type[Section], Section]
-    send: Enqueue
+    follow_ups: FollowUps
     decisions: dict[int, Decision] = field(default_factory=dict)
+    later: list[Later] = field(default_factory=list, init=False)
+    at_the_end: list[Executable] = field(default_factory=list, init=False)
     _events: list[tuple[Event, dict[str, Any]]] = field(default_factory=list, init=False)
 
     @property
@@ -91,9 +102,27 @@ class Batch(Generic[P]):
         assert isinstance(found, section)  # noqa: S101 -- narrows what the catalog has checked
         return found
 
-    def enqueue(self, job: JobType[Any], rows: Select[Any]) -> int:
+    def run(
+        self,
+        statement: Executable,
+        then: Callable[[Sequence[tuple[Any, ...]]], object] = lambda _rows: None,
+    ) -> None:
+        """Execute *statement* behind all that the handler waits for; it costs no round trip.
+
+        then -- called with its rows; it must not raise, because the commit may have been sent
+        """
+        self.later.append(Later(statement, then))
+
+    def run_last(self, statement: Executable) -> None:
+        """Execute *statement* immediately before the commit.
+
+        It is for the rows that many transactions want: they are locked as short as can be.
+        """
+        self.at_the_end.append(statement)
+
+    def enqueue(self, job: JobType[Any], rows: Select[Any]) -> None:
         """Enqueue one follow-up job for each of *rows*, whose labels are payload fields."""
-        return self.send(self.tx, job, rows, self.now)
+        self.run(self.follow_ups(job, rows, self.now))
 
     def skip(self, job: Job[P], reason: str) -> None:
         """Complete *job* without an effect, for *reason*."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Insert,
     Integer,
     MetaData,
     Row,
@@ -108,17 +109,21 @@ class Ending:
 _ENDING = {name: JOB_LOG.c[name].type for name in Ending.__dataclass_fields__}
 
 
-def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
-    """Write into the ledger how jobs ended, in the transaction of their effects."""
-    if not endings:
-        return
+def recording(endings: Sequence[Ending], at: datetime) -> Insert:
+    """Return the statement that writes into the ledger how jobs ended."""
     columns = [
         func.unnest(cast([getattr(ending, name) for ending in endings], ARRAY(kind))).label(name)
         for name, kind in _ENDING.items()
     ]
     rows = select(*columns).subquery("endings")
     values = select(rows, cast(at, TIMESTAMP(timezone=True)))
-    tx.execute(insert(JOB_LOG).from_select([*_ENDING, "at"], values))
+    return insert(JOB_LOG).from_select([*_ENDING, "at"], values)
+
+
+def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
+    """Write into the ledger how jobs ended, in the transaction of their effects."""
+    if endings:
+        tx.execute(recording(endings, at))
 
 
 def completed(tx: Connection) -> int:

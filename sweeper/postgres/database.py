@@ -89,7 +89,12 @@ class Database:
                 milliseconds = _milliseconds(lock_timeout or self.lock_timeout)
                 shorter = text(f"set local lock_timeout = {milliseconds}")
                 deferred.defer(self._connection, shorter)
-                yield self._connection
+                try:
+                    yield self._connection
+                    deferred.flush(self._connection)
+                except BaseException:
+                    deferred.forget(self._connection)
+                    raise
             return
         with self._engine.connect() as connection:
             if lock_timeout is not None:
@@ -98,7 +103,7 @@ class Database:
                 connection.execution_options(schema_in_path=True)
             with connection.begin():
                 yield connection
-                deferred.commit(connection)
+                deferred.flush(connection)
 
     @contextmanager
     def rolled_back(self) -> Iterator[Self]:

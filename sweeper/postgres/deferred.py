@@ -6,10 +6,9 @@ server: one round trip, and nothing that a transaction pooler would have to reme
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, Executable, event
 
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
@@ -56,19 +55,23 @@ def last(tx: Connection) -> dict[str, bool]:
     return {"commit": not tx.in_nested_transaction()}
 
 
+def forget(tx: Connection) -> None:
+    """Forget what is deferred, because an error rolls *tx* back to its savepoint."""
+    tx.info[_KEY].statements.clear()
+
+
 def begin(tx: Connection, statements: Sequence[str], *, repeated: bool = False) -> None:
     """Send *statements* with the first statement of *tx*, or with each if they are *repeated*."""
     tx.info[_KEY] = _Deferred(statements, repeated=repeated)
 
 
-def commit(tx: Connection) -> None:
-    """Commit *tx* together with what is deferred, unless its last statement has done so."""
-    deferred: _Deferred = tx.info[_KEY]
-    opened = cast("psycopg.Connection", tx.connection.driver_connection)
-    begun = opened.info.transaction_status != TransactionStatus.IDLE
-    if begun or deferred.statements:
-        tx.exec_driver_sql("commit")
-    deferred.over = True
+def flush(tx: Connection) -> None:
+    """Send what is deferred, if anything is, before the end of *tx*: with the commit, if it is one.
+
+    SQLAlchemy's own commit, which follows, finds nothing left to do then.
+    """
+    if tx.info[_KEY].statements:
+        tx.exec_driver_sql("select" if tx.in_nested_transaction() else "commit")
 
 
 def listen(engine: Engine) -> None:
@@ -111,16 +114,19 @@ def _before_many(
 def _of(context: Any) -> _Deferred:
     """Return what waits on the connection; nothing while SQLAlchemy itself opens it."""
     connection = context.root_connection
-    return connection.info[_KEY] if connection.in_transaction() else _Deferred(())
+    if not connection.in_transaction():
+        return _Deferred(())
+    deferred: _Deferred = connection.info[_KEY]
+    if deferred.over:
+        message = "the commit has been sent: this would be a transaction of its own"
+        raise RuntimeError(message)
+    return deferred
 
 
 def _send(
     cursor: psycopg.ClientCursor, deferred: _Deferred, statement: str, *, commit: bool = False
 ) -> None:
     """Send *statement* behind what waits for it, and leave *cursor* at its result."""
-    if deferred.over:
-        message = "the commit has been sent: this would be a transaction of its own"
-        raise RuntimeError(message)
     first, statements = deferred.first, deferred.statements
     deferred.statements, deferred.over = [], commit
     if not deferred.repeated:

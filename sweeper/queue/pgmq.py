@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType, Lane, Message, Priority
+from sweeper.postgres.deferred import last
 
 _DELETE = text("select pgmq.delete(cast(:queue as text), cast(:ids as bigint[]))")
 _RENEW = text(
@@ -109,14 +110,18 @@ class Queues:
         lease: timedelta,
         quantity: int,
         only: str | None = None,
-    ) -> list[Message]:
+        commit: bool = False,
+    ) -> tuple[list[Message], list[Message]]:
         """Read up to *quantity* messages of the first of *queues* that has any, oldest first.
 
         They are invisible to other workers for *lease*, rounded up to seconds. Only READ_BYTES are
         loaded, and no body above BODY_BYTES, so that no message can exhaust this process's memory
         before its read is counted.
 
-        only -- the sweep whose messages are read; None for all messages
+        Returns the messages, and those behind READ_BYTES, which the caller gives back.
+
+        only   -- the sweep whose messages are read; None for all messages
+        commit -- whether *tx* is committed in the same round trip
         """
         reads, condition = [], ""
         for n in range(len(queues)):
@@ -135,13 +140,12 @@ class Queues:
                 "body": BODY_BYTES,
                 "bytes": READ_BYTES,
             },
+            execution_options=last(tx) if commit else {},
         )
         fit, beyond = list[Message](), list[Message]()
         for *message, fits in rows:
             (fit if fits else beyond).append(Message(*message))
-        if beyond:
-            self.postpone(tx, beyond, timedelta())
-        return fit
+        return fit, beyond
 
     def ready(self, tx: Connection) -> frozenset[str]:
         """Return the names of the live queues that have a visible message."""

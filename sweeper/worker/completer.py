@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Executable, Select
 
 from sweeper import events
 from sweeper.batch import Batch, Decision, Tally
 from sweeper.job import Job, JobType, Message, Section
-from sweeper.ledger import Outcome, record
+from sweeper.ledger import Outcome, record, recording
 from sweeper.postgres.database import Database
+from sweeper.postgres.deferred import defer
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_locked
 from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
@@ -92,7 +93,7 @@ class Completer:
     def batch(self, tx: Connection, jobs: Sequence[Job[Any]], now: datetime) -> Batch[Any]:
         """Return the batch for the handler of *jobs*, which are all of one type."""
         cutoff = self.cutoff(jobs[0].type, now)
-        return Batch(tx, now, cutoff, jobs, self.sections, self._enqueue)
+        return Batch(tx, now, cutoff, jobs, self.sections, self._follow_ups)
 
     def decide(self, job: Job[Any], error: Exception) -> Decision:
         """Return the decision on a job that raised *error*: it is retried or dead."""
@@ -126,7 +127,12 @@ class Completer:
             letter.ending(job.message.msg_id)
             for job, letter in zip(jobs[Outcome.DEAD], letters, strict=True)
         ]
-        record(batch.tx, [*ended, *died], batch.now)
+        for statement, then in batch.later:
+            defer(batch.tx, statement, then)
+        if ended or died:
+            defer(batch.tx, recording([*ended, *died], batch.now))
+        for statement in batch.at_the_end:
+            defer(batch.tx, statement)
         return Completion(batch, jobs, list(zip(ids, letters, strict=True)), again)
 
     def committed(self, completion: Completion, seconds: float) -> Tally:
@@ -229,11 +235,10 @@ class Completer:
             for job in jobs:
                 self.decided(job, decide(job))
 
-    def _enqueue(self, tx: Connection, job: JobType[Any], rows: Select[Any], now: datetime) -> int:
-        statement = enqueue_statement(
+    def _follow_ups(self, job: JobType[Any], rows: Select[Any], now: datetime) -> Executable:
+        return enqueue_statement(
             self.queues, job, rows.cte("follow_ups"), now=now, max_retries=self.max_retries
         )
-        return int(tx.execute(statement).scalar_one())
 
 
 _DECIDED = (Outcome.DONE, Outcome.SKIPPED, Outcome.RETRIED, Outcome.POSTPONED, Outcome.DEAD)

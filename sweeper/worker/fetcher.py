@@ -121,29 +121,32 @@ class Fetcher:
     ) -> list[Message] | None:
         """Read the messages to begin; None where they are suspects, and others are under way.
 
-        What is not begun is given back in the same transaction.
+        What is not begun is given back. The read is committed before, in the same round trip, but
+        for messages that another worker of the process still holds: it must not miss their counts.
         """
-        before, skewed = clock.now(), None
+        before, give_back = clock.now(), self.give_back.give_back
+        overdue = self.leases.are_overdue
         with self.database.transaction() as tx:
-            messages = self.queues.read(tx, queues, lease=lease, quantity=quantity, only=only)
-            if held := self.leases.held(messages):
+            messages, beyond = self.queues.read(
+                tx, queues, lease=lease, quantity=quantity, only=only, commit=not overdue
+            )
+            if overdue and (held := self.leases.held(messages)):
                 self.queues.postpone(tx, held, lease)
                 messages = [message for message in messages if message not in held]
-            if not messages:
-                return []
-            try:
-                clock.agree(before, messages[0].read_at, clock.now(), self.max_skew)
-            except ClockSkewedError as error:
-                skewed = error
-                self.queues.postpone(tx, messages, PAUSE)
-            else:
-                to_begin, others = isolate_poison(messages, quantity, self.crash_limit)
-                suspected = any(0 < each.crashes < self.crash_limit for each in to_begin)
-                may_begin = not suspected or (not busy and self.isolation.alone())
-                if to_give_back := others if may_begin else messages:
-                    self.queues.postpone(tx, to_give_back, timedelta())
-        if skewed:
-            raise skewed
+        if beyond:
+            give_back(beyond)
+        if not messages:
+            return []
+        try:
+            clock.agree(before, messages[0].read_at, clock.now(), self.max_skew)
+        except ClockSkewedError:
+            give_back(messages, PAUSE)
+            raise
+        to_begin, others = isolate_poison(messages, quantity, self.crash_limit)
+        suspected = any(0 < each.crashes < self.crash_limit for each in to_begin)
+        may_begin = not suspected or (not busy and self.isolation.alone())
+        if to_give_back := others if may_begin else messages:
+            give_back(to_give_back)
         return to_begin if may_begin else None
 
     def _wait_to_be_alone(self, stopping: Callable[[], bool]) -> bool:

@@ -1,5 +1,6 @@
 """The lease: renews the visibility timeout of waiting messages, and gives unhandled ones back."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -91,6 +92,7 @@ class Lease:
         self._queues = queues
         self._length = length
         self._left = {message.msg_id: message for message in messages}
+        self._renewed = dict.fromkeys(self._left, time.monotonic())
         self._busy: set[int] = set()
         self._lock = Lock()
         self._over = Event()
@@ -116,8 +118,10 @@ class Lease:
 
     def add(self, messages: Iterable[Message]) -> None:
         """Extend the lease to further messages."""
+        added = {message.msg_id: message for message in messages}
         with self._lock:
-            self._left |= {message.msg_id: message for message in messages}
+            self._left |= added
+            self._renewed |= dict.fromkeys(added, time.monotonic())
 
     def keep_only(self, messages: Iterable[Message]) -> None:
         """Stop renewing all messages but these, because the others have been completed."""
@@ -131,6 +135,13 @@ class Lease:
             message.queue,
             message.read_ct,
         )
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a message may soon be visible, because its transaction lasts so long."""
+        latest = time.monotonic() - self._length.total_seconds() / 2
+        renewed = self._renewed
+        return any(renewed.get(msg_id, latest) < latest for msg_id in list(self._left))
 
     @contextmanager
     def settling(
@@ -166,6 +177,7 @@ class Lease:
                     with self._database.transaction() as tx:
                         ids = [message.msg_id for message in waiting]
                         self._queues.renew(tx, waiting[0].queue, ids, self._length)
+                    self._renewed |= dict.fromkeys(ids, time.monotonic())
                 except Exception as error:  # noqa: BLE001 -- the deletion notices a lost lease
                     events.LEASE_NOT_RENEWED.log(count=len(waiting), error=in_one_line(error))
 
@@ -191,6 +203,11 @@ class Leases:
         finally:
             with self._lock:
                 self._active -= {lease}
+
+    @property
+    def are_overdue(self) -> bool:
+        """Whether a message that a worker holds may be visible now."""
+        return any(lease.is_overdue for lease in self._active)
 
     def held(self, messages: Iterable[Message]) -> list[Message]:
         """Return those of *messages* that were read while a lease still held them."""

@@ -1,13 +1,13 @@
 """The batch that a handler receives, and the decisions that it can make about its jobs."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from unittest.mock import Mock
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Executable, Select, literal, select
 
 from sweeper.batch import Batch, Decision
 from sweeper.job import Answer, Job, JobType, Lane, Message, Outside, Payload, Priority, Section
@@ -41,16 +41,9 @@ def work(batch: Batch[ParcelPayload]) -> None:
 SHIP = JobType("SHIP", payload=ParcelPayload, key="parcel_id", handler=work)
 
 
-@dataclass(slots=True)
-class RecordingSender:
-    """Records the calls that enqueue jobs."""
-
-    calls: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def __call__(self, tx: Connection, job: JobType[Any], rows: Select[Any], now: datetime) -> int:
-        """Record the call, and return that five jobs were enqueued."""
-        self.calls.append((tx, job, rows, now))
-        return 5
+def follow_ups(job: JobType[Any], rows: Select[Any], now: datetime) -> Executable:
+    """Return a statement that shows what it was made of."""
+    return select(literal(job.name), literal(now)).select_from(rows.subquery())
 
 
 def jobs(*keys: str) -> list[Job[ParcelPayload]]:
@@ -69,7 +62,7 @@ def jobs(*keys: str) -> list[Job[ParcelPayload]]:
     ]
 
 
-def make_batch(*keys: str, send: RecordingSender | None = None) -> Batch[ParcelPayload]:
+def make_batch(*keys: str) -> Batch[ParcelPayload]:
     tx = Mock(spec=Connection)
     return Batch(
         tx,
@@ -77,7 +70,7 @@ def make_batch(*keys: str, send: RecordingSender | None = None) -> Batch[ParcelP
         NOW,
         jobs(*keys),
         {HarbourSettings: HarbourSettings(cranes=4)},
-        send or RecordingSender(),
+        follow_ups,
     )
 
 
@@ -168,13 +161,16 @@ def test_the_keys_of_a_batch_are_distinct_and_in_order() -> None:
     assert ["b", "a", "c"] == make_batch("b", "a", "b", "c", "a").keys
 
 
-def test_follow_up_jobs_are_enqueued_in_the_batch_s_own_transaction() -> None:
-    sent = RecordingSender()
-    batch = make_batch("a", send=sent)
-    rows = select(1)
+def test_follow_up_jobs_are_enqueued_behind_what_the_handler_waits_for() -> None:
+    batch = make_batch("a")
+    rows = select(literal(1))
 
-    assert 5 == batch.enqueue(SHIP, rows)
-    assert [(batch.tx, SHIP, rows, NOW)] == sent.calls
+    batch.run(select(literal(2)))
+    batch.enqueue(SHIP, rows)
+
+    expected = [select(literal(2)), follow_ups(SHIP, rows, NOW)]
+    assert list(map(str, expected)) == [str(one.statement) for one in batch.later]
+    assert not cast("Mock", batch.tx).execute.called
 
 
 def test_a_handler_can_read_its_own_settings() -> None:

@@ -125,7 +125,7 @@ def test_missing_queues_are_created_and_existing_ones_are_kept(app: App, tx: Con
     create_queues(tx, app.queues)
 
     assert missing_queues(tx, more) == []
-    assert numbers_in(app.queues.read(tx, [QUEUE], lease=LEASE, quantity=9)) == [1]
+    assert numbers_in(app.queues.read(tx, [QUEUE], lease=LEASE, quantity=9)[0]) == [1]
 
 
 def test_messages_are_read_oldest_first_and_the_reads_are_counted(
@@ -133,15 +133,15 @@ def test_messages_are_read_oldest_first_and_the_reads_are_counted(
 ) -> None:
     ids = queues.send(tx, QUEUE, [{"n": n} for n in range(5)], timedelta())
 
-    first = queues.read(tx, [QUEUE], lease=LEASE, quantity=3)
-    rest = queues.read(tx, [QUEUE], lease=LEASE, quantity=3)
+    first = queues.read(tx, [QUEUE], lease=LEASE, quantity=3)[0]
+    rest = queues.read(tx, [QUEUE], lease=LEASE, quantity=3)[0]
 
     assert (numbers_in(first), numbers_in(rest)) == ([0, 1, 2], [3, 4])
     assert [message.msg_id for message in first + rest] == ids
     assert {(message.queue, message.read_ct, message.crashes) for message in first} == {
         (QUEUE, 1, 0)
     }
-    assert queues.read(tx, [QUEUE], lease=LEASE, quantity=3) == []
+    assert queues.read(tx, [QUEUE], lease=LEASE, quantity=3)[0] == []
 
 
 def test_the_first_queue_with_messages_is_read(queues: Queues, tx: Connection) -> None:
@@ -150,7 +150,7 @@ def test_the_first_queue_with_messages_is_read(queues: Queues, tx: Connection) -
     queues.send(tx, QUEUE, [{"n": 2}], timedelta())
     order = [HIGH, QUEUE, LOW]
 
-    reads = [queues.read(tx, order, lease=LEASE, quantity=9) for _ in range(3)]
+    reads = [queues.read(tx, order, lease=LEASE, quantity=9)[0] for _ in range(3)]
 
     assert [numbers_in(read) for read in reads] == [[2], [3], []]
     assert [message.queue for read in reads for message in read] == [QUEUE, LOW]
@@ -159,7 +159,7 @@ def test_the_first_queue_with_messages_is_read(queues: Queues, tx: Connection) -
 def test_a_lease_is_rounded_up_to_whole_seconds(app: App) -> None:
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
     with app.database.transaction() as tx:
-        app.queues.read(tx, [QUEUE], lease=timedelta(milliseconds=1_200), quantity=1)
+        app.queues.read(tx, [QUEUE], lease=timedelta(milliseconds=1_200), quantity=1)[0]
 
     (message,) = messages(app)
     assert timedelta(seconds=1) < message.delay <= timedelta(seconds=2)
@@ -170,7 +170,7 @@ def test_a_message_holds_the_time_of_its_read(queues: Queues, tx: Connection) ->
     queues.send(tx, QUEUE, [{"n": 1}], timedelta())
     before = datetime.now(UTC)
 
-    (message,) = queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
+    (message,) = queues.read(tx, [QUEUE], lease=LEASE, quantity=1)[0]
 
     assert abs(message.read_at - before) < timedelta(seconds=5)
     assert message.read_at >= message.enqueued_at
@@ -181,7 +181,7 @@ def test_any_body_can_be_read(app: App, raw: str | None) -> None:
     """The raw text is returned unchanged, and SQL NULL as None."""
     send_raw(app, raw)
     with app.database.transaction() as tx:
-        (message,) = app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
+        (message,) = app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)[0]
 
     assert message.raw == raw
 
@@ -259,7 +259,7 @@ def test_a_body_is_read_as_it_was_sent(
 ) -> None:
     queues.send(tx, QUEUE, [body], timedelta())
 
-    (message,) = queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
+    (message,) = queues.read(tx, [QUEUE], lease=LEASE, quantity=1)[0]
 
     assert json.loads(message.raw or "") == body
 
@@ -274,7 +274,7 @@ def test_rows_are_enqueued_in_one_statement(app: App, tx: Connection) -> None:
     assert tx.execute(sending).scalar_one() == 2
     bodies = [
         json.loads(message.raw or "")
-        for message in app.queues.read(tx, [QUEUE], lease=LEASE, quantity=9)
+        for message in app.queues.read(tx, [QUEUE], lease=LEASE, quantity=9)[0]
     ]
     assert bodies == [
         {
@@ -300,7 +300,7 @@ def test_rows_are_enqueued_with_the_queue_and_retries_of_their_type(
         )
     )
 
-    (message,) = app.queues.read(tx, [HIGH], lease=LEASE, quantity=9)
+    (message,) = app.queues.read(tx, [HIGH], lease=LEASE, quantity=9)[0]
     body = json.loads(message.raw or "")
     assert body["payload"] == {"orderId": "c1", "shouldRefund": True}
     assert body["maxRetries"] == 2
@@ -347,7 +347,7 @@ def test_the_keys_of_waiting_jobs_are_found(app: App, tx: Connection) -> None:
         ],
         timedelta(),
     )
-    app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
+    app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)[0]
     app.queues.send(tx, LOW, [{"type": kind, "payload": {"orderId": "low"}}], LEASE)
     app.queues.send(tx, OUTBOUND, [{"type": kind, "payload": {"orderId": "astray"}}], timedelta())
     dead_letter.send(tx, app.queues, [make_dead_letter(key="dead")])
@@ -407,7 +407,7 @@ def test_a_postponed_message_counts_as_never_read(app: App) -> None:
     """L5: the message keeps its attempts and counts no crash."""
     given_back, kept = (send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}) for _ in range(2))
     with app.database.transaction() as tx:
-        read = app.queues.read(tx, [QUEUE], lease=LEASE, quantity=2)
+        read = app.queues.read(tx, [QUEUE], lease=LEASE, quantity=2)[0]
         app.queues.postpone(tx, [one for one in read if one.msg_id == given_back], 4 * SECOND)
 
     back, unchanged = messages(app)
@@ -421,8 +421,8 @@ def test_a_message_that_another_worker_has_read_is_not_postponed(app: App) -> No
     """L1: after a lease has run out, the message belongs to the next worker that reads it."""
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
     with app.database.transaction() as tx:
-        late = app.queues.read(tx, [QUEUE], lease=timedelta(), quantity=1)
-        app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
+        late = app.queues.read(tx, [QUEUE], lease=timedelta(), quantity=1)[0]
+        app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)[0]
 
         app.queues.postpone(tx, late, timedelta())
 
@@ -434,7 +434,7 @@ def test_a_message_that_another_worker_has_read_is_not_postponed(app: App) -> No
 def test_a_lease_can_be_renewed(app: App) -> None:
     first, second = (send(app, "ORDER_EXPIRE_DP", {"orderId": "c"}) for _ in range(2))
     with app.database.transaction() as tx:
-        app.queues.read(tx, [QUEUE], lease=SECOND, quantity=2)
+        app.queues.read(tx, [QUEUE], lease=SECOND, quantity=2)[0]
         app.queues.renew(tx, QUEUE, [first, 999_999], LEASE)
         app.queues.renew(tx, QUEUE, [], LEASE)
 
@@ -474,7 +474,7 @@ def test_depths_count_ready_in_flight_and_delayed_messages(app: App) -> None:
     with app.database.transaction() as tx:
         app.queues.send(tx, QUEUE, [{"type": "A", "retryCount": 2}, {"type": "B"}], timedelta())
         app.queues.send(tx, QUEUE, [{"type": "C"}], LEASE)
-        app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)
+        app.queues.read(tx, [QUEUE], lease=LEASE, quantity=1)[0]
         app.queues.send(tx, HIGH, [{"type": "D", "retryCount": 2}], timedelta())
     with app.database.transaction() as tx:
         depths = inspect.depths(tx, app.queues)

@@ -172,9 +172,9 @@ def test_a_suspected_notice_is_not_called_for_beside_calls_in_flight(
     read, called_both = Event(), Event()
     real = app.queues.read
 
-    def observed(*arguments: Any, **options: Any) -> list[Message]:
+    def observed(*arguments: Any, **options: Any) -> tuple[list[Message], list[Message]]:
         found = real(*arguments, **options)
-        if any(message.crashes for message in found):
+        if any(message.crashes for message in found[0]):
             read.set()
         return found
 

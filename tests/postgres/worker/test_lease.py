@@ -230,3 +230,23 @@ def test_a_poison_message_does_not_affect_the_messages_beside_it(
     assert [("ORDER_EXPIRE_DP", poison, "dead", "crashed")] == ends
     assert 5 == crashes
     assert 39 == [shop.status(order) for order in orders].count("cancelled")
+
+
+def test_a_lease_is_overdue_while_a_transaction_keeps_it_from_being_renewed(
+    app: App, shop: Shop
+) -> None:
+    """L5: messages that wait are renewed, and those of the open transaction are not."""
+    for _ in range(2):
+        shop.order(age=HOUR)
+    scan(app)
+    fetcher = app.fetcher
+    first, second = fetcher.read(app.queues.database, lease=SECOND, quantity=2)
+
+    with fetcher.lease([first, second], SECOND) as lease:
+        Event().wait(0.7)
+        assert not fetcher.leases.are_overdue
+        with lease.settling([first]):
+            Event().wait(0.7)
+            assert fetcher.leases.are_overdue
+        assert [second] == lease.left
+        assert not fetcher.leases.are_overdue
