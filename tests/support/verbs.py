@@ -161,6 +161,19 @@ def broken(app: App, table: str, when: str = "true", error: str = "P0001") -> It
         tx.execute(text("drop function refuse cascade"))
 
 
+def wait_until_idle(connection: Connection) -> None:
+    """Return as soon as no other session of this database is in a statement or a transaction."""
+    busy = text(
+        "select count(*) from pg_stat_activity where datname = current_database()"
+        " and state <> 'idle' and pid <> pg_backend_pid()"
+    )
+    for _ in range(1_000):
+        if connection.execute(busy).scalar_one() == 0:
+            return
+        Event().wait(0.01)
+    pytest.fail("a session was still busy after ten seconds")
+
+
 @contextmanager
 def slow(app: App, table: str, when: str = "true") -> Iterator[None]:
     """Make updates of *table* take a minute, for the rows that meet *when*."""
