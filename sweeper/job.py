@@ -169,6 +169,7 @@ class Job(Generic[P]):
     sweep_id                 -- the sweep that enqueued it; None for a message of another sender
     postponed                -- how often it was postponed since it was enqueued or last retried
     timed_out                -- how often, handled alone, it ran into the statement timeout
+    key                      -- the identifier of the row that the job is about
     """
 
     message: Message
@@ -180,11 +181,10 @@ class Job(Generic[P]):
     sweep_id: str | None
     postponed: int = 0
     timed_out: int = 0
+    key: str = field(init=False, repr=False)
 
-    @property
-    def key(self) -> str:
-        """The identifier of the row that the job is about."""
-        return str(getattr(self.payload, self.type.key))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", str(getattr(self.payload, self.type.key)))
 
     @property
     def waited(self) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Insert,
     Integer,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID, distinct_on
+from sqlalchemy.types import TypeEngine
 
 SCHEMA = "sweeper"
 METADATA = MetaData(schema=SCHEMA)
@@ -112,12 +114,18 @@ _ENDING = {name: JOB_LOG.c[name].type for name in Ending.__dataclass_fields__}
 def recording(endings: Sequence[Ending], at: datetime) -> Insert:
     """Return the statement that writes into the ledger how jobs ended."""
     columns = [
-        func.unnest(cast([getattr(ending, name) for ending in endings], ARRAY(kind))).label(name)
+        _column(name, kind, [getattr(ending, name) for ending in endings])
         for name, kind in _ENDING.items()
     ]
-    rows = select(*columns).subquery("endings")
-    values = select(rows, cast(at, TIMESTAMP(timezone=True)))
+    values = select(*columns, cast(at, TIMESTAMP(timezone=True)))
     return insert(JOB_LOG).from_select([*_ENDING, "at"], values)
+
+
+def _column(name: str, kind: TypeEngine[Any], values: Sequence[Any]) -> ColumnElement[Any]:
+    """Return *values* as rows; most columns of a batch have one value only, which is sent once."""
+    if name != "msg_id" and all(value == values[0] for value in values):
+        return cast(values[0], kind)
+    return func.unnest(cast(values, ARRAY(kind)))
 
 
 def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:

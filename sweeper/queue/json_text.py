@@ -7,18 +7,32 @@ from typing import Any
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e\t\n\r]")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_SHALLOW = 50
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        message = f"{text[:20]} is not a number that JSON can hold"
+        raise ValueError(message)
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def json_value(text: str) -> Any:
     """Parse JSON; raises ValueError where it is not valid, or Postgres cannot store its value."""
+    # What cannot be stored hides behind an escape, or is nested too deep to be written again.
+    to_write = "\\u" in text or text.count("[") + text.count("{") > _SHALLOW
     try:
-        value = json.loads(text, parse_float=_finite, parse_constant=_finite)
-        written_back = json.dumps(value, ensure_ascii=False)
+        value = _DECODER.decode(text)
+        written_back = json.dumps(value, ensure_ascii=False) if to_write else text
         written_back.encode()
     except (ValueError, RecursionError) as error:
         message = f"no JSON that can be worked with ({type(error).__name__})"
         raise ValueError(message) from error
-    if _NUL.search(written_back):
+    if to_write and _NUL.search(written_back):
         message = "it holds a NUL, which no text in Postgres can"
         raise ValueError(message)
     return value
@@ -37,11 +51,3 @@ def open_string(value: Any) -> Any:
         return json_value(value)
     except ValueError:
         return value
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        message = f"{text[:20]} is not a number that JSON can hold"
-        raise ValueError(message)
-    return number

@@ -141,7 +141,7 @@ class Queues:
                 "bytes": READ_BYTES,
             },
             execution_options=last(tx) if commit else {},
-        )
+        ).all()
         fit, beyond = list[Message](), list[Message]()
         for *message, fits in rows:
             (fit if fits else beyond).append(Message(*message))

@@ -1,7 +1,7 @@
 """The wire format: message bodies are parsed leniently into jobs, and encoded strictly."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -132,50 +132,56 @@ def parse(
 def _parse(
     message: Message, types: Mapping[str, JobType[Any]], max_retries: int
 ) -> Job[Any] | MultiKeyMessage | MalformedMessage:
-    _require(
-        message.size <= BODY_BYTES,
-        f"the body has {message.size:,} bytes, and at most {BODY_BYTES:,} are read",
-    )
+    _require(message.size <= BODY_BYTES, lambda: _too_large(message.size))
     body = open_string(None if message.raw is None else json_value(message.raw))
-    _require(isinstance(body, dict), f"the body is {_kind(body)}, not an object")
+    _require(isinstance(body, dict), lambda: f"the body is {_kind(body)}, not an object")
     name = body.get("type")
-    _require(isinstance(name, str), f"the type is {_kind(name)}, not a name")
-    _require(len(name) <= LONGEST_NAME, _too_long("type", name))
+    _require(isinstance(name, str), lambda: f"the type is {_kind(name)}, not a name")
+    _require(len(name) <= LONGEST_NAME, lambda: _too_long("type", name))
     job = types[name]
     singles = split_payload(job, body.get("payload"))
-    payload: Any = None
-    if len(singles) == 1:
-        payload = job.payload.model_validate(singles[0])
-        if len(key := str(getattr(payload, job.key))) > LONGEST_NAME:
-            error = _too_long("key", key)
-            return MalformedMessage(message, DeadReason.INVALID, error, name)
+    payload = job.payload.model_validate(singles[0]) if len(singles) == 1 else None
     usual = retries_of(job, max_retries)
     retries = min(_count(body.get("maxRetries"), usual), max(MOST_RETRIES, usual))
     retry_count = _count(body.get("retryCount"), 0)
     created = body.get("createdAt")
-    normalized = body | {"retryCount": retry_count, "maxRetries": retries}
-    normalized["createdAt"] = created if _is_name(created) else iso(message.enqueued_at)
+    normalized = {
+        **body,
+        "retryCount": retry_count,
+        "maxRetries": retries,
+        "createdAt": created if _is_name(created) else iso(message.enqueued_at),
+    }
     if payload is None:
-        bodies = OneForEach(normalized, "payload", singles)
-        copied = sum(len(json.dumps(each)) for each in bodies[:1]) * len(bodies)
-        _require(
-            copied <= SPLIT_BYTES,
-            f"the messages for its {len(bodies):,} keys would have {copied:,} bytes,"
-            f" and at most {SPLIT_BYTES:,} may be",
-        )
-        return MultiKeyMessage(message, job, bodies)
+        return _split(message, job, OneForEach(normalized, "payload", singles))
+    normalized["payload"] = singles[0]
     sweep_id = body.get("sweepId")
-    return Job(
+    parsed = Job(
         message=message,
         type=job,
         payload=payload,
-        body={**normalized, "payload": singles[0]},
+        body=normalized,
         retry_count=retry_count,
         max_retries=retries,
         sweep_id=sweep_id if _is_name(sweep_id) else None,
         postponed=_count(body.get(POSTPONED), 0),
         timed_out=_count(body.get(TIMED_OUT), 0),
     )
+    if len(parsed.key) > LONGEST_NAME:
+        error = _too_long("key", parsed.key)
+        return MalformedMessage(message, DeadReason.INVALID, error, name)
+    return parsed
+
+
+def _split(message: Message, job: JobType[Any], bodies: OneForEach) -> MultiKeyMessage:
+    size = sum(len(json.dumps(each)) for each in bodies[:1]) * len(bodies)
+    _require(
+        size <= SPLIT_BYTES,
+        lambda: (
+            f"the messages for its {len(bodies):,} keys would have {size:,} bytes,"
+            f" and at most {SPLIT_BYTES:,} may be"
+        ),
+    )
+    return MultiKeyMessage(message, job, bodies)
 
 
 def faults(error: ValidationError) -> str:
@@ -200,7 +206,7 @@ def split_payload(job: JobType[Any], payload: Any) -> Sequence[Any]:
     wire_key = job.wire(job.key)
     if wire_key in rest:
         keys = [rest[wire_key], *keys]
-    _require(len(keys) <= KEYS, f"it lists {len(keys):,} keys, and at most {KEYS:,} may be")
+    _require(len(keys) <= KEYS, lambda: f"it lists {len(keys):,} keys, and at most {KEYS:,} may be")
     # A key that is not a string is rejected by the model later; repr makes it hashable here.
     return OneForEach(rest, wire_key, list({repr(key): key for key in keys}.values()))
 
@@ -208,6 +214,10 @@ def split_payload(job: JobType[Any], payload: Any) -> Sequence[Any]:
 def _type(message: Message) -> str:
     """Return the type of a body that is known to have one."""
     return str(open_string(json_value(message.raw or ""))["type"])
+
+
+def _too_large(size: int) -> str:
+    return f"the body has {size:,} bytes, and at most {BODY_BYTES:,} are read"
 
 
 def _too_long(what: str, name: str) -> str:
@@ -218,9 +228,9 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST_NAME
 
 
-def _require(condition: bool, message: str) -> None:  # noqa: FBT001 -- as in `assert`
+def _require(condition: bool, message: Callable[[], str]) -> None:  # noqa: FBT001 -- as in `assert`
     if not condition:
-        raise ValueError(message)
+        raise ValueError(message())
 
 
 def _count(value: Any, default: int) -> int:
