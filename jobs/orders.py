@@ -42,14 +42,15 @@ def claim(
     reason -- stored as rejectionReason, with the rule's limit for {limit}; customers read it
     """
     reason = reason.format(limit=in_words(limit_of(batch)))
-    wanted = select(ORDER.c.id).where(ORDER.c.id == any_(cast(batch.keys, ARRAY(Text))), due)
+    named = ORDER.c.id == any_(cast(batch.keys, ARRAY(Text)))
+    wanted = select(ORDER.c.id).where(named, due)
     seen = wanted.cte("seen")
     locked = (
         wanted.order_by(ORDER.c.id).with_for_update(key_share=True, skip_locked=True).cte("locked")
     )
     updated = (
         update(ORDER)
-        .where(ORDER.c.id == locked.c.id)
+        .where(ORDER.c.id == locked.c.id, named)  # again: a planner may not see that it follows
         .values(status=status, rejectionReason=reason, updatedAt=batch.now)
         .returning(ORDER.c.id)
         .cte("updated")

@@ -183,12 +183,17 @@ def _lines(order_ids: Sequence[str], taken: ColumnElement[bool]) -> Select[tuple
 
     An order without items took the product that stands in its own row.
     """
-    wanted = and_(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), taken)
-    items = select(
-        ORDER_ITEM.c.orderId.label("order_id"),
-        ORDER_ITEM.c.productId.label("product_id"),
-        ORDER_ITEM.c.quantity,
-    ).join(ORDER, and_(ORDER.c.id == ORDER_ITEM.c.orderId, wanted))
+    ids = cast(order_ids, ARRAY(Text))
+    wanted = and_(ORDER.c.id == any_(ids), taken)
+    items = (
+        select(
+            ORDER_ITEM.c.orderId.label("order_id"),
+            ORDER_ITEM.c.productId.label("product_id"),
+            ORDER_ITEM.c.quantity,
+        )
+        .join(ORDER, and_(ORDER.c.id == ORDER_ITEM.c.orderId, wanted))
+        .where(ORDER_ITEM.c.orderId == any_(ids))  # again: a planner may not see that it follows
+    )
     has_items = select(ORDER_ITEM.c.id).where(ORDER_ITEM.c.orderId == ORDER.c.id).exists()
     without_items = select(ORDER.c.id, ORDER.c.productId, ORDER.c.quantity).where(
         wanted, ORDER.c.productId.is_not(None), ~has_items
