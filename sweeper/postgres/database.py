@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import Identifier
 from sqlalchemy import Connection, create_engine, event, text
 
-from sweeper.postgres import deferred
+from sweeper.postgres import arrays, deferred
 from sweeper.postgres.in_use import ConnectionsInUse
 from sweeper.postgres.url import SECRET, parse_url
 
@@ -69,6 +69,7 @@ class Database:
                 "application_name": "sweeper",
             },
         )
+        arrays.listen(self._engine)
         deferred.listen(self._engine)
         self._engine = self._engine.execution_options(schema_translate_map={None: self.schema})
         event.listen(self._engine, "begin", self._begin)
