@@ -1,158 +1,87 @@
-"""Benchmark: the engine, a hand-written script in batches, and a loop over single orders.
+"""The benchmark: the engine beside its floor, its peers, and a loop over single messages.
 
-All three cancel the same unpaid orders and return their stock, on the same server in one run.
-Compare the ratios, because the rates depend on the machine.
+All cancel the same unpaid orders on the same server, in turn. Compare the ratios, because the rates
+depend on the machine.
 """
 
 import argparse
-import tempfile
-import time
-from collections.abc import Callable
-from datetime import timedelta
+import sys
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import psycopg
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
-from sqlalchemy import make_url
 
-from jobs.demo.shop import Shop, create_platform
-from sweeper import catalog, logs
-from sweeper.app import App
-from sweeper.postgres import clock
-from sweeper.postgres.embedded import Embedded
+from sweeper import logs
+from tests.bench.contenders import ALL, Contender
+from tests.bench.machine import BUSY, load
+from tests.bench.page import DOCS, PAGE, write
+from tests.bench.server import Server
+from tests.bench.suite import QUICK, Results, Size, Suite
+from tests.bench.tables import tables
 
-BATCH = 500
-HOUR = timedelta(hours=1)
-
-FILL = """
-    select pgmq.send_batch('jastipin_jobs', array_agg(jsonb_build_object('id', id)), 0)
-    from "Order" where status = 'pending_dp'
-"""
-READ = "select msg_id, message ->> 'id' from pgmq.read('jastipin_jobs', 30, %s)"
-CANCEL = """
-    with moved as (
-        update "Order" set status = 'cancelled', "rejectionReason" = 'bench', "updatedAt" = now()
-        where id = any(%(ids)s) and status = 'pending_dp'
-          and "createdAt" <= timezone('UTC', now()) - interval '30 minutes' returning id
-    ), sums as (
-        select "productId" as id, sum(quantity) as quantity
-        from "OrderItem" join moved on moved.id = "orderId" group by 1
-    )
-    update "Product" as p set stock = stock + sums.quantity from sums where p.id = sums.id
-"""
-
-
-def engine(url: str) -> None:
-    """Scan and drain as the command does, with ledger, notices and retries."""
-    flags = {"database.url": url, "stock.taken_at": "checkout", "queue.batch": BATCH}
-    app = App.load(catalog.load("jobs"), flags=flags)
-    app.sweep().run([app.catalog.rule("expire_dp")], limit=10**9, scan_only=True)
-    worker = app.drain()
-    while worker.step():
-        pass
-    app.close()
-
-
-def by_hand(url: str) -> None:
-    """Update the same orders and stock without the engine: no ledger, no notices, no retries."""
-    with psycopg.connect(url) as connection:
-        connection.execute(FILL)
-        connection.commit()
-        while rows := connection.execute(READ, [BATCH]).fetchall():
-            ids, orders = zip(*rows, strict=True)
-            connection.execute("select pgmq.delete('jastipin_jobs', %s::bigint[])", [list(ids)])
-            connection.execute(CANCEL, {"ids": list(orders)})
-            connection.commit()
-
-
-def one_at_a_time(url: str) -> None:
-    """Update the same orders as a simple worker does: one message and one transaction each."""
-    with psycopg.connect(url) as connection:
-        connection.execute(FILL)
-        connection.commit()
-        while row := connection.execute(READ, [1]).fetchone():
-            connection.commit()
-            connection.execute(CANCEL, {"ids": [row[1]]})
-            connection.execute("select pgmq.delete('jastipin_jobs', %s::bigint)", [row[0]])
-            connection.commit()
-
-
-CONTENDERS: dict[str, Callable[[str], None]] = {
-    "engine, with ledger and notices": engine,
-    "hand-written, same batches": by_hand,
-    "hand-written, one at a time": one_at_a_time,
-}
+_WIDTH = 120  # of the tables in a file
 
 
 def main() -> None:
-    """Run every contender, and print the rates and their ratios."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--orders", type=int, default=10_000, help="number of orders in each run")
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="runs of each contender; the best one counts"
-    )
-    options = parser.parse_args()
+    """Measure what the options say, show it, and write the page if asked."""
+    options = _options()
     logs.configure("error", "json")
-    best = dict.fromkeys(CONTENDERS, 0.0)
-    with tempfile.TemporaryDirectory(prefix="sweeper-bench-") as name:
-        Path(name).chmod(0o755)  # the server may run as another user
-        server = Embedded(Path(name) / "data")
-        create_template(server.url, options.orders)
-        for _ in track(range(options.rounds), "measuring", console=Console(stderr=True)):
-            for contender, run in CONTENDERS.items():
-                rate = options.orders / seconds(server.url, run)
-                best[contender] = max(best[contender], rate)
-        server.stop()
-    show(best)
+    console = Console(stderr=True)
+    if load() > BUSY:
+        console.print(f"[bold red]the machine is busy (load {load():.1f}): the figures will tell")
+    size = QUICK if options.quick else Size()
+    size = replace(size, orders=options.orders or size.orders, rounds=options.rounds or size.rounds)
+    with TemporaryDirectory(prefix="sweeper-bench-") as name:
+        server = Server(Path(name))
+        try:
+            results = Suite(server, size, console).measure(_chosen(options.only))
+        finally:
+            server.stop()
+    show(results)
+    if options.write:
+        write(results)
+        console.print(f"written: {(DOCS / PAGE).relative_to(Path.cwd())}, with its plots")
 
 
-def create_template(url: str, orders: int) -> None:
-    """Create the database that every run begins with."""
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("create database prepared")
-    app = App.load(catalog.load("jobs"), flags={"database.url": at(url, "prepared")})
-    with app.database.transaction(schema_in_path=True) as tx:
-        create_platform(tx)
-    app.migrate(install_pgmq=True)
-    with app.database.transaction(schema_in_path=True) as tx:
-        shop = Shop(tx, clock.now())
-        for product in [shop.product(stock=0) for _ in range(10)]:
-            shop.many(orders // 10, age=HOUR, product=product)
-    app.close()
-    with psycopg.connect(at(url, "prepared"), autocommit=True) as connection:
-        connection.execute("vacuum analyze")
+def show(results: Results) -> None:
+    """Print the tables."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    for table in tables(results):
+        shown = Table(*table.heads, title=table.title, title_justify="left")
+        shown.columns[0].no_wrap = True
+        for column in shown.columns[1:]:
+            column.justify = "right"
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
 
 
-def seconds(url: str, run: Callable[[str], None]) -> float:
-    """Return the seconds that *run* takes on a new copy of the database."""
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("create database run template prepared")
-        began = time.monotonic()
-        run(at(url, "run"))
-        took = time.monotonic() - began
-        with psycopg.connect(at(url, "run")) as connection:
-            left = connection.execute("""select from "Order" where status = 'pending_dp'""")
-            assert not left.rowcount, f"{left.rowcount} orders were left"
-        admin.execute("drop database run with (force)")
-    return took
-
-
-def at(url: str, database: str) -> str:
-    """Return the URL of another database on the same server."""
-    return make_url(url).set(database=database).render_as_string(hide_password=False)
-
-
-def show(rates: dict[str, float]) -> None:
-    """Print the rates in orders per second, and their ratios to the engine's."""
-    ours = next(iter(rates.values()))
-    table = Table(
-        "contender", "orders/s", "engine / contender", title="sweep and drain, the best run of each"
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--orders", type=int, help="orders of each run; the slow get a quarter")
+    parser.add_argument("--rounds", type=int, help="rounds, in each of which all take their turn")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="only contenders with this in their name; may be repeated",
     )
-    for contender, rate in rates.items():
-        table.add_row(contender, f"{rate:,.0f}", f"{ours / rate:.2f}")
-    Console().print(table)
+    parser.add_argument(
+        "--quick", action="store_true", help="one small round, to see that it works"
+    )
+    parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE} and its plots")
+    return parser.parse_args()
+
+
+def _chosen(only: list[str] | None) -> list[Contender]:
+    chosen = [
+        each for each in ALL if not only or any(name in each.name.casefold() for name in only)
+    ]
+    if not chosen:
+        sys.exit(f"there is none of this name; there are: {', '.join(each.name for each in ALL)}")
+    return chosen
 
 
 if __name__ == "__main__":

@@ -54,27 +54,32 @@ class NetworkProxy:
             Thread(target=self._accept, args=[self._listener], daemon=True).start()
         self._is_forwarding.set()
 
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = self._connect()
-                self._ends += (client, server)
-                for ends in ((client, server), (server, client)):
-                    Thread(target=self._forward, args=ends, daemon=True).start()
+    def note(self, source: socket.socket, target: socket.socket, data: bytes) -> None:
+        """Look at data that pass from one end to the other; others may override it."""
 
-    def _connect(self) -> socket.socket:
+    def connect(self) -> socket.socket:
+        """Open a connection to the server."""
         if not self._host.startswith("/"):
             return socket.create_connection((self._host, self._port))
         server = socket.socket(socket.AF_UNIX)
         server.connect(f"{self._host}/.s.PGSQL.{self._port}")
         return server
 
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = self.connect()
+                self._ends += (client, server)
+                for ends in ((client, server), (server, client)):
+                    Thread(target=self._forward, args=ends, daemon=True).start()
+
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
         on_the_way = SimpleQueue[tuple[float, bytes]]()
         Thread(target=self._deliver, args=(on_the_way, target), daemon=True).start()
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self.note(source, target, data)
                 on_the_way.put((time.monotonic() + self._delay, data))
         on_the_way.put((0.0, b""))
         _shut(source)
