@@ -22,7 +22,7 @@ from sweeper.queue.pgmq import Queues
 _LONGEST_WAIT = timedelta(days=1)  # that a provider may ask for, on top of our own delays
 _NAMED = 20
 
-MOST = 1_000
+MOST_HIDDEN = 1_000
 """The most messages of a queue that are counted; so many stands for as many or more."""
 
 
@@ -30,7 +30,7 @@ MOST = 1_000
 class Hidden:
     """How many live messages are hidden, and the first ids of each queue that has any.
 
-    count -- at most MOST of each queue are counted
+    count -- at most MOST_HIDDEN of each queue are counted
     """
 
     count: int = 0
@@ -67,7 +67,7 @@ def _hidden_in(queues: Queues, queue: str, table: Table) -> Select[Any]:
         select(table.c.msg_id)
         .where(is_hidden(table, queues.horizon + wait))
         .order_by(table.c.vt.desc())
-        .limit(MOST)
+        .limit(MOST_HIDDEN)
         .cte(f"far_in_{queue}")
     )
     first = select(far.c.msg_id).order_by(far.c.msg_id).limit(_NAMED)
