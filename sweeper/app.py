@@ -222,7 +222,7 @@ class App:
         try:
             done = migrate(direct, self.queues, self.catalog, install=install_pgmq)
             if with_indexes:
-                made = indexes.create(direct, self.rules.values())
+                made = indexes.create(direct, self.queues, self.rules.values())
                 done += [f"index {name}" for name in made]
         finally:
             direct.close()

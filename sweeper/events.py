@@ -114,7 +114,7 @@ SCAN_FINISHED = Event(
         "enqueued": "count: jobs sent",
         "already_queued": "count: rows whose job waits in a queue",
         "dead": "count: rows whose job is dead",
-        "anomalies": "count: rows that look due and must not be touched",
+        "anomalies": "count: rows that look due and must not be touched; 1,000 for as many or more",
         "duration_ms": "milliseconds: from beginning to commit",
     },
 )
@@ -151,7 +151,7 @@ MESSAGE_HIDDEN = Event(
     "message.hidden",
     "error",
     {
-        "count": "count: live messages that become visible later than any of ours",
+        "count": "count: live messages that become visible too late, up to 1,000 of each queue",
         "horizon_seconds": "seconds: beyond which no message counts as already queued",
         "messages": "texts: queue and id of the first twenty in each queue",
     },

@@ -42,6 +42,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def capped(value: float, most: float) -> str:
+    """Return a number of which no more than *most* is counted."""
+    return number(value) if value < most else f"{number(most)} or more"
+
+
 def visible(text: str) -> str:
     r"""Return *text* with control characters as escapes, such as \x1b; line ends and tabs stay."""
     return _IN_TEXT.sub(_escape, text)

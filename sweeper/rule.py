@@ -9,6 +9,9 @@ from sqlalchemy import ColumnElement, Index, Select
 
 from sweeper.job import JobType
 
+MOST_ANOMALIES = 1_000
+"""The most anomalies of a rule that are counted; so many stands for as many or more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

@@ -1,4 +1,4 @@
-"""The indexes that make scans cheap, on the platform's tables and so created only on request."""
+"""The indexes that make scans cheap, on tables that are not ours and so created only on request."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,8 @@ from sqlalchemy import URL, Connection, Index, text
 from sqlalchemy.schema import CreateIndex
 
 from sweeper.postgres.database import Database, schema_of
+from sweeper.queue import key_index
+from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 
 _VALID = text(
@@ -16,14 +18,20 @@ _VALID = text(
 _DIALECT = URL.create("postgresql+psycopg").get_dialect()()
 
 
-def missing(tx: Connection, rules: Iterable[Rule]) -> list[Index]:
-    """Return the indexes of *rules* that do not exist, or are invalid after a failed creation."""
-    wanted = [rule.index for rule in rules if rule.index is not None]
-    schema = schema_of(tx)
+def missing(tx: Connection, queues: Queues, rules: Iterable[Rule]) -> list[Index]:
+    """Return the indexes of *rules* that do not exist, or are invalid after a failed creation.
+
+    They are first those of the platform's tables, then those of the queues, by key.
+    """
+    chosen = list(rules)
+    wanted = [rule.index for rule in chosen if rule.index is not None]
+    wanted += key_index.indexes(queues, [rule.job for rule in chosen])
     return [
         index
         for index in wanted
-        if not tx.execute(_VALID, {"schema": schema, "name": index.name}).scalar()
+        if not tx.execute(
+            _VALID, {"schema": _schema(index, schema_of(tx)), "name": index.name}
+        ).scalar()
     ]
 
 
@@ -38,14 +46,19 @@ def statement(index: Index, schema: str) -> str:
     return " ".join(str(sql).split()).replace("CREATE INDEX", "create index concurrently") + ";"
 
 
-def create(database: Database, rules: Iterable[Rule]) -> list[str]:
+def create(database: Database, queues: Queues, rules: Iterable[Rule]) -> list[str]:
     """Create the missing indexes, each outside a transaction; return their names."""
     with database.transaction() as tx:
-        absent = missing(tx, rules)
+        absent = missing(tx, queues, rules)
     quoted = _DIALECT.identifier_preparer.quote_identifier
     with database.autocommit() as connection:
         for index in absent:
-            name = ".".join(map(quoted, (database.schema, str(index.name))))
+            name = ".".join(map(quoted, (_schema(index, database.schema), str(index.name))))
             connection.execute(text(f"drop index concurrently if exists {name}"))
             connection.execute(text(statement(index, database.schema)))
     return [str(index.name) for index in absent]
+
+
+def _schema(index: Index, platform: str) -> str:
+    """Return the schema of the table of *index*: its own, or the platform's."""
+    return index.table.schema or platform if index.table is not None else platform

@@ -160,16 +160,20 @@ def _schema(app: App, tx: Connection) -> Findings:
 
 
 def _indexes(app: App, tx: Connection) -> Findings:
-    absent, schema = indexes.missing(tx, app.rules.values()), app.database.schema
+    absent = indexes.missing(tx, app.queues, app.rules.values())
     for index in absent:
+        table = getattr(index.table, "name", "")
+        costs = "queued" if table.startswith("q_") else "in the table"
         yield Finding(
             Level.WARNING,
             "indexes",
-            f"{index.name} is missing: a scan costs what the table is long",
-            f"run: sweeper migrate --with-indexes, or: {indexes.statement(index, schema)}",
+            f"{index.name} on {table} is missing: a scan costs what is {costs}, not what is due",
+            "run: sweeper migrate --with-indexes, or: "
+            + indexes.statement(index, app.database.schema),
         )
     if not absent:
-        yield Finding(Level.OK, "indexes", "scans cost what is due, however long the table is")
+        what = "scans cost what is due, however long tables and queues are"
+        yield Finding(Level.OK, "indexes", what)
 
 
 _CHECKS: Mapping[str, Callable[[App, Connection], Findings]] = {

@@ -18,8 +18,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sweeper.batch import Tally
-from sweeper.humanize import in_line, visible
+from sweeper.humanize import capped, in_line, visible
 from sweeper.monitoring.status import Status
+from sweeper.queue.hidden import MOST_HIDDEN
+from sweeper.rule import MOST_ANOMALIES
 
 
 class _Console(Console):
@@ -146,7 +148,7 @@ def _rendered(now: Status) -> RenderableType:
                 name,
                 rule.overdue,
                 f"{rule.oldest_overdue_seconds:.0f} s",
-                rule.anomalies,
+                capped(rule.anomalies, MOST_ANOMALIES),
                 rule.last_sweep_at or "never",
                 {True: "yes", False: "brake held", None: ""}[rule.last_sweep_ok],
             )
@@ -165,7 +167,7 @@ def _rendered(now: Status) -> RenderableType:
 
 
 def _hidden(now: Status) -> list[str]:
-    what = f"hidden messages, for which no scan waits: {now.hidden.count}"
+    what = f"hidden messages, for which no scan waits: {capped(now.hidden.count, MOST_HIDDEN)}"
     return [f"{what} ({', '.join(now.hidden.names)})"] if now.hidden.count else []
 
 

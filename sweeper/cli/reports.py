@@ -13,12 +13,13 @@ from sweeper.app import App
 from sweeper.cli import output
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
-from sweeper.humanize import in_line
+from sweeper.humanize import capped, in_line
 from sweeper.monitoring.audit import Balance
 from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
 from sweeper.postgres.errors import unusable
+from sweeper.queue.hidden import MOST_HIDDEN
 from sweeper.redact import short
 
 COMMANDS = typer.Typer()
@@ -103,9 +104,8 @@ def _print_balance(found: Balance) -> None:
         output.table(what, columns, strangers)
     if found.hidden.count:
         names = ", ".join(found.hidden.names)
-        output.out.print(
-            f"{found.hidden.count} messages are hidden ({names}): no scan waits for them"
-        )
+        count = capped(found.hidden.count, MOST_HIDDEN)
+        output.out.print(f"{count} messages are hidden ({names}): no scan waits for them")
 
 
 def _read(app: App) -> Status | str:

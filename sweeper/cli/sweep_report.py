@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from sweeper.batch import Tally
 from sweeper.cli import output
-from sweeper.humanize import age
+from sweeper.humanize import age, capped
+from sweeper.rule import MOST_ANOMALIES
 from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
 from sweeper.sweep.runner import Report
 
@@ -15,7 +16,15 @@ def sweep(report: Report, limit: int) -> None:
     """Print the report of a sweep; *limit* is that of the brake."""
     columns = ("rule", "found", "enqueued", "already queued", "dead", "braked", "anomalies")
     rows = [
-        (name, f.found, f.enqueued, f.already_queued, f.dead, f.braked, f.anomalies)
+        (
+            name,
+            f.found,
+            f.enqueued,
+            f.already_queued,
+            f.dead,
+            f.braked,
+            capped(f.anomalies, MOST_ANOMALIES),
+        )
         for name, f in report.rules.items()
     ]
     output.table("dry run: nothing was changed" if report.dry_run else "sweep", columns, rows)

@@ -111,7 +111,7 @@ _RULES = (
         "How long the oldest of them is beyond its limit.",
         "oldest_overdue_seconds",
     ),
-    ("anomalies", "Rows that look due and must not be touched.", "anomalies"),
+    ("anomalies", "Rows that look due and must not be touched, up to 1,000.", "anomalies"),
 )
 
 

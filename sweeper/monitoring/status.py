@@ -17,7 +17,7 @@ from sweeper.queue.hidden import Hidden, hidden
 from sweeper.queue.inspect import Depth
 from sweeper.queue.install import pgmq_version
 from sweeper.queue.pgmq import Queues
-from sweeper.rule import Rule
+from sweeper.rule import MOST_ANOMALIES, Rule
 
 _SERVER = text("select current_setting('server_version')")
 
@@ -28,7 +28,8 @@ class Overdue:
 
     overdue                -- rows that are due at this moment, queued or not
     oldest_overdue_seconds -- how long the oldest is beyond the rule's limit; 0 without one
-    anomalies              -- rows that look due and must not be touched
+    anomalies              -- rows that look due and must not be touched; MOST_ANOMALIES or more
+                              are counted as MOST_ANOMALIES
     last_sweep_ok          -- False if the brake held the last scan; None before the first scan
     """
 
@@ -133,7 +134,7 @@ class StatusReader:
         count, since = tx.execute(select(func.count(), func.min(due.c.since))).one()
         anomalies = 0
         if rule.anomalies:
-            rows = rule.anomalies(cutoff).subquery("anomaly")
+            rows = rule.anomalies(cutoff).limit(MOST_ANOMALIES).subquery("anomaly")
             anomalies = tx.execute(select(func.count()).select_from(rows)).scalar_one()
         at, ok = last or (None, None)
         return Overdue(

@@ -58,8 +58,12 @@ def payload_of(body: ColumnElement[Any]) -> ColumnElement[Any]:
 def key_of(job: JobType[Any], body: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the key in the payload of a *job*, under either name that its model accepts."""
     payload = payload_of(body)
-    names = dict.fromkeys((job.wire(job.key), job.key))
-    return func.coalesce(*(payload[name].astext for name in names))
+    return func.coalesce(*(payload[name].astext for name in names_of_key(job)))
+
+
+def names_of_key(job: JobType[Any]) -> list[str]:
+    """Return the names under which a payload may have the key of a *job*, the usual one first."""
+    return list(dict.fromkeys((job.wire(job.key), job.key)))
 
 
 def count(tx: Connection, queues: Queues, message: Message, counts: Mapping[str, int]) -> None:

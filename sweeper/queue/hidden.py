@@ -22,10 +22,16 @@ from sweeper.queue.pgmq import Queues
 _LONGEST_WAIT = timedelta(days=1)  # that a provider may ask for, on top of our own delays
 _NAMED = 20
 
+MOST_HIDDEN = 1_000
+"""The most messages of a queue that are counted; so many stands for as many or more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """How many live messages are hidden, and the first ids of each queue that has any."""
+    """How many live messages are hidden, and the first ids of each queue that has any.
+
+    count -- at most MOST_HIDDEN of each queue are counted
+    """
 
     count: int = 0
     messages: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -56,10 +62,17 @@ def _hidden_in(queues: Queues, queue: str, table: Table) -> Select[Any]:
     An outbound message may wait for as long as its provider asked.
     """
     wait = _LONGEST_WAIT if queue == queues.outbound else timedelta()
-    far = is_hidden(table, queues.horizon + wait)
-    first = select(table.c.msg_id).where(far).order_by(table.c.msg_id).limit(_NAMED)
+    # In the order of the index on vt, so that nothing else of the queue is read.
+    far = (
+        select(table.c.msg_id)
+        .where(is_hidden(table, queues.horizon + wait))
+        .order_by(table.c.vt.desc())
+        .limit(MOST_HIDDEN)
+        .cte(f"far_in_{queue}")
+    )
+    first = select(far.c.msg_id).order_by(far.c.msg_id).limit(_NAMED)
     return select(
         literal(queue).label("queue"),
         func.count().label("total"),
         func.array(first.scalar_subquery()).label("ids"),
-    ).where(far)
+    ).select_from(far)

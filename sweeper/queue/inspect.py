@@ -1,4 +1,4 @@
-"""Queries on the queues: their depths, and the messages of keys."""
+"""Queries on the queues: their depths, and where the jobs of keys are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,9 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType
-from sweeper.queue.body import body_of, finite, key_of, member, number_in, payload_of, shown
+from sweeper.queue.body import body_of, finite, key_of, number_in, shown
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.hidden import is_hidden
 from sweeper.queue.pgmq import Queues
@@ -73,35 +72,6 @@ class JobPosition:
     visible_at: datetime
     reason: str | None
     hidden: bool
-
-
-def waiting_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
-    """Return a statement whose column `key` has every key with a message that is on its way.
-
-    It lies in a live queue, and is not hidden: whoever may insert messages chooses when one becomes
-    visible, and that it was read before, so neither a far date nor a read keeps a row out of scans.
-    """
-    queries = []
-    for _, table in queues.live_tables:
-        body = body_of(table)
-        ours = (body["type"].astext == job.name) & ~is_hidden(table, queues.horizon)
-        queries.append(select(key_of(job, body).label("key")).where(ours))
-        if job.many:
-            listed = member(payload_of(body), job.many)
-            several = case(
-                (func.jsonb_typeof(listed) == "array", listed),
-                else_=cast([], JSONB),
-            )
-            key = func.jsonb_array_elements_text(several).label("key")
-            queries.append(select(key).where(ours))
-    return select(union_all(*queries).subquery("waiting").c.key).distinct()
-
-
-def dead_keys(queues: Queues, job: JobType[Any]) -> Select[Any]:
-    """Return a statement whose column `key` has every key with a dead letter."""
-    letter = body_of(queues.tables[queues.dead])
-    ours = letter["type"].astext == job.name
-    return select(letter["key"].astext.label("key")).where(ours).distinct()
 
 
 def sent_by_sweeps(queues: Queues, jobs: Sequence[JobType[Any]]) -> Select[Any]:

@@ -15,11 +15,11 @@ from sweeper.postgres import clock, row_lock
 from sweeper.postgres.database import Database
 from sweeper.queue.hidden import Hidden, hidden
 from sweeper.queue.pgmq import Queues
-from sweeper.rule import Rule
+from sweeper.rule import MOST_ANOMALIES, Rule
 from sweeper.sweep.statement import ScanStatement
 
 _LOCK_TIMEOUT = timedelta(seconds=10)  # how long to wait for another scan of the same job type
-_NAMED = 100  # how many anomalies one scan names in the log; all are counted
+_NAMED = 100  # how many anomalies one scan names in the log; MOST_ANOMALIES are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class ScanOptions:
 class ScanResult:
     """What one scan found and did; found = enqueued + already_queued + dead + braked.
 
+    anomalies       -- MOST_ANOMALIES stands for as many or more
     keys            -- the keys of the enqueued rows; empty unless in a dry run
     named_anomalies -- up to 100 anomalies as (key, reason); empty unless in a dry run
     """
@@ -107,10 +108,10 @@ class Scanner:
     def _anomalies(
         self, tx: Connection, rule: Rule, now: datetime
     ) -> tuple[int, list[tuple[str, str]]]:
-        """Return how many rows are anomalies, and the first of them as (key, reason)."""
+        """Return how many rows are anomalies, up to MOST_ANOMALIES, and some as (key, reason)."""
         if rule.anomalies is None:
             return 0, []
-        found = rule.anomalies(self.cutoff(rule, now)).subquery("anomaly")
+        found = rule.anomalies(self.cutoff(rule, now)).limit(MOST_ANOMALIES).subquery("anomaly")
         total = func.count().over().label("total")
         rows = tx.execute(select(found.c.key, found.c.reason, total).limit(_NAMED)).all()
         return (rows[0].total if rows else 0), [(row.key, row.reason) for row in rows]

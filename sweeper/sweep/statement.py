@@ -25,8 +25,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from sweeper.ledger import SWEEP
 from sweeper.queue.enqueue import enqueue_statement
-from sweeper.queue.inspect import dead_keys, waiting_keys
 from sweeper.queue.pgmq import Queues
+from sweeper.queue.waiting import dead_among, waiting_among
 from sweeper.rule import Rule
 
 COUNTS = ("found", "enqueued", "already_queued", "dead", "braked", "anomalies")
@@ -77,9 +77,12 @@ class ScanStatement:
     def _due(self, rows: CTE) -> CTE:
         """Add to each row whether its job waits in a queue, and whether it is a dead letter."""
         key = rows.c[self.rule.job.key]
-        waiting = waiting_keys(self.queues, self.rule.job).cte("waiting")
-        dead = dead_keys(self.queues, self.rule.job).cte("dead")
-        joined = rows.outerjoin(waiting, waiting.c.key == key).outerjoin(dead, dead.c.key == key)
+        keys = select(key.label("key")).cte("keys")
+        waiting = waiting_among(self.queues, self.rule.job, keys)
+        dead = dead_among(self.queues, self.rule.job, keys)
+        # A full join is never a nested loop, however few rows the server believes to be due.
+        joined = rows.join(waiting, waiting.c.key == key, full=True)
+        joined = joined.join(dead, dead.c.key == key, full=True)
         return (
             select(
                 *rows.c,
@@ -88,6 +91,7 @@ class ScanStatement:
                 dead.c.key.is_not(None).label("is_dead"),
             )
             .select_from(joined)
+            .where(func.coalesce(rows.c.place, 0) > 0)
             .cte("due")
         )
 

@@ -16,12 +16,13 @@ from sweeper import redact
 from sweeper.durations import format_duration
 from sweeper.errors import UsageError
 from sweeper.event import INSTANCE
-from sweeper.humanize import age, at, number, visible
+from sweeper.humanize import age, at, capped, number, visible
 from sweeper.monitoring.backlog import Backlog
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
+from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.actions import Actions, SweepRequest
 from sweeper.web.auth import COOKIE, Auth, fields, peer
 from sweeper.web.cache import Cache
@@ -50,7 +51,8 @@ class Dashboard:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._pages.filters |= {"age": age, "at": at, "number": number}
+        self._pages.filters |= {"age": age, "at": at, "number": number, "capped": capped}
+        self._pages.globals["most_anomalies"] = MOST_ANOMALIES
         folder = resources.files("sweeper.web").joinpath("templates")
         self._assets = {name: folder.joinpath(name).read_bytes() for name in _ASSETS}
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from sweeper.exports import Figure
-from sweeper.humanize import age, number
+from sweeper.humanize import age, capped, number
 from sweeper.monitoring.status import Overdue, Status
+from sweeper.queue.hidden import MOST_HIDDEN
 
 Tone = Literal["", "quiet", "good", "warn", "bad"]
 
@@ -79,7 +80,8 @@ def _problems(
         title = f"{number(dead)} dead {'letter' if dead == 1 else 'letters'}"
         yield Summary("warn", title, ("Mend the cause, then retry; or let them go.",))
     if hidden.count:
-        title = f"{number(hidden.count)} hidden {'message' if hidden.count == 1 else 'messages'}"
+        what = "hidden message" if hidden.count == 1 else "hidden messages"
+        title = f"{capped(hidden.count, MOST_HIDDEN)} {what}"
         lines = ("They become visible too late, and no scan waits for them.", *hidden.names)
         yield Summary("warn", title, lines)
 

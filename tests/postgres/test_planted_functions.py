@@ -165,7 +165,7 @@ def test_what_is_read_and_administered_calls_no_planted_function(
         with app.database.transaction() as tx:
             purged = app.queues.purge(tx, QUEUE)
 
-    assert 2 == len(made)
+    assert 7 == len(made)
     assert [] == [one for one in findings if one.level is Level.ERROR]
     assert (1, 1) == (status.dead.count, len(backlog.causes))
     assert (True, ()) == (bool(explanation.facts), balance.gaps)

@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.support.verbs import HOUR, LOW, OUTBOUND, QUEUE, dead_letters, drain, send
+from tests.support.verbs import HOUR, LOW, OUTBOUND, QUEUE, dead_letters, drain, messages, send
 
 ROLE = "sweeper_test_sender"
 
@@ -35,6 +35,17 @@ def sender(
         yield session
     connection.execute(text(f"drop owned by {ROLE}"))
     admin.execute(SQL("drop role {}").format(Identifier(ROLE)))
+
+
+def test_it_sends_any_message_where_the_queues_have_indexes(app: App, sender: Connection) -> None:
+    """The index calls a function of ours, whose schema the role may not use."""
+    app.migrate(with_indexes=True)
+    send = text("select pgmq.send(:queue, cast(:body as jsonb))")
+
+    for body in ('{"type": "A", "payload": "{}"}', '"{\\"payload\\": \\"{}\\"}"', '"text"'):
+        sender.execute(send, {"queue": QUEUE, "body": body})
+
+    assert 3 == len(messages(app))
 
 
 def test_it_sends_messages(app: App, shop: Shop, sender: Connection) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sweeper.app import App
 from sweeper.job import JobType, Message, Priority
 from sweeper.postgres.database import Database
-from sweeper.queue import dead_letter, inspect
+from sweeper.queue import dead_letter, inspect, waiting
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.dead_letter_table import letters, read
 from sweeper.queue.enqueue import enqueue_statement
@@ -352,7 +352,7 @@ def test_the_keys_of_waiting_jobs_are_found(app: App, tx: Connection) -> None:
     app.queues.send(tx, OUTBOUND, [{"type": kind, "payload": {"orderId": "astray"}}], timedelta())
     dead_letter.send(tx, app.queues, [make_dead_letter(key="dead")])
 
-    keys = tx.execute(inspect.waiting_keys(app.queues, job(app))).scalars().all()
+    keys = tx.execute(waiting.waiting_keys(app.queues, job(app))).scalars().all()
 
     assert sorted(key for key in keys if key) == ["astray", "low", "one", "three", "two"]
 
@@ -383,7 +383,7 @@ def test_the_keys_of_waiting_jobs_are_found_beside_malformed_messages(
     send(app, "ORDER_EXPIRE_DP", {"orderId": "good"})
 
     with app.database.transaction() as tx:
-        keys = tx.execute(inspect.waiting_keys(app.queues, job(app))).scalars().all()
+        keys = tx.execute(waiting.waiting_keys(app.queues, job(app))).scalars().all()
 
     assert {key for key in keys if key} == {"good"}
 
@@ -400,7 +400,7 @@ def test_the_keys_of_dead_letters_are_found(app: App, tx: Connection) -> None:
         ],
     )
 
-    assert tx.execute(inspect.dead_keys(app.queues, job(app))).scalars().all() == ["one"]
+    assert tx.execute(waiting.dead_keys(app.queues, job(app))).scalars().all() == ["one"]
 
 
 def test_a_postponed_message_counts_as_never_read(app: App) -> None:

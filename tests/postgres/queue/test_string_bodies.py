@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.queue import inspect
+from sweeper.queue import inspect, waiting
 from sweeper.queue.dead_letter_table import dead_letter_groups, letters
 from tests.support.verbs import HOUR, QUEUE, drain, scan, send_raw
 
@@ -143,7 +143,7 @@ def test_only_a_string_body_calls_the_function_of_the_server(app: App) -> None:
         tx.execute(text("set local track_functions = 'all'"))
         for sent in (body, json.dumps(body)):
             app.queues.send(tx, QUEUE, [cast("Any", sent)] * 100, timedelta())
-            tx.execute(inspect.waiting_keys(app.queues, job)).all()
+            tx.execute(waiting.waiting_keys(app.queues, job)).all()
             counted.append(tx.execute(calls).scalar())
 
     assert counted[0] is None
