@@ -9,7 +9,7 @@ from typing import Any
 from sweeper import events
 from sweeper import settings as settings_file
 from sweeper.admin import indexes
-from sweeper.admin.migrate import migrate
+from sweeper.admin.migrate import migrate, notify
 from sweeper.admin.preflight import check
 from sweeper.admin.pruner import Pruner
 from sweeper.catalog import Catalog
@@ -216,7 +216,9 @@ class App:
         """Raise DatabaseUnusableError where the database lacks what the commands need."""
         check(self.database, self.queues, self.catalog)
 
-    def migrate(self, *, install_pgmq: bool = False, with_indexes: bool = False) -> list[str]:
+    def migrate(
+        self, *, install_pgmq: bool = False, with_indexes: bool = False, with_notify: bool = False
+    ) -> list[str]:
         """Create or upgrade schema and queues, bypassing any pooler; return what was done."""
         direct = self._connect(self.settings.direct_url)
         try:
@@ -224,6 +226,8 @@ class App:
             if with_indexes:
                 made = indexes.create(direct, self.queues, self.rules.values())
                 done += [f"index {name}" for name in made]
+            if with_notify:
+                done += [f"notifications of {queue}" for queue in notify(direct, self.queues)]
         finally:
             direct.close()
         return done

@@ -79,6 +79,23 @@ WATCH_FAILED = Event(
     {"error": "why the watch could not look at the queues, in one line"},
     "It looks again at once; if it goes on, look for long locks on the queues' tables.",
 )
+HINT_GAINED = Event(
+    "hint.gained",
+    "info",
+    {"poll_seconds": "seconds: between two looks at the queues when there is no work"},
+)
+HINT_LACKED = Event(
+    "hint.lacked",
+    "info",
+    {"reason": "why no notifications of new messages can come"},
+    "Nothing: the queues are polled, every queue.poll_max. sweeper doctor says more.",
+)
+HINT_LOST = Event(
+    "hint.lost",
+    "warning",
+    {"reason": "why notifications of new messages come no more, in one line"},
+    "Nothing: the queues are polled, and the hint is tried again, in the end every five minutes.",
+)
 HISTORY_FAILED = Event(
     "history.failed",
     "error",

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Row,
+    Select,
     Table,
     Text,
     cast,
@@ -151,12 +152,11 @@ def recent_sweeps(tx: Connection, rules: Iterable[str], limit: int) -> list[Row[
     return list(tx.execute(select(scans).order_by(scans.c.at.desc(), scans.c.rule)))
 
 
-def last_sweeps(tx: Connection, rules: Iterable[str]) -> dict[str, tuple[datetime, bool]]:
-    """Return when each rule was last scanned, and whether the scan succeeded, by rule name."""
-    query = (
+def last_sweeps(rules: Iterable[str]) -> Select[tuple[str, datetime, bool]]:
+    """Select each rule's name, when it was last scanned, and whether the scan succeeded."""
+    return (
         select(SWEEP.c.rule, SWEEP.c.at, SWEEP.c.ok)
         .where(SWEEP.c.rule == func.any(cast(list(rules), ARRAY(Text))))
         .ext(distinct_on(SWEEP.c.rule))
         .order_by(SWEEP.c.rule, SWEEP.c.at.desc())
     )
-    return {row.rule: (row.at, row.ok) for row in tx.execute(query)}

@@ -67,6 +67,7 @@ class QueueSettings(_Section):
     drainers: Count = 2
     poll_min: Length = timedelta(milliseconds=100)
     poll_max: Length = timedelta(seconds=2)
+    poll_hint: Length = timedelta(minutes=1)
 
 
 class RetrySettings(_Section):
@@ -224,7 +225,7 @@ class Settings:
 
     @property
     def direct_url(self) -> str:
-        """The URL for migrations, which bypasses any pooler; `database_url` where it is not set."""
+        """The URL past any pooler, to migrate and listen; `database_url` where it is not set."""
         direct = self.database.direct_url
         return direct.get_secret_value() if direct else self.database_url
 

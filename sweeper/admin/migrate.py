@@ -12,6 +12,7 @@ from sweeper.errors import DatabaseUnusableError
 from sweeper.ledger import SCHEMA
 from sweeper.postgres.database import Database
 from sweeper.queue.install import create_queues, install_pgmq, missing_queues, pgmq_version
+from sweeper.queue.notify import enable
 from sweeper.queue.pgmq import Queues
 
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('sweeper.migrate', 0))")
@@ -50,6 +51,16 @@ def migrate(database: Database, queues: Queues, catalog: Catalog, *, install: bo
             create_queues(tx, queues)
             done.append(f"queues: {', '.join(missing)}")
     return done
+
+
+def notify(database: Database, queues: Queues) -> list[str]:
+    """Have pgmq notify of new messages; return the queues of which it did not before.
+
+    Raises DatabaseUnusableError where it cannot, or where a role could not send any more.
+    """
+    with database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
+        tx.execute(_LOCK)
+        return enable(tx, queues)
 
 
 def heads(package: str) -> frozenset[str]:

@@ -15,8 +15,10 @@ from sweeper.cli import login_checks
 from sweeper.cli.finding import Finding, Findings, Level, split
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.postgres import clock
-from sweeper.postgres.errors import is_disconnected, is_refused, unusable
+from sweeper.postgres.errors import in_one_line, is_disconnected, is_refused, unusable
+from sweeper.queue import notify
 from sweeper.queue.install import pgmq_version
+from sweeper.service.hint import NoHintError, listening
 
 _SERVER = text("select current_setting('server_version_num')::int / 10000")
 _ZONES = text(
@@ -52,6 +54,8 @@ def examine(app: App) -> list[Finding]:
         else:
             findings += found
             incomplete |= about in _SCHEMA and any(one.level is Level.ERROR for one in found)
+    else:
+        findings += [] if incomplete else _hint(app)
     return findings
 
 
@@ -174,6 +178,29 @@ def _indexes(app: App, tx: Connection) -> Findings:
     if not absent:
         what = "scans cost what is due, however long tables and queues are"
         yield Finding(Level.OK, "indexes", what)
+
+
+def _hint(app: App) -> Findings:
+    """Check whether notifications can come, while no other transaction is open."""
+    queue = app.settings.queue
+    rare = queue.poll_hint.total_seconds()
+    polled = f"an idle service polls every {queue.poll_max.total_seconds():g} s"
+    try:
+        with app.database.transaction() as tx:
+            notifies = notify.has_trigger(tx, app.queues)
+            roles = ", ".join(notify.hindered(tx, app.queues)) if notifies else ""
+        if roles:
+            what = f"{roles} may insert messages, but not into queues that notify"
+            yield Finding(Level.WARNING, "hint", what, notify.GRANT.format(roles=roles))
+        with listening(app):
+            what = f"new messages wake the service, which polls every {rare:g} s"
+            yield Finding(Level.OK, "hint", what)
+    except NoHintError as error:
+        yield Finding(Level.OK, "hint", f"none, and {polled}: {error}", error.remedy)
+    except (ConnectionError, DBAPIError, PoolTimeoutError) as error:
+        if not is_refused(error):  # else `grants`, or the finding above, names what is lacking
+            what = f"none, and {polled}: {in_one_line(error)}"
+            yield Finding(Level.WARNING, "hint", what, "does DIRECT_URL lead to this database?")
 
 
 _CHECKS: Mapping[str, Callable[[App, Connection], Findings]] = {

@@ -77,11 +77,19 @@ def migrate(
             "--with-indexes", help="Also create the indexes for scans, without blocking writes."
         ),
     ] = False,
+    with_notify: Annotated[
+        bool,
+        typer.Option(
+            "--with-notify", help="Also have pgmq notify of new messages: fewer polls when idle."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Create or upgrade the schema and the queues. Safe to repeat and to run concurrently."""
     with open_app(context) as app:
-        done = app.migrate(install_pgmq=install_pgmq, with_indexes=with_indexes)
+        done = app.migrate(
+            install_pgmq=install_pgmq, with_indexes=with_indexes, with_notify=with_notify
+        )
     if as_json:
         output.document({"done": done})
     else:

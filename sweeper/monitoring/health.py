@@ -39,6 +39,7 @@ class Health:
         self._hindered: dict[str, str] = {}
         self._read: float | None = None
         self._looked: float | None = None
+        self._next_look = reads
         self._waits: dict[Lane, float] = {}
         self._began = time.monotonic()
         self._turned = dict.fromkeys(loops, self._began)
@@ -55,12 +56,14 @@ class Health:
         """Record that *rule* cannot be scanned, for a reason that a person must look at."""
         self._hindered[rule] = reason
 
-    def looked(self, lanes: Collection[Lane]) -> None:
+    def looked(self, lanes: Collection[Lane], next_in: timedelta | None = None) -> None:
         """Record a successful look at the queues, and in which lanes it saw work.
 
         It claims nothing, so it makes no service ready; but what it saw must then be worked off.
+
+        next_in -- the longest until the next look, where that is not as usual
         """
-        self._looked = time.monotonic()
+        self._looked, self._next_look = time.monotonic(), next_in or self._reads
         for lane in Lane:
             if lane not in lanes:
                 self._waits.pop(lane, None)
@@ -90,7 +93,7 @@ class Health:
                 reasons.append(f"{rule} cannot be scanned: {hindrance}")
         if self._read is None or looked is None:
             reasons.append("the queues were never read")
-        elif looked > allowed:
+        elif looked > (self._next_look + SLOW).total_seconds():
             reasons.append(f"the queues were last read {looked:.0f} s ago")
         reasons += [
             f"no step of the {lane} lane has succeeded for {now - since:.0f} s"

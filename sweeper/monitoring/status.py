@@ -1,21 +1,21 @@
 """The status: queues, rules, dead letters and overdue rows, read in one transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, literal, select, text
 
 from sweeper.catalog import Catalog
 from sweeper.ledger import completed, last_sweeps
-from sweeper.postgres import clock
+from sweeper.postgres import clock, deferred
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.queue import inspect
-from sweeper.queue.hidden import Hidden, hidden
+from sweeper.queue.hidden import Hidden, hidden_of, select_hidden
 from sweeper.queue.inspect import Depth
-from sweeper.queue.install import pgmq_version
+from sweeper.queue.install import SELECT_VERSION
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import MOST_ANOMALIES, Rule
 
@@ -95,31 +95,33 @@ class StatusReader:
     older_than: Mapping[str, timedelta]
 
     def read(self) -> Status:
-        """Return the status, read in one transaction."""
+        """Return the status, read in one transaction and one round trip."""
+        now, catalog, queues = clock.now(), self.catalog, self.queues
         with self.database.transaction() as tx:
-            now = clock.now()
-            skew = clock.skew(tx)
-            sweeps = last_sweeps(tx, self.catalog.rules)
-            rules = {
-                name: self._overdue(tx, rule, now, sweeps.get(name))
-                for name, rule in self.catalog.rules.items()
-            }
-            return Status(
-                at=iso(now),
-                queues=inspect.depths(tx, self.queues),
-                dead=Dead(*inspect.dead_depth(tx, self.queues)),
-                hidden=hidden(tx, self.queues),
-                rules=rules,
-                database=Server(
-                    pgmq=pgmq_version(tx),
-                    server=tx.execute(_SERVER).scalar_one(),
-                    skew_ms=round(skew / timedelta(milliseconds=1), 1),
-                ),
-                figures={
-                    figure.name: float(tx.execute(figure.query).scalar() or 0)
-                    for figure in self.catalog.figures
-                },
-            )
+            compared = clock.Comparison(tx)
+            sweeps = deferred.ask(tx, last_sweeps(catalog.rules))
+            rules = {name: self._overdue(tx, rule, now) for name, rule in catalog.rules.items()}
+            depths = deferred.ask(tx, inspect.select_depths(queues))
+            dead = deferred.ask(tx, inspect.select_dead_depth(queues))
+            far = deferred.ask(tx, select_hidden(queues))
+            pgmq, server = deferred.ask(tx, SELECT_VERSION), deferred.ask(tx, _SERVER)
+            figures = {one.name: deferred.ask(tx, one.query) for one in catalog.figures}
+            compared.end(tx)
+        last = {name: (at, ok) for name, at, ok in sweeps}
+        ((letters, oldest),) = dead
+        return Status(
+            at=iso(now),
+            queues=inspect.depths_of(depths),
+            dead=Dead(letters, round(float(oldest), 3)),
+            hidden=hidden_of(far),
+            rules={name: _overdue_of(*rows, last.get(name)) for name, rows in rules.items()},
+            database=Server(
+                pgmq=_first(pgmq),
+                server=_first(server),
+                skew_ms=round(compared.skew / timedelta(milliseconds=1), 1),
+            ),
+            figures={name: float(_first(rows) or 0) for name, rows in figures.items()},
+        )
 
     def completed(self) -> int:
         """Return how many jobs were done or skipped, as far back as the ledger is kept."""
@@ -127,20 +129,36 @@ class StatusReader:
             return completed(tx)
 
     def _overdue(
-        self, tx: Connection, rule: Rule, now: datetime, last: tuple[datetime, bool] | None
-    ) -> Overdue:
+        self, tx: Connection, rule: Rule, now: datetime
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """Ask how many rows are due and for how long, and how many are anomalies."""
         cutoff = now - self.older_than.get(rule.name, rule.older_than)
         due = rule.due(cutoff).order_by(None).subquery("due")
-        count, since = tx.execute(select(func.count(), func.min(due.c.since))).one()
-        anomalies = 0
-        if rule.anomalies:
-            rows = rule.anomalies(cutoff).limit(MOST_ANOMALIES).subquery("anomaly")
-            anomalies = tx.execute(select(func.count()).select_from(rows)).scalar_one()
-        at, ok = last or (None, None)
-        return Overdue(
-            overdue=count,
-            oldest_overdue_seconds=round((cutoff - since).total_seconds(), 3) if since else 0.0,
-            anomalies=anomalies,
-            last_sweep_at=iso(at) if at else None,
-            last_sweep_ok=ok,
-        )
+        since = func.min(due.c.since)
+        age = func.extract("epoch", literal(cutoff, due.c.since.type) - since)
+        overdue = deferred.ask(tx, select(func.count(), func.coalesce(age, 0)).select_from(due))
+        if rule.anomalies is None:
+            return overdue, [(0,)]
+        anomalies = rule.anomalies(cutoff).limit(MOST_ANOMALIES).subquery("anomaly")
+        return overdue, deferred.ask(tx, select(func.count()).select_from(anomalies))
+
+
+def _overdue_of(
+    due: Sequence[tuple[Any, ...]],
+    anomalies: Sequence[tuple[Any, ...]],
+    last: tuple[datetime, bool] | None,
+) -> Overdue:
+    ((count, seconds),) = due
+    at, ok = last or (None, None)
+    return Overdue(
+        overdue=count,
+        oldest_overdue_seconds=round(float(seconds), 3),
+        anomalies=_first(anomalies),
+        last_sweep_at=iso(at) if at else None,
+        last_sweep_ok=ok,
+    )
+
+
+def _first(rows: Sequence[tuple[Any, ...]]) -> Any:
+    """Return the first value of the first row; None without a row."""
+    return rows[0][0] if rows else None

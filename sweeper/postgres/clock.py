@@ -7,6 +7,7 @@ from sqlalchemy.types import TypeDecorator
 
 from sweeper import events
 from sweeper.errors import ClockSkewedError
+from sweeper.postgres import deferred
 
 _DATABASE_TIME = text("select clock_timestamp()")
 
@@ -47,11 +48,37 @@ def agree(before: datetime, database_time: datetime, after: datetime, allowed: t
     raise ClockSkewedError(message)
 
 
-def check(connection: Connection, allowed: timedelta) -> None:
-    """Raise ClockSkewedError where the database's clock differs by more than *allowed*."""
-    before = datetime.now(UTC)
-    database_time: datetime = connection.execute(_DATABASE_TIME).scalar_one()
-    agree(before, database_time, datetime.now(UTC), allowed)
+class Comparison:
+    """A comparison of the two clocks that is sent with the statements of a transaction.
+
+    It reads the database's clock before them and, in `end`, after them, so that the time which they
+    took is nobody's skew. Both readings are deferred; ask for the result when they have been sent.
+    """
+
+    def __init__(self, tx: Connection) -> None:
+        self._before = self._after = datetime.now(UTC)
+        self._database_time = self._before
+        deferred.defer(tx, _DATABASE_TIME, self._began)
+
+    def end(self, tx: Connection) -> None:
+        """Read the database's clock again, after the statements that were deferred meanwhile."""
+        deferred.defer(tx, _DATABASE_TIME, self._ended)
+
+    def check(self, allowed: timedelta) -> None:
+        """Log and raise ClockSkewedError where the clocks differ by more than *allowed*."""
+        agree(self._before, self._database_time, self._after, allowed)
+
+    @property
+    def skew(self) -> timedelta:
+        """How far this host's clock is ahead of the database's."""
+        return self._before + (self._after - self._before) / 2 - self._database_time
+
+    def _began(self, rows: deferred.Rows) -> None:
+        ((self._database_time,),) = rows
+
+    def _ended(self, rows: deferred.Rows) -> None:
+        ((ended,),) = rows
+        self._after = datetime.now(UTC) - (ended - self._database_time)
 
 
 def _ahead(before: datetime, database_time: datetime, after: datetime) -> timedelta:

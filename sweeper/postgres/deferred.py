@@ -47,6 +47,21 @@ def defer(
     tx.execute(statement, execution_options={"deferred": then})
 
 
+def ask(tx: Connection, statement: Executable) -> list[tuple[Any, ...]]:
+    """Send *statement* as `defer` does; the list that is returned is filled when its rows come.
+
+    They are as the driver gives them, without the conversions of SQLAlchemy's types.
+    """
+    rows = list[tuple[Any, ...]]()
+    defer(tx, statement, rows.extend)
+    return rows
+
+
+def send(tx: Connection) -> None:
+    """Send what is deferred at once, and do not end *tx*."""
+    tx.exec_driver_sql("select")
+
+
 def last(tx: Connection) -> dict[str, bool]:
     """Return the execution options of the last statement of *tx*: the commit is sent with it.
 

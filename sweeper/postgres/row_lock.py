@@ -1,6 +1,7 @@
 """Locks on rows of our own schema: unlike an advisory lock, no login without a grant holds one."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Column, Connection, Table, Text, bindparam, func, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
@@ -9,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sweeper.errors import LockedError
 from sweeper.ledger import METADATA
+from sweeper.postgres import deferred
 from sweeper.postgres.database import Database
 from sweeper.postgres.errors import is_locked
 
@@ -38,9 +40,20 @@ def take(tx: Connection, database: Database, name: str) -> None:
 
     Raises LockedError, which names that session, where the transaction's lock timeout ends first.
     """
+    with taken(tx, database, name):
+        deferred.send(tx)
+
+
+@contextmanager
+def taken(tx: Connection, database: Database, name: str) -> Iterator[None]:
+    """Take the lock *name* with the first statement of the block, as `take` does.
+
+    The block must send what is deferred. Whatever waits for a lock in it is told as this one.
+    """
     row = insert(LOCK).values(name=name, taken_at=func.now())
+    deferred.defer(tx, row.on_conflict_do_update(index_elements=[LOCK.c.name], set_=_NOW))
     try:
-        tx.execute(row.on_conflict_do_update(index_elements=[LOCK.c.name], set_=_NOW))
+        yield
     except DBAPIError as error:
         if not is_locked(error):
             raise

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Interval,
     Select,
@@ -50,9 +51,18 @@ def is_hidden(table: Table, horizon: timedelta) -> ColumnElement[bool]:
 
 def hidden(tx: Connection, queues: Queues) -> Hidden:
     """Return the live messages that become visible later than any of ours."""
-    rows = tx.execute(union_all(*(_hidden_in(queues, *pair) for pair in queues.live_tables))).all()
+    return hidden_of([tuple(row) for row in tx.execute(select_hidden(queues))])
+
+
+def select_hidden(queues: Queues) -> CompoundSelect[Any]:
+    """Return the statement whose rows `hidden_of` reads."""
+    return union_all(*(_hidden_in(queues, *pair) for pair in queues.live_tables))
+
+
+def hidden_of(rows: Sequence[tuple[Any, ...]]) -> Hidden:
+    """Return the hidden messages from the rows of `select_hidden`."""
     return Hidden(
-        sum(row.total for row in rows), {row.queue: list(row.ids) for row in rows if row.ids}
+        sum(total for _, total, _ in rows), {queue: list(ids) for queue, _, ids in rows if ids}
     )
 
 

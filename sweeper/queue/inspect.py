@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    CompoundSelect,
     Connection,
     Select,
     Table,
@@ -144,25 +145,33 @@ def positions(
 
 def depths(tx: Connection, queues: Queues) -> dict[str, Depth]:
     """Return the depth of each live queue, by its name."""
-    rows = tx.execute(union_all(*(_depth(*pair) for pair in queues.live_tables)))
+    return depths_of([tuple(row) for row in tx.execute(select_depths(queues))])
+
+
+def select_depths(queues: Queues) -> CompoundSelect[Any]:
+    """Return the statement whose rows `depths_of` reads."""
+    return union_all(*(_depth(*pair) for pair in queues.live_tables))
+
+
+def depths_of(rows: Sequence[tuple[Any, ...]]) -> dict[str, Depth]:
+    """Return the depth of each live queue from the rows of `select_depths`."""
     return {
-        row.queue: Depth(
-            row.ready,
-            row.in_flight,
-            row.delayed,
-            round(float(row.oldest_ready_seconds), 3),
-            row.oldest_ready,
-        )
-        for row in rows
+        queue: Depth(ready, in_flight, delayed, round(float(seconds), 3), oldest)
+        for queue, ready, in_flight, delayed, seconds, oldest in rows
     }
 
 
 def dead_depth(tx: Connection, queues: Queues) -> tuple[int, float]:
     """Return the number of dead letters, and the age of the oldest in seconds."""
+    count, seconds = tx.execute(select_dead_depth(queues)).one()
+    return count, round(float(seconds), 3)
+
+
+def select_dead_depth(queues: Queues) -> Select[int, int]:
+    """Select the number of dead letters, and the age of the oldest in seconds."""
     table = queues.tables[queues.dead]
     age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.enqueued_at))
-    count, seconds = tx.execute(select(func.count(), func.coalesce(age, 0))).one()
-    return count, round(float(seconds), 3)
+    return select(func.count(), func.coalesce(age, 0)).select_from(table)
 
 
 def _depth(queue: str, table: Table) -> Select[Any]:

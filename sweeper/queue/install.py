@@ -5,12 +5,14 @@ from sqlalchemy import Connection, text
 from sweeper.queue.pgmq import Queues
 
 _NAMES = text("select queue_name from pgmq.meta")
-_VERSION = text(
+SELECT_VERSION = text(
     "select coalesce((select extversion from pg_extension where extname = 'pgmq'),"
     " substring(obj_description(oid, 'pg_namespace') from '^pgmq ([^, ]+)'), 'unknown')"
     " from pg_namespace where nspname = 'pgmq'"
     " and to_regprocedure('pgmq.send_batch(text, jsonb[], integer)') is not null"
 )
+"""The version of pgmq, as `pgmq_version` returns it; no row where pgmq is missing."""
+
 _AVAILABLE = text("select exists (select from pg_available_extensions where name = 'pgmq')")
 _CREATE = text("select pgmq.create(cast(:queue as text))")
 
@@ -29,7 +31,7 @@ def create_queues(tx: Connection, queues: Queues) -> None:
 
 def pgmq_version(tx: Connection) -> str | None:
     """Return the version of pgmq, "unknown" where it has none, None where pgmq is missing."""
-    return tx.execute(_VERSION).scalar()
+    return tx.execute(SELECT_VERSION).scalar()
 
 
 def install_pgmq(tx: Connection) -> str:

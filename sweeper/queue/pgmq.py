@@ -21,10 +21,8 @@ from sqlalchemy import (
     Table,
     cast,
     func,
-    literal,
     select,
     text,
-    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -146,17 +144,6 @@ class Queues:
         for *message, fits in rows:
             (fit if fits else beyond).append(Message(*message))
         return fit, beyond
-
-    def ready(self, tx: Connection) -> frozenset[str]:
-        """Return the names of the live queues that have a visible message."""
-        visible = (
-            # Without parameters, so that `Database.glance` can run it.
-            select(literal(queue, literal_execute=True).label("queue")).where(
-                select(table.c.msg_id).where(table.c.vt <= func.now()).exists()
-            )
-            for queue, table in self.live_tables
-        )
-        return frozenset(tx.execute(union_all(*visible)).scalars())
 
     def delete(self, tx: Connection, queue: str, ids: Iterable[int]) -> frozenset[int]:
         """Delete messages and return the ids of those that existed; the caller now owns these."""

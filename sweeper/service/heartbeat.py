@@ -1,5 +1,6 @@
 """The heartbeat: logs the status at intervals, so that its absence is an alarm."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -18,13 +19,24 @@ _AWAY, _UNREADABLE = "the database cannot be read", "the status cannot be read"
 
 
 class Heartbeat:
-    """Reads the status and reports it to the log, to systemd and to an external monitor."""
+    """Reads the status and reports it to the log, to systemd and to an external monitor.
 
-    def __init__(self, app: App, stats: Stats, health: Health, outage: Outage) -> None:
+    saw -- called with each status that was read, for whoever need not look at the queues then
+    """
+
+    def __init__(
+        self,
+        app: App,
+        stats: Stats,
+        health: Health,
+        outage: Outage,
+        saw: Callable[[Status], None] = lambda _status: None,
+    ) -> None:
         self._app = app
         self._stats = stats
         self._health = health
         self._outage = outage
+        self._saw = saw
 
     def beat(self) -> None:
         """Report the status to the log and to systemd; ping the monitor if the service is up."""
@@ -57,10 +69,12 @@ class Heartbeat:
     def _read(self) -> tuple[Status | None, list[str]]:
         """Return the status, or the reason why there is none."""
         try:
-            return self._app.status_reader.read(), []
+            status = self._app.status_reader.read()
         except Exception as error:  # noqa: BLE001 -- the heartbeat reports DOWN instead
             self._outage.tell(error, events.STATUS_FAILED)
             return None, [_AWAY if is_disconnected(error) else _UNREADABLE]
+        self._saw(status)
+        return status, []
 
     def _ping(self, url: str) -> None:
         """Ping the external monitor, which raises an alarm when the pings stop."""

@@ -1,7 +1,9 @@
 """The loops of the service: watch the queues, process jobs, scan rules, prune the ledger."""
 
+import math
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from functools import partial
 from threading import Event
@@ -13,9 +15,12 @@ from sweeper.job import Lane
 from sweeper.ledger import Trigger
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
+from sweeper.monitoring.status import Status
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres import clock
+from sweeper.queue.look import Look, look
 from sweeper.rule import Rule
+from sweeper.service.hint import Hint
 from sweeper.service.outage import Outage
 from sweeper.sweep.scan import ScanOptions
 from sweeper.worker.completion import Completion
@@ -30,6 +35,7 @@ class Loops:
 
     workers  -- by the name of the loop: the outbound worker and the drainers
     stopping -- is set when the service must stop
+    hint     -- tells the watch of new messages; None where it only polls
     """
 
     def __init__(
@@ -47,6 +53,9 @@ class Loops:
         self._stats = stats
         self._health = health
         self._outage = outage
+        self.hint: Hint | None = None
+        self._look = Event()
+        self._looked_at = 0.0
         self._awake = {lane: Event() for lane in Lane}
         self.wake()  # so that each worker reads once, and the service is ready by more than a look
         for name, worker in workers.items():
@@ -58,9 +67,22 @@ class Loops:
         return {"watch": self._watch, **work}
 
     def wake(self) -> None:
-        """Make every worker read its queues at once."""
+        """Make every worker read its queues at once, and the watch look."""
         for awake in self._awake.values():
             awake.set()
+        self._look.set()
+
+    def look(self) -> None:
+        """Make the watch look at the queues at once."""
+        self._look.set()
+
+    def saw(self, status: Status) -> None:
+        """Take a status that was read for a look, where the queues are empty; else have a look."""
+        depths = status.queues.values()
+        if any(depth.ready or depth.in_flight or depth.delayed for depth in depths):
+            self._look.set()
+        else:
+            self._wake_for(())
 
     def active(self) -> int:
         """Return how many jobs are fetched and not yet completed."""
@@ -109,25 +131,61 @@ class Loops:
             self._outage.tell(error, events.HISTORY_FAILED)
 
     def _watch(self) -> None:
-        """Poll the queues, more often while messages are visible, and wake the workers."""
-        rest = self._queue.poll_min
-        while not self.stopping.wait(rest.total_seconds()):
-            self._health.turned("watch")
+        """Look at the queues, more often while there is work, and wake the workers."""
+        pace, rest, coming = self._queue.poll_min, self._queue.poll_min, None
+        while not self._paused(rest, coming):
+            self._look.clear()
             try:
                 with self._app.database.glance() as connection:
-                    ready = self._app.queues.ready(connection) - self._resting()
+                    found = look(connection, self._app.queues)
             except Exception as error:  # noqa: BLE001 -- the next poll may succeed
                 self._outage.tell(error, events.WATCH_FAILED)
-                rest = self._queue.poll_max
+                pace, rest, coming = self._queue.poll_max, self._queue.poll_max, None
                 continue
             self._outage.end()
-            outbound = self._app.queues.outbound
-            lanes = {Lane.OUTBOUND if queue == outbound else Lane.DATABASE for queue in ready}
-            self._health.looked(lanes)
-            # Calls that were answered during an outage of the database must still be recorded.
-            for lane in lanes | ({Lane.OUTBOUND} if self._workers["outbound"].active else set()):
-                self._awake[lane].set()
-            rest = self._queue.poll_min if ready else min(rest * 2, self._queue.poll_max)
+            ready = self._wake_for(found.ready)
+            pace = self._queue.poll_min if ready else min(pace * 2, self._queue.poll_max)
+            rest = self._rest(pace, found)
+            coming = found.next_in if rest > pace else None
+
+    def _paused(self, rest: timedelta, coming: timedelta | None) -> bool:
+        """Wait until it is time to look; return whether the service must stop.
+
+        rest   -- how long after the last look, whoever looked
+        coming -- how long until a message becomes visible, if it is known
+        """
+        began = time.monotonic()
+        visible_at = math.inf if coming is None else began + coming.total_seconds()
+        while not self.asked_to_stop("watch"):
+            due = max(began, self._looked_at) + rest.total_seconds()
+            left = min(due, visible_at) - time.monotonic()
+            turn = min(left, self._queue.poll_max.total_seconds())
+            if left <= 0 or self._look.wait(turn):
+                break
+        return self.stopping.is_set()
+
+    def _rest(self, pace: timedelta, found: Look) -> timedelta:
+        """Return how long to wait until the next look: long only where the hint tells of work."""
+        if self.hint and (shadow := self.hint.shadow):
+            return min(pace, shadow)
+        # Of what an idle service waits for, only leases and delays end without a notification.
+        idle = not found.ready and not self.active() and pace == self._queue.poll_max
+        return self._longest_rest() if idle else pace
+
+    def _longest_rest(self) -> timedelta:
+        return self._queue.poll_hint if self.hint and self.hint.is_alive else self._queue.poll_max
+
+    def _wake_for(self, visible: Collection[str]) -> Collection[str]:
+        """Wake the workers of the lanes with a message that may be read; return those queues."""
+        self._looked_at = time.monotonic()
+        outbound = self._app.queues.outbound
+        ready = set(visible) - self._resting()
+        lanes = {Lane.OUTBOUND if queue == outbound else Lane.DATABASE for queue in ready}
+        self._health.looked(lanes, self._longest_rest())
+        # Calls that were answered during an outage of the database must still be recorded.
+        for lane in lanes | ({Lane.OUTBOUND} if self._workers["outbound"].active else set()):
+            self._awake[lane].set()
+        return ready
 
     def _resting(self) -> set[str]:
         """Return the outbound queue while its worker leaves its messages alone."""

@@ -19,6 +19,7 @@ from sweeper.monitoring.version import version
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.service import signals
 from sweeper.service.heartbeat import Heartbeat
+from sweeper.service.hint import Hint
 from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
 from sweeper.service.scheduler import Scheduler
@@ -64,6 +65,7 @@ class Supervisor:
         )
         self._stats = Stats(self._active, lambda: outbound.blocked)
         self._loops = Loops(app, workers, self._stats, self._health, self._outage)
+        self._hint = self._loops.hint = Hint(app, self._loops.look)
         app.completer.observe = self._loops.observe
         self._web = Web(app, self._stats, self._health, self._loops.wake)
 
@@ -99,9 +101,12 @@ class Supervisor:
         ]
         for thread in threads:
             thread.start()
+        self._hint.start()
         calls: dict[str, Callable[[], None]] = {
             **{name: partial(self._loops.scan, rule) for name, rule in self._app.rules.items()},
-            "heartbeat": Heartbeat(self._app, self._stats, self._health, self._outage).beat,
+            "heartbeat": Heartbeat(
+                self._app, self._stats, self._health, self._outage, self._loops.saw
+            ).beat,
             "history": self._loops.prune,
             "schedule": lambda: None,
         }
@@ -129,6 +134,7 @@ class Supervisor:
         if clean:
             with suppress(Exception):  # then the leases end, as after a crash
                 self._app.give_back.retry()
+        self._hint.stop()
         self._app.database.close()
         events.SERVICE_STOPPED.log(
             uptime_seconds=round(time.monotonic() - self._began, 1), clean=clean

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, func, select
 from sweeper import events
 from sweeper.event import INSTANCE
 from sweeper.ledger import SWEEP, Trigger
-from sweeper.postgres import clock, row_lock
+from sweeper.postgres import clock, deferred, row_lock
 from sweeper.postgres.database import Database
-from sweeper.queue.hidden import Hidden, hidden
+from sweeper.queue.hidden import Hidden, hidden_of, select_hidden
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import MOST_ANOMALIES, Rule
 from sweeper.sweep.statement import ScanStatement
@@ -91,30 +91,32 @@ class Scanner:
         Raises ClockSkewedError, and changes nothing, if the clocks disagree, and LockedError if
         another scan of the same job type does not end.
         """
-        started = time.monotonic()
+        started, now = time.monotonic(), clock.now()
         with self.database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
-            clock.check(tx, self.max_skew)
-            row_lock.take(tx, self.database, f"scan.{rule.job.name}")
-            now = clock.now()
-            if options.every and _scanned(tx, rule, now, options.every):
+            # Two messages to the server: what must be known before, and what is done.
+            compared = clock.Comparison(tx)
+            with row_lock.taken(tx, self.database, f"scan.{rule.job.name}"):
+                earlier = _scanned(tx, rule, now, options.every) if options.every else []
+                found = self._anomalies(tx, rule, now)
+                compared.end(tx)
+                deferred.send(tx)
+            compared.check(self.max_skew)
+            if earlier:
                 return None
-            anomalies, named = self._anomalies(tx, rule, now)
-            result = self._enqueue(tx, rule, options, now, anomalies)
-            far = hidden(tx, self.queues)
-        self._tell(far)
+            named = [(key, reason) for key, reason, _ in found]
+            far = deferred.ask(tx, select_hidden(self.queues))
+            result = self._enqueue(tx, rule, options, now, found[0][2] if found else 0)
+        self._tell(hidden_of(far))
         self._log(rule, options, result, named, time.monotonic() - started)
         return replace(result, named_anomalies=tuple(named)) if options.dry_run else result
 
-    def _anomalies(
-        self, tx: Connection, rule: Rule, now: datetime
-    ) -> tuple[int, list[tuple[str, str]]]:
-        """Return how many rows are anomalies, up to MOST_ANOMALIES, and some as (key, reason)."""
+    def _anomalies(self, tx: Connection, rule: Rule, now: datetime) -> list[tuple[Any, ...]]:
+        """Ask for some anomalies as (key, reason, how many there are, up to MOST_ANOMALIES)."""
         if rule.anomalies is None:
-            return 0, []
+            return []
         found = rule.anomalies(self.cutoff(rule, now)).limit(MOST_ANOMALIES).subquery("anomaly")
         total = func.count().over().label("total")
-        rows = tx.execute(select(found.c.key, found.c.reason, total).limit(_NAMED)).all()
-        return (rows[0].total if rows else 0), [(row.key, row.reason) for row in rows]
+        return deferred.ask(tx, select(found.c.key, found.c.reason, total).limit(_NAMED))
 
     def _enqueue(
         self, tx: Connection, rule: Rule, options: ScanOptions, now: datetime, anomalies: int
@@ -140,7 +142,8 @@ class Scanner:
             row=row,
             with_keys=options.dry_run,
         )
-        returned: dict[str, Any] = dict(tx.execute(statement.build()).mappings().one())
+        rows = tx.execute(statement.build(), execution_options=deferred.last(tx))
+        returned: dict[str, Any] = dict(rows.mappings().one())
         return ScanResult(**returned | {"keys": tuple(returned.get("keys", ()))})
 
     def _tell(self, found: Hidden) -> None:
@@ -182,8 +185,8 @@ class Scanner:
         )
 
 
-def _scanned(tx: Connection, rule: Rule, now: datetime, every: timedelta) -> bool:
-    """Return whether the slot around *now* was scanned; slots are centred on whole intervals."""
+def _scanned(tx: Connection, rule: Rule, now: datetime, every: timedelta) -> list[tuple[Any, ...]]:
+    """Ask for a scan of the slot around *now*; slots are centred on whole intervals."""
     epoch = datetime.fromtimestamp(0, UTC)
     start = epoch + round((now - epoch) / every) * every - every / 2
     earlier = select(SWEEP.c.id).where(
@@ -192,4 +195,4 @@ def _scanned(tx: Connection, rule: Rule, now: datetime, every: timedelta) -> boo
         SWEEP.c.at >= start,
         SWEEP.c.at < start + every,
     )
-    return bool(tx.execute(select(earlier.exists())).scalar())
+    return deferred.ask(tx, earlier.limit(1))

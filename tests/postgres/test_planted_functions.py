@@ -13,6 +13,7 @@ from sweeper.cli.doctor import examine
 from sweeper.cli.finding import Level
 from sweeper.postgres.clock import now
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.look import look
 from tests.support.verbs import HOUR, QUEUE, OpenApp, make_visible, send, sweep
 
 # Each fits some call better than the server's own function, whose parameters are of any type, or
@@ -159,7 +160,7 @@ def test_what_is_read_and_administered_calls_no_planted_function(
         status, backlog = app.status_reader.read(), app.backlog_reader.read()
         explanation, balance = app.explainer.explain(order), app.auditor.audit()
         with app.database.glance() as glance:
-            ready = app.queues.ready(glance)
+            ready = look(glance, app.queues).ready
         app.pruner.prune(now())
         dropped = app.dead_letter_queue.drop(DeadLetterFilter())
         with app.database.transaction() as tx:

@@ -1,5 +1,6 @@
-"""Round trips: a batch is read in one and handled in three, however far the database is."""
+"""Round trips: of a batch, a scan and the status, however far the database is."""
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ from sqlalchemy.exc import DBAPIError
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.ledger import Trigger
 from sweeper.postgres import deferred
 from sweeper.postgres.database import Database
-from tests.support.verbs import HOUR, rows, scan
+from sweeper.sweep.scan import ScanOptions
+from tests.support.verbs import HOUR, MINUTE, rows, scan
 
 LONG = timedelta(hours=48)
 LOCK = text("insert into sweeper.lock values ('a', now())")
@@ -66,6 +69,26 @@ def test_a_rejection_with_its_refund_takes_as_many_round_trips(
 
 def test_an_empty_queue_costs_one_round_trip(app: App, sent: list[str]) -> None:
     assert app.drain().step() is None
+    assert 1 == len(sent), sent
+
+
+def test_a_scan_takes_two_round_trips(app: App, shop: Shop, sent: list[str]) -> None:
+    """An idle service scans each rule every minute."""
+    shop.order(age=HOUR)
+    options = ScanOptions(str(uuid.uuid4()), Trigger.SCHEDULE, limit=10, every=MINUTE)
+    sent.clear()
+
+    result = app.scanner.scan(app.catalog.rule("expire_dp"), options)
+
+    assert result
+    assert 1 == result.enqueued
+    assert 2 == len(sent), sent
+
+
+def test_the_status_is_read_in_one_round_trip(app: App, sent: list[str]) -> None:
+    """Each heartbeat reads it."""
+    app.status_reader.read()
+
     assert 1 == len(sent), sent
 
 

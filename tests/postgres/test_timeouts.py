@@ -16,6 +16,7 @@ from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.postgres.database import Database
 from sweeper.postgres.errors import is_disconnected, is_transient
+from sweeper.queue.look import look
 from tests.support.verbs import HOUR, MS, QUEUE, Connect, OpenApp, make_visible, send, sweep
 
 Open = Callable[..., Database]
@@ -60,14 +61,14 @@ def test_a_look_at_the_queues_ends_at_its_timeouts(open_app: OpenApp, connect: C
     holder.execute(text(f"lock table pgmq.q_{QUEUE} in access exclusive mode"))
     raised: list[Exception] = []
 
-    def look() -> None:
+    def watch_once() -> None:
         try:
             with app.database.glance() as connection:
-                app.queues.ready(connection)
+                look(connection, app.queues)
         except DBAPIError as error:
             raised.append(error)
 
-    watch = Thread(target=look)
+    watch = Thread(target=watch_once)
     watch.start()
     watch.join(5)
     ended = not watch.is_alive()
@@ -80,13 +81,13 @@ def test_a_look_at_the_queues_ends_at_its_timeouts(open_app: OpenApp, connect: C
 def test_a_look_at_the_queues_has_all_settings_and_leaves_none(app: App) -> None:
     """L10: what it sets is gone with its own implicit transaction, as a pooler needs it."""
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
-    look = text("select pg_backend_pid(), current_setting('statement_timeout')")
+    settings = text("select pg_backend_pid(), current_setting('statement_timeout')")
 
     with app.database.glance() as connection:
-        ready = app.queues.ready(connection)
-        during = connection.execute(look).one()
+        ready = look(connection, app.queues).ready
+        during = connection.execute(settings).one()
     with app.database.autocommit() as connection:
-        afterwards = connection.execute(look).one()
+        afterwards = connection.execute(settings).one()
 
     assert ({QUEUE}, "30s", "0") == (set(ready), during[1], afterwards[1])
     assert POOLER or during[0] == afterwards[0]

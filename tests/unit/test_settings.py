@@ -66,6 +66,7 @@ def faults(file: Path | None = None) -> list[str]:
         ("queue.drainers", 2),
         ("queue.poll_min", "100ms"),
         ("queue.poll_max", "2s"),
+        ("queue.poll_hint", "1m"),
         ("retry.delays", ["5s", "30s", "5m"]),
         ("retry.max_retries", 3),
         ("retry.crash_limit", 5),

@@ -22,6 +22,7 @@ from sweeper.cli.doctor import examine
 from sweeper.cli.finding import Level
 from sweeper.postgres.clock import now
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.look import look
 from tests.support.verbs import (
     DEAD,
     HOUR,
@@ -132,7 +133,7 @@ def test_what_an_operator_reads_and_empties_works_with_only_the_printed_grants(
     late = app.backlog_reader.read().late["expire_dp"]
     facts = app.explainer.explain(order).facts
     with app.database.glance() as glance:
-        ready = app.queues.ready(glance)
+        ready = look(glance, app.queues).ready
     sweep(app)
     letters = dead_letters(app)
     dropped = app.dead_letter_queue.drop(DeadLetterFilter())

@@ -20,6 +20,7 @@ from sweeper.queue.dead_letter_table import letters, read
 from sweeper.queue.enqueue import enqueue_statement
 from sweeper.queue.inspect import Depth
 from sweeper.queue.install import create_queues, install_pgmq, missing_queues, pgmq_version
+from sweeper.queue.look import look
 from sweeper.queue.pgmq import Queues
 from sweeper.retry import DeadReason
 from tests.support.verbs import (
@@ -186,24 +187,45 @@ def test_any_body_can_be_read(app: App, raw: str | None) -> None:
     assert message.raw == raw
 
 
-def test_ready_returns_the_queues_with_visible_messages(app: App) -> None:
+def test_a_look_returns_the_queues_with_visible_messages(app: App) -> None:
     with app.database.transaction() as tx:
-        assert app.queues.ready(tx) == frozenset()
+        assert look(tx, app.queues).ready == frozenset()
         app.queues.send(tx, QUEUE, [{"n": 1}], timedelta())
         app.queues.send(tx, OUTBOUND, [{"n": 1}], timedelta())
         app.queues.send(tx, LOW, [{"n": 1}], LEASE)
         dead_letter.send(tx, app.queues, [make_dead_letter()])
 
     with app.database.transaction() as tx:
-        assert app.queues.ready(tx) == {QUEUE, OUTBOUND}
+        assert look(tx, app.queues).ready == {QUEUE, OUTBOUND}
 
 
-def test_ready_works_without_a_transaction(app: App) -> None:
+def test_a_look_tells_when_the_next_message_becomes_visible(app: App) -> None:
+    """L2: nobody notifies of that moment; a time that no subtraction takes is left out."""
+    with app.database.transaction() as tx:
+        app.queues.send(tx, QUEUE, [{"n": 1}], 2 * LEASE)
+        app.queues.send(tx, LOW, [{"n": 1}], LEASE)
+        app.queues.send(tx, OUTBOUND, [{"n": 1}], timedelta())
+        tx.execute(text(f"update pgmq.q_{OUTBOUND} set vt = 'infinity'"))
+        found = look(tx, app.queues)
+        tx.execute(text(f"update pgmq.q_{LOW} set vt = 'infinity'"))
+        later = look(tx, app.queues)
+        tx.execute(text(f"delete from pgmq.q_{QUEUE}"))
+        never = look(tx, app.queues)
+
+    assert frozenset() == found.ready
+    assert found.next_in
+    assert LEASE / 2 < found.next_in <= LEASE + timedelta(seconds=1)
+    assert later.next_in
+    assert later.next_in > LEASE + timedelta(seconds=1)
+    assert never.next_in is None
+
+
+def test_a_look_works_without_a_transaction(app: App) -> None:
     """The most frequent query is a single statement in autocommit."""
     send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
 
     with app.database.autocommit() as connection:
-        assert app.queues.ready(connection) == {QUEUE}
+        assert look(connection, app.queues).ready == {QUEUE}
 
 
 def test_delete_returns_the_messages_that_it_deleted(queues: Queues, tx: Connection) -> None:

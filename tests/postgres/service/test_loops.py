@@ -16,7 +16,9 @@ from sweeper.monitoring import health as health_module
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.outbound.worker import OutboundWorker
+from sweeper.queue.look import Look, look
 from sweeper.queue.pgmq import Queues
+from sweeper.service import loops as loops_module
 from sweeper.service.loops import Loops
 from sweeper.service.outage import Outage
 from sweeper.worker.drain import Drain
@@ -128,18 +130,19 @@ def test_the_backlog_of_a_resting_lane_wakes_no_worker(
     """L9: visible messages that may not be called for are no work, and no cause to poll often."""
     app = open_app(queue__poll_min="1ms", queue__poll_max="16ms")
     send(app, "NOTIFICATION_SEND_WHATSAPP", {"messageId": "cnotice"}, queue=OUTBOUND)
-    steps, polls, ready = list[None](), list[frozenset[str]](), Queues.ready
+    steps, polls = list[None](), list[frozenset[str]]()
 
     def step(_worker: OutboundWorker) -> None:
         steps.append(None)
 
-    def poll(queues: Queues, connection: Connection) -> frozenset[str]:
-        polls.append(ready(queues, connection))
-        return polls[-1]
+    def poll(connection: Connection, queues: Queues) -> Look:
+        found = look(connection, queues)
+        polls.append(found.ready)
+        return found
 
     monkeypatch.setattr(OutboundWorker, "step", step)
     monkeypatch.setattr(OutboundWorker, "resting", True)
-    monkeypatch.setattr(Queues, "ready", poll)
+    monkeypatch.setattr(loops_module, "look", poll)
     with running(app) as (health, _):
         until(lambda: len(polls) >= 20)
 

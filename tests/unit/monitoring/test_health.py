@@ -159,6 +159,22 @@ def test_looks_without_work_keep_the_service_ready_and_do_not_make_it_so(
     assert [] == health.ready()
 
 
+def test_a_look_says_how_long_the_next_one_may_take(
+    health: Health, time: FrozenDateTimeFactory
+) -> None:
+    """L9: a watch that has the hint looks seldom, and the service is ready all the same."""
+    work_normally(health)
+    health.looked(set(), timedelta(minutes=1))
+    time.tick(timedelta(minutes=1) + SLOW)
+    health.scanned("expire_dp")
+    health.turned("drain")
+    assert [] == health.ready()
+
+    time.tick(MOMENT)
+
+    assert ["the queues were last read 75 s ago"] == health.ready()
+
+
 def test_a_service_is_starting_until_it_is_ready_for_the_first_time(
     health: Health, time: FrozenDateTimeFactory
 ) -> None:
