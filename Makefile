@@ -89,11 +89,12 @@ check: $(VENV)/ready ## Lint, format, types, architecture
 	@$(BIN)/pytest -q tests/unit/test_architecture.py
 
 bench: $(VENV)/ready ## Speed beside a floor and other queues; ARGS=--quick, or --write for the page
-	@if ! test $(VENV)/peers -nt $(VENV)/ready; then
-		$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]' \
-			&& touch $(VENV)/peers || echo "some queues to compare with could not be installed" >&2
-	fi
+	@$(MAKE) -s $(VENV)/peers || echo "some queues to compare with could not be installed" >&2
 	$(BIN)/python -m tests.bench $(ARGS)
+
+$(VENV)/peers: $(VENV)/ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
 
 docs: $(VENV)/ready ## Write the generated pages anew
 	@$(BIN)/python -m sweeper.cli.event_reference page > docs/events.md

@@ -10,9 +10,11 @@ from sweeper.queue import key_index
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 
+# By the catalogue alone, which a login without a grant on the schema may read too.
 _VALID = text(
-    "select exists (select from pg_index where indisvalid"
-    " and indexrelid = to_regclass(format('%I.%I', cast(:schema as text), cast(:name as text))))"
+    "select exists (select from pg_index join pg_class on pg_class.oid = indexrelid"
+    " join pg_namespace on pg_namespace.oid = relnamespace"
+    " where indisvalid and nspname = :schema and relname = :name)"
 )
 
 _DIALECT = URL.create("postgresql+psycopg").get_dialect()()

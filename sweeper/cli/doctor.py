@@ -171,7 +171,7 @@ def _indexes(app: App, tx: Connection) -> Findings:
         yield Finding(
             Level.WARNING,
             "indexes",
-            f"{index.name} on {table} is missing: a scan costs what is {costs}, not what is due",
+            f"{index.name} is missing on {table}: a scan costs what is {costs}, not what is due",
             "run: sweeper migrate --with-indexes, or: "
             + indexes.statement(index, app.database.schema),
         )
