@@ -1,7 +1,7 @@
 # The two commands that a newcomer needs are `make demo` and `make test`; each sets up what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-systemd check bench docs wheel pins audit-dependencies sbom \
+.PHONY: help demo test test-chaos chaos test-systemd check bench docs wheel pins audit-dependencies sbom \
 	install rollback uninstall clean
 
 # Each recipe is one script, and ends at its first error.
@@ -20,6 +20,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 SERVICE := /opt/sweeper
 ENVIRONMENTS := $(SERVICE).d
 NEXT := $(ENVIRONMENTS)/$(VERSION)-$(shell date -u +%Y%m%dT%H%M%SZ)
+CHAOS := $(wildcard tests/chaos tests/fuzz tests/model tests/mutants)
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 # Until it had a name of its own, the project was installed as `sweeper`.
 forget_the_old_name = rm -rf $(1)/lib/python*/site-packages/sweeper-*.dist-info
@@ -79,8 +80,11 @@ test: $(VENV)/ready ## All tests, on an embedded Postgres; TESTS=path chooses so
 test-systemd: $(VENV)/ready ## The service in a container with a real systemd; needs root
 	@$(BIN)/pytest -q tests/systemd $(ARGS)
 
-test-chaos: $(VENV)/ready ## Kills, wedges, floods, a browser and the real monitoring tools; minutes
-	@$(BIN)/pytest -q tests/chaos $(ARGS)
+test-chaos: $(VENV)/ready ## Kills, wedges, floods, fuzz, the model, a browser, the monitoring tools; minutes
+	@$(BIN)/pytest -q $(CHAOS) $(ARGS)
+
+chaos: $(VENV)/ready ## The same at full length, with every mutant and an hour's soak; some hours
+	@SWEEPER_TEST_LONG=1 $(BIN)/pytest -q $(CHAOS) $(ARGS)
 
 check: $(VENV)/ready ## Lint, format, types, architecture
 	@$(BIN)/ruff check .
