@@ -23,6 +23,7 @@ from sweeper.postgres.clock import now
 from sweeper.postgres.database import PLATFORM_SCHEMA, Database
 from sweeper.queue.dead_letter_queue import DeadLetterQueue
 from sweeper.queue.enqueue import enqueue, validated
+from sweeper.queue.pause import Pauses
 from sweeper.queue.pgmq import Queues
 from sweeper.retry import Backoff
 from sweeper.rule import Rule
@@ -74,11 +75,8 @@ class App:
     @cached_property
     def rules(self) -> dict[str, Rule]:
         """The enabled rules, by name."""
-        return {
-            name: rule
-            for name, rule in self.catalog.rules.items()
-            if self.settings.rules[name].enabled
-        }
+        settings = self.settings.rules
+        return {name: one for name, one in self.catalog.rules.items() if settings[name].enabled}
 
     @property
     def older_than(self) -> dict[str, timedelta]:
@@ -130,6 +128,11 @@ class App:
     def dead_letter_queue(self) -> DeadLetterQueue:
         """Finds, retries and drops dead letters on an operator's request."""
         return DeadLetterQueue(self.database, self.queues, self.catalog.jobs, self.catalog.codes)
+
+    @property
+    def pauses(self) -> Pauses:
+        """Stops rules and queues for a while, and lets them go on."""
+        return Pauses(self.database, self.queues, tuple(self.catalog.rules))
 
     @property
     def status_reader(self) -> StatusReader:

@@ -38,10 +38,25 @@ SERVICE_HEARTBEAT = Event(
         "dead": "count or null: dead letters; null likewise",
         "hidden": "count or null: messages hidden for longer than any delay; null likewise",
         "oldest_overdue_seconds": "seconds or null: the longest that any row is beyond its limit",
+        "paused": "texts or null: rules and queues that operators have paused",
         "figures": "numbers or null: the job files' own, as the metrics have them",
         "reasons": "texts: why it does not do its work; none where it is UP",
     },
     "Its absence is the alarm: the service hangs or is gone.",
+)
+SERVICE_PAUSED = Event(
+    "service.paused",
+    "warning",
+    {
+        "target": "rule, queue or everything",
+        "ends_at": "time or null: when it ends by itself; null if only resume ends it",
+        "actor": "who paused it",
+        "reason": "why",
+    },
+    "What is due waits meanwhile; sweeper resume TARGET lets it go on.",
+)
+SERVICE_RESUMED = Event(
+    "service.resumed", "info", {"target": "rule, queue or everything that goes on"}
 )
 READINESS_LOST = Event(
     "readiness.lost",
@@ -351,7 +366,7 @@ WEB_ACTED = Event(
     "info",
     {
         "peer": "address",
-        "action": "one of: sweep, preview, enqueue, retry or drop",
+        "action": "one of: sweep, preview, enqueue, retry, drop, pause or resume",
         "what": "one line",
     },
 )

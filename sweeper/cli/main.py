@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sweeper import catalog, durations, redact
-from sweeper.cli import dead_letters, output, reports, streams, sweep
+from sweeper.cli import dead_letters, output, pauses, reports, streams, sweep
 from sweeper.cli.session import JOB_PACKAGE, Json, open_app, stoppable
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
@@ -108,6 +108,7 @@ def run(context: typer.Context) -> None:
 
 
 COMMANDS.add_typer(sweep.COMMANDS)
+COMMANDS.add_typer(pauses.COMMANDS)
 
 
 @COMMANDS.command()

@@ -159,6 +159,7 @@ def _rendered(now: Status) -> RenderableType:
     lines = [
         f"dead letters: {now.dead.count}, the oldest for {now.dead.oldest_seconds:.0f} s",
         *_hidden(now),
+        *map(str, now.pauses),
         *(f"{name.replace('_', ' ')}: {value:,.0f}" for name, value in now.figures.items()),
         f"database: Postgres {server.server}, pgmq {server.pgmq}",
         f"clock: this host's is {server.skew_ms:+.0f} ms ahead of the database's",

@@ -85,6 +85,7 @@ def drain(context: typer.Context, as_json: Json = False) -> None:
             output.document({"jobs": asdict(tally), "duration_ms": round(seconds * 1000)})
         else:
             sweep_report.tally(tally, seconds)
+            sweep_report.paused(app.pauses.read())
         exit_for(tally)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from sweeper.batch import Tally
 from sweeper.cli import output
-from sweeper.humanize import age, capped
+from sweeper.humanize import age, capped, in_line
+from sweeper.queue.pause import Pause
 from sweeper.rule import MOST_ANOMALIES
 from sweeper.sweep.dry_run import DryRunResult, ExpectedJob
 from sweeper.sweep.runner import Report
@@ -29,7 +30,7 @@ def sweep(report: Report, limit: int) -> None:
     ]
     output.table("dry run: nothing was changed" if report.dry_run else "sweep", columns, rows)
     if report.options.planned is not None:
-        planned = sum(map(len, report.options.planned.values()))
+        planned = sum(len(report.options.planned[name]) for name in report.rules)
         dropped = planned - sum(found.found for found in report.rules.values())
         output.out.print(
             f"{planned} orders were planned; {dropped} are no longer due, and are left alone"
@@ -38,12 +39,19 @@ def sweep(report: Report, limit: int) -> None:
         dry_run(report.dry_run)
     else:
         tally(report.jobs, report.seconds)
+    paused(report.pauses)
     if report.braked:
         output.err.print(
             f"The brake held: more than {limit} rows are due, and none of them was enqueued.\n"
             "Look with --dry-run --max N; if it is right, sweep again with --max N.",
             style="bold red",
         )
+
+
+def paused(pauses: Sequence[Pause]) -> None:
+    """Tell people which pauses were in force, so that nobody takes their effect for a calm."""
+    for pause in pauses:
+        output.err.print(in_line(f"{pause}"), style="bold yellow")
 
 
 def dry_run(result: DryRunResult) -> None:

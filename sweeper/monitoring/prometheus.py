@@ -92,6 +92,8 @@ def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metr
         "dead_letters_oldest_seconds", "Age of the oldest dead letter.", status.dead.oldest_seconds
     )
     yield _gauge("hidden_messages", "Messages that become visible too late.", status.hidden.count)
+    paused = {pause.target: pause.seconds(status.at) for pause in status.pauses}
+    yield _gauges("paused_seconds", "How long it has been paused.", "target", paused)
     for name, help_text, attribute in _RULES:
         values = {rule: float(getattr(one, attribute)) for rule, one in status.rules.items()}
         yield _gauges(name, help_text, "rule", values)

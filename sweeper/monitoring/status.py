@@ -16,6 +16,7 @@ from sweeper.queue import inspect
 from sweeper.queue.hidden import Hidden, hidden_of, select_hidden
 from sweeper.queue.inspect import Depth
 from sweeper.queue.install import SELECT_VERSION
+from sweeper.queue.pause import Pause, pause_of, select_pauses
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import MOST_ANOMALIES, Rule
 
@@ -65,6 +66,7 @@ class Status:
     rules   -- by rule name
     figures -- by name: the numbers that job files export
     hidden  -- the live messages that become visible later than any of ours
+    pauses  -- the pauses that are in force, the oldest first
     """
 
     at: str
@@ -74,6 +76,7 @@ class Status:
     database: Server
     figures: Mapping[str, float]
     hidden: Hidden = field(default_factory=Hidden)
+    pauses: Sequence[Pause] = ()
 
     @property
     def oldest_overdue_seconds(self) -> float:
@@ -82,7 +85,7 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `status --json` prints."""
-        return asdict(self)
+        return asdict(self) | {"pauses": [pause.as_json() for pause in self.pauses]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class StatusReader:
             depths = deferred.ask(tx, inspect.select_depths(queues))
             dead = deferred.ask(tx, inspect.select_dead_depth(queues))
             far = deferred.ask(tx, select_hidden(queues))
+            pauses = deferred.ask(tx, select_pauses())
             pgmq, server = deferred.ask(tx, SELECT_VERSION), deferred.ask(tx, _SERVER)
             figures = {one.name: deferred.ask(tx, one.query) for one in catalog.figures}
             compared.end(tx)
@@ -114,6 +118,7 @@ class StatusReader:
             queues=inspect.depths_of(depths),
             dead=Dead(letters, round(float(oldest), 3)),
             hidden=hidden_of(far),
+            pauses=tuple(map(pause_of, pauses)),
             rules={name: _overdue_of(*rows, last.get(name)) for name, rows in rules.items()},
             database=Server(
                 pgmq=_first(pgmq),

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, literal, select, text, union_all
+from sqlalchemy import Connection, Select, Table, and_, func, literal, select, text, union_all
 
+from sweeper.queue.pause import is_paused
 from sweeper.queue.pgmq import Queues
 
 _AHEAD = text("interval '1 hour'")  # a sender may have set a time that no subtraction takes
@@ -15,7 +16,7 @@ _AHEAD = text("interval '1 hour'")  # a sender may have set a time that no subtr
 class Look:
     """What a look at the live queues found.
 
-    ready   -- the names of the queues that have a visible message
+    ready   -- the names of the queues that have a visible message, and are not paused
     next_in -- until the next message becomes visible; None if none does within an hour
     """
 
@@ -35,7 +36,7 @@ def look(connection: Connection, queues: Queues) -> Look:
 def _look_at(queue: str, table: Table) -> Select[Any]:
     # now() can use the index on vt, unlike clock_timestamp().
     now, vt = func.now(), table.c.vt
-    visible = select(table.c.msg_id).where(vt <= now).exists()
+    visible = and_(select(table.c.msg_id).where(vt <= now).exists(), ~is_paused(queue))
     coming = select(func.min(vt)).where(vt > now, vt < now + _AHEAD).scalar_subquery()
     return select(
         literal(queue).label("queue"), visible.label("ready"), (coming - now).label("next_in")

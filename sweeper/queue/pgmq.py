@@ -52,7 +52,15 @@ _READ_FIRST = (
     " least(greatest(enqueued_at, to_timestamp(0)), clock_timestamp()) as enqueued_at,"
     " cast(message as text) as raw"
     " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer),"
-    " cast(:which as jsonb)){condition})"
+    " cast(:which as jsonb)) where {condition})"
+)
+EVERYTHING = "everything"
+"""The target of a pause that holds for every rule and queue."""
+
+_NOT_PAUSED = (
+    "not exists (select from sweeper.pause"
+    f" where target in (cast(:queue{{n}} as text), '{EVERYTHING}')"
+    " and (ends_at is null or ends_at > now()))"
 )
 
 BODY_BYTES = 1 << 20
@@ -74,10 +82,12 @@ class Queues:
     name    -- the queue of normal priority; the others add a suffix to it
     horizon -- longer than any delay or lease of ours: a message that becomes visible later is
                hidden, and does not count as waiting
+    pausing -- whether nothing is read from a queue while it is paused
     """
 
-    def __init__(self, name: str, horizon: timedelta = HORIZON) -> None:
+    def __init__(self, name: str, horizon: timedelta = HORIZON, *, pausing: bool = True) -> None:
         self.horizon = horizon
+        self._condition = _NOT_PAUSED if pausing else "true"
         self.by_priority = {
             Priority.HIGH: f"{name}_high",
             Priority.NORMAL: name,
@@ -100,6 +110,10 @@ class Queues:
         """Pairs of a queue's name and its table, without the dead-letter queue."""
         return [(queue, self.tables[queue]) for queue in self.live]
 
+    def ignoring_pauses(self) -> "Queues":
+        """Return the same queues, from which messages are read also while they are paused."""
+        return Queues(self.by_priority[Priority.NORMAL], self.horizon, pausing=False)
+
     def read(
         self,
         tx: Connection,
@@ -121,10 +135,11 @@ class Queues:
         only   -- the sweep whose messages are read; None for all messages
         commit -- whether *tx* is committed in the same round trip
         """
-        reads, condition = [], ""
+        reads, earlier = [], list[str]()
         for n in range(len(queues)):
+            condition = " and ".join((self._condition.format(n=n), *earlier))
             reads.append(_READ_FIRST.format(n=n, condition=condition))
-            condition += f"{' and' if n else ' where'} not exists (select from q{n})"
+            earlier.append(f"not exists (select from q{n})")
         found = " union all ".join(f"table q{n}" for n in range(len(queues)))
         names = {f"queue{n}": queue for n, queue in enumerate(queues)}
         which = json.dumps({} if only is None else {"sweepId": only})

@@ -1,6 +1,6 @@
 """The heartbeat: logs the status at intervals, so that its absence is an alarm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -12,6 +12,7 @@ from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.postgres.errors import is_disconnected
+from sweeper.queue.pause import Pause
 from sweeper.service.outage import Outage
 
 _TIMEOUT = timedelta(seconds=5)  # of a ping to the external monitor
@@ -37,6 +38,7 @@ class Heartbeat:
         self._health = health
         self._outage = outage
         self._saw = saw
+        self._pauses: dict[str, Pause] = {}
 
     def beat(self) -> None:
         """Report the status to the log and to systemd; ping the monitor if the service is up."""
@@ -57,11 +59,13 @@ class Heartbeat:
             dead=status and status.dead.count,
             hidden=status and status.hidden.count,
             oldest_overdue_seconds=status and status.oldest_overdue_seconds,
+            paused=[pause.target for pause in status.pauses] if status else None,
             figures=status and dict(status.figures),
             reasons=reasons + unreadable,
         )
         facts = [f"{stats.processed} processed, {stats.failed} failed"]
         facts += [f"{queued} queued, {status.dead.count} dead"] if status else unreadable
+        facts += [f"{pause.target} is paused" for pause in (status.pauses if status else ())]
         systemd.status(f"{state}: {'; '.join(facts + reasons)}")
         if up and (url := self._app.settings.service.heartbeat_url):
             self._ping(url.get_secret_value())
@@ -74,7 +78,19 @@ class Heartbeat:
             self._outage.tell(error, events.STATUS_FAILED)
             return None, [_AWAY if is_disconnected(error) else _UNREADABLE]
         self._saw(status)
+        self._tell({pause.target: pause for pause in status.pauses})
         return status, []
+
+    def _tell(self, pauses: Mapping[str, Pause]) -> None:
+        """Log the pauses that began, changed or ended since the last beat."""
+        for target, pause in pauses.items():
+            if self._pauses.get(target) != pause:
+                shown = pause.as_json()
+                del shown["since"]
+                events.SERVICE_PAUSED.log(**shown)
+        for target in self._pauses.keys() - pauses.keys():
+            events.SERVICE_RESUMED.log(target=target)
+        self._pauses = dict(pauses)
 
     def _ping(self, url: str) -> None:
         """Ping the external monitor, which raises an alarm when the pings stop."""

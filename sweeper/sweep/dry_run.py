@@ -127,10 +127,12 @@ class DryRun:
         def record(job: Job[Any], decision: Decision) -> None:
             decisions[job.type.name, job.key] = decision
 
+        queues = self.fetcher.queues.ignoring_pauses()
         completer = replace(
             self.fetcher.completer,
             database=database,
-            give_back=GiveBack(database, self.fetcher.queues),
+            queues=queues,
+            give_back=GiveBack(database, queues),
             observe=lambda _completion, _seconds: None,
             decided=record,
         )

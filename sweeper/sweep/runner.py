@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sweeper.batch import Tally
 from sweeper.ledger import Trigger
 from sweeper.postgres.clock import iso
+from sweeper.queue.pause import Pause, read_pauses
 from sweeper.rule import Rule
 from sweeper.sweep import plan
 from sweeper.sweep.dry_run import DryRun, DryRunResult, ExpectedJob
@@ -36,6 +37,7 @@ class Report:
     rules   -- by rule: the result of its scan
     jobs    -- how many jobs had which outcome
     seconds -- how long the sweep took
+    pauses  -- the pauses that were in force when it began
     dry_run -- what a sweep would do; None unless this was a dry run
     """
 
@@ -44,6 +46,7 @@ class Report:
     jobs: Tally
     seconds: float
     dry_run: DryRunResult | None = None
+    pauses: Sequence[Pause] = ()
 
     @property
     def braked(self) -> bool:
@@ -58,6 +61,7 @@ class Report:
             "dry_run": self.options.dry_run,
             "rules": {name: self._rule(name, found) for name, found in self.rules.items()},
             "jobs": asdict(self.jobs),
+            "pauses": [pause.as_json() for pause in self.pauses],
             "duration_ms": round(self.seconds * 1000),
         }
         if self.dry_run is None:
@@ -128,18 +132,20 @@ class Sweep:
         """
         started, sweep_id = time.monotonic(), str(uuid.uuid4())
         rules = {rule.name: rule for rule in rules}.values()
+        with self.scanner.database.transaction() as tx:
+            pauses = read_pauses(tx)
         options = ScanOptions(sweep_id, trigger, limit, actor, reason, dry_run, planned=planned)
         if dry_run:
             result = self.dry.run(rules, options, self.stopping)
             seconds = time.monotonic() - started
-            return Report(options, result.rules, Tally(), seconds, result)
+            return Report(options, result.rules, Tally(), seconds, result, pauses)
         scans = (
             (rule.name, self.scanner.scan(rule, options)) for rule in rules if not self.stopping()
         )
         results = {name: result for name, result in scans if result}
         only = None if planned is None else sweep_id
         jobs = Tally() if scan_only else self.drain(progress, only)
-        return Report(options, results, jobs, time.monotonic() - started)
+        return Report(options, results, jobs, time.monotonic() - started, pauses=pauses)
 
     def drain(self, progress: Progress = lambda _tally: None, only: str | None = None) -> Tally:
         """Process every visible message and return the tally; a delayed message is not visible.

@@ -14,6 +14,7 @@ from sweeper.ledger import SWEEP, Trigger
 from sweeper.postgres import clock, deferred, row_lock
 from sweeper.postgres.database import Database
 from sweeper.queue.hidden import Hidden, hidden_of, select_hidden
+from sweeper.queue.pause import is_paused
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import MOST_ANOMALIES, Rule
 from sweeper.sweep.statement import ScanStatement
@@ -87,7 +88,8 @@ class Scanner:
     def scan(self, rule: Rule, options: ScanOptions) -> ScanResult | None:
         """Enqueue one job for every row that *rule* finds due, unless they exceed the limit.
 
-        Returns None if another host has already scanned this slot of the schedule.
+        Returns None while the rule is paused, but for a dry run, and if another host has already
+        scanned this slot of the schedule.
         Raises ClockSkewedError, and changes nothing, if the clocks disagree, and LockedError if
         another scan of the same job type does not end.
         """
@@ -96,12 +98,13 @@ class Scanner:
             # Two messages to the server: what must be known before, and what is done.
             compared = clock.Comparison(tx)
             with row_lock.taken(tx, self.database, f"scan.{rule.job.name}"):
+                paused = [] if options.dry_run else deferred.ask(tx, select(is_paused(rule.name)))
                 earlier = _scanned(tx, rule, now, options.every) if options.every else []
                 found = self._anomalies(tx, rule, now)
                 compared.end(tx)
                 deferred.send(tx)
             compared.check(self.max_skew)
-            if earlier:
+            if earlier or any(row[0] for row in paused):
                 return None
             named = [(key, reason) for key, reason, _ in found]
             far = deferred.ask(tx, select_hidden(self.queues))

@@ -3,16 +3,19 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Lock
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sweeper import events
 from sweeper.app import App
+from sweeper.durations import Duration, positive
 from sweeper.errors import BusyError, UsageError
 from sweeper.postgres import clock
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.pause import Pause
 from sweeper.sweep.runner import Report
 
 
@@ -31,6 +34,22 @@ class SweepRequest(BaseModel):
     max: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     reason: Annotated[str, Field(max_length=200)] | None = None
     plan: str | None = None
+
+
+class PauseRequest(BaseModel):
+    """The body of a request for a pause.
+
+    target -- a rule, a queue, `outbound` or `everything`
+    length -- called `for`: after which the pause ends by itself; null if only `resume` ends it
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str
+    length: Annotated[Duration, AfterValidator(positive)] | None = Field(
+        timedelta(hours=1), alias="for"
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 _PLANS_KEPT = 16  # recent dry runs that a request can name as its plan
@@ -113,6 +132,22 @@ class Actions:
             taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
         self._finish(peer, "drop", _listed(taken))
         return len(taken)
+
+    def pause(self, request: PauseRequest, peer: str) -> Pause:
+        """Pause a rule, a queue or everything; see `Pauses.pause`."""
+        with self._one_at_a_time():
+            paused = self._app.pauses.pause(
+                request.target, request.length, f"web {peer}", request.reason
+            )
+        self._finish(peer, "pause", str(paused))
+        return paused
+
+    def resume(self, target: str, peer: str) -> list[str]:
+        """Let *target* go on, or everything; return what was paused."""
+        with self._one_at_a_time():
+            resumed = self._app.pauses.resume(target)
+        self._finish(peer, "resume", ", ".join(resumed) or "nothing")
+        return resumed
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from sweeper.postgres import clock
 from sweeper.queue.json_text import json_value
 from sweeper.queue.wire import faults
 from sweeper.web import platform_api
-from sweeper.web.actions import Actions, SweepRequest
+from sweeper.web.actions import Actions, PauseRequest, SweepRequest
 from sweeper.web.auth import peer
 from sweeper.web.cache import Cache
 
@@ -81,6 +81,26 @@ class Api:
         if report.braked:
             return _failed(409, "the brake held: see data, and set max", data=report.as_json())
         return _done(report.as_json())
+
+    def pause(self, request: Request, body: bytes) -> Response:
+        """Pause what the JSON body names, and answer with the pause."""
+        try:
+            pause_request = PauseRequest.model_validate(_object(body))
+        except ValidationError as error:
+            raise UsageError(faults(error)) from error
+        paused = self._actions.pause(pause_request, peer(request))
+        self._cache.forget()
+        return _done(paused.as_json())
+
+    def resume(self, request: Request, body: bytes) -> Response:
+        """Let the JSON body's target go on, and answer with what was paused."""
+        target = _object(body).get("target")
+        if not isinstance(target, str):
+            message = "target: what is to go on is missing"
+            raise UsageError(message)
+        resumed = self._actions.resume(target, peer(request))
+        self._cache.forget()
+        return _done({"resumed": resumed})
 
     def test_queue(self, request: Request, body: bytes) -> Response:
         """Enqueue the job of the JSON body, which holds `type` and the fields of the payload."""

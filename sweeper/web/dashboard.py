@@ -23,7 +23,7 @@ from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
 from sweeper.rule import MOST_ANOMALIES
-from sweeper.web.actions import Actions, SweepRequest
+from sweeper.web.actions import Actions, PauseRequest, SweepRequest
 from sweeper.web.auth import COOKIE, Auth, fields, peer
 from sweeper.web.cache import Cache
 from sweeper.web.sessions import SESSION
@@ -32,6 +32,7 @@ from sweeper.web.summary import numbers, summarize
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
 UNAUTHORIZED = 401
 _SEE_OTHER = 303
+_PAUSE = ("target", "for", "reason")
 _RESULTS = ("swept", "retried", "dropped")
 
 
@@ -87,6 +88,7 @@ class Dashboard:
                 if rule.enabled
             },
             limit=self._settings.safety.max_per_sweep,
+            targets=app.pauses.targets,
             can_sign_in=self._auth.sessions.exist,
             results={name: count for name, count in results.items() if count.isdecimal()},
         )
@@ -123,6 +125,21 @@ class Dashboard:
                 return self._back(dropped=self._actions.drop(fingerprint, peer(request)))
             case _:
                 raise HTTPException(400)
+
+    def pause(self, request: Request, body: bytes) -> Response:
+        """Pause what the form names."""
+        form = {name: value for name, value in fields(body).items() if name in _PAUSE}
+        try:
+            wanted = PauseRequest.model_validate(form | {"for": form.get("for") or None})
+        except ValidationError as error:
+            raise UsageError(faults(error)) from error
+        self._actions.pause(wanted, peer(request))
+        return self._back()
+
+    def resume(self, request: Request, body: bytes) -> Response:
+        """Let the form's target go on."""
+        self._actions.resume(fields(body).get("target", ""), peer(request))
+        return self._back()
 
     def sign_in(self, _request: Request) -> Response:
         """Start a session and set its cookie."""

@@ -68,6 +68,10 @@ def _problems(
     dead, hidden = status.dead.count, status.hidden
     if reasons:
         yield Summary("bad", "The sweeper does not work", reasons)
+    if status.pauses:
+        rest = "What is due waits meanwhile; resume it below, or with sweeper resume."
+        title = f"Paused: {', '.join(pause.target for pause in status.pauses)}"
+        yield Summary("warn", title, (*map(str, status.pauses), rest))
     held = [name for name, rule in rules.items() if rule.last_sweep_ok is False]
     if held:
         rest = "Preview a sweep below, and if it is right that so many are due, allow more."

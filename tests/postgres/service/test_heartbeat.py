@@ -112,10 +112,41 @@ def test_a_heartbeat_logs_the_state_of_the_service(
         "dead": 0,
         "hidden": 0,
         "oldest_overdue_seconds": 0.0,
+        "paused": [],
         "reasons": [],
     }
     assert (True, True) == (uptime < 60, figures.keys() == set(app.status_reader.read().figures))
     assert ["UP: 4 processed, 1 failed; 1 queued, 0 dead"] == statuses
+
+
+def test_a_pause_is_told_once_when_it_begins_and_when_it_ends(
+    app: App, health: Health, statuses: list[str]
+) -> None:
+    """A paused service is ready, and says that it is paused."""
+    beats = Heartbeat(app, Stats(lambda: 0), health, Outage())
+    app.pauses.pause("expire_dp", None, "sari", "wrong clock")
+    with capture_logs() as lines:
+        beats.beat()
+        beats.beat()
+        app.pauses.resume("expire_dp")
+        beats.beat()
+
+    told = [line for line in lines if line["event"] != "service.heartbeat"]
+    assert told == [
+        {
+            "event": "service.paused",
+            "log_level": "warning",
+            "target": "expire_dp",
+            "ends_at": None,
+            "actor": "sari",
+            "reason": "wrong clock",
+        },
+        {"event": "service.resumed", "log_level": "info", "target": "expire_dp"},
+    ]
+    shown = [line["paused"] for line in lines if line["event"] == "service.heartbeat"]
+    assert [["expire_dp"], ["expire_dp"], []] == shown
+    assert statuses[0].startswith("UP: ")
+    assert statuses[0].endswith("expire_dp is paused")
 
 
 def test_a_service_that_was_never_ready_yet_is_starting(

@@ -98,7 +98,7 @@ def test_a_holder_that_cannot_be_asked_for_is_still_told(
     open_app: OpenApp, connect: Connect
 ) -> None:
     """L9: a pool of one has no second connection to look with."""
-    app = open_app(database__pool_size=1, database__connect_timeout="200ms")
+    app = open_app(database__pool_size=1, database__connect_timeout="2s")
     scan(app)
     row_lock.take(connect(), app.database, NAME)
 

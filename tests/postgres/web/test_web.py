@@ -43,7 +43,18 @@ READ_PATHS = (
     "/api/monitoring/queue/health",
     "/api/monitoring/queue/info",
 )
-WRITE_PATHS = ("/api/sweep", "/api/test-queue", "/preview", "/sweep", "/dead", "/sign-out")
+WRITE_PATHS = (
+    "/api/sweep",
+    "/api/test-queue",
+    "/api/pause",
+    "/api/resume",
+    "/preview",
+    "/sweep",
+    "/dead",
+    "/pause",
+    "/resume",
+    "/sign-out",
+)
 PHONE = "0812-3456-7890"
 NOWHERE = "postgresql://sari@127.0.0.1:1/jastip"
 

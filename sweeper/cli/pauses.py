@@ -1,0 +1,66 @@
+"""`sweeper pause` and `sweeper resume`: stop rules and queues for a while, and let them go on."""
+
+from typing import Annotated
+
+import typer
+
+from sweeper import durations
+from sweeper.cli import output
+from sweeper.cli.session import Json, open_app, user
+from sweeper.errors import UsageError
+
+Target = Annotated[
+    str, typer.Argument(help="A rule, a queue, `outbound` for the notices' lane, or `everything`.")
+]
+
+COMMANDS = typer.Typer()
+
+
+@COMMANDS.command()
+def pause(
+    context: typer.Context,
+    target: Target,
+    reason: Annotated[str, typer.Option(help="Why; everybody who looks is shown it.")],
+    for_: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="The pause ends by itself after this.")
+    ] = "1h",
+    until_resumed: Annotated[
+        bool, typer.Option("--until-resumed", help="It has no end but `sweeper resume`.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Pause a rule, a queue or everything, for all processes on all machines, at once.
+
+    A paused rule is not scanned; its jobs that are queued already go on. Nothing is read from a
+    paused queue, and nothing is lost: what is due waits. What has begun is finished.
+
+    Examples: sweeper pause expire_dp --for 2h --reason "wrong clock in the app"
+
+    sweeper pause everything --reason "restoring a backup"; sweeper sweep --dry-run still shows all.
+    """
+    if not reason.strip():
+        message = "say why, with --reason"
+        raise UsageError(message)
+    try:
+        length = None if until_resumed else durations.positive(durations.parse(for_))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with open_app(context) as app:
+        app.check()
+        paused = app.pauses.pause(target, length, user(), reason)
+    output.document(paused.as_json()) if as_json else output.line(str(paused))
+
+
+@COMMANDS.command()
+def resume(context: typer.Context, target: Target, as_json: Json = False) -> None:
+    """Let a paused rule or queue go on; `resume everything` ends every pause."""
+    with open_app(context) as app:
+        app.check()
+        resumed = app.pauses.resume(target)
+        left = app.pauses.read()
+    if as_json:
+        output.document({"resumed": resumed, "pauses": [pause.as_json() for pause in left]})
+        return
+    output.line(f"resumed: {', '.join(resumed)}" if resumed else f"{target} was not paused")
+    for pause in left:
+        output.line(f"still: {pause}")
