@@ -12,7 +12,9 @@ SERVICE_STARTED = Event(
     },
 )
 SERVICE_READY = Event(
-    "service.ready", "info", {"seconds": "seconds: from start to the first good scan"}
+    "service.ready",
+    "info",
+    {"seconds": "seconds: from the first good answer of the database to the first good scan"},
 )
 SERVICE_STOPPING = Event("service.stopping", "info", {"signal": "that asked for it"})
 SERVICE_STOPPED = Event(

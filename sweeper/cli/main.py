@@ -103,7 +103,6 @@ def run(context: typer.Context) -> None:
 
     with open_app(context, sys.stdout) as app:
         app.settings.demand()
-        app.check()
         raise typer.Exit(Supervisor(app).run())
 
 

@@ -46,6 +46,17 @@ class Health:
         self._was_ready: bool | None = None
         self._changed = self._began
         self._was_stalled = False
+        self._waits_for: str | None = None
+
+    def wait(self, reason: str) -> None:
+        """Record that the loops are not started yet, and why."""
+        self._waits_for = reason
+
+    def begin(self) -> None:
+        """Record that the loops are started now."""
+        self._waits_for = None
+        self._began = time.monotonic()
+        self._turned = dict.fromkeys(self._loops, self._began)
 
     def scanned(self, rule: str) -> None:
         """Record a successful scan of *rule*."""
@@ -81,6 +92,8 @@ class Health:
 
     def ready(self) -> list[str]:
         """Return the reasons why the service is not ready; empty if it is ready."""
+        if self._waits_for:
+            return [self._waits_for]
         scans, looked, now = self.scan_ages(), self.read_age(), time.monotonic()
         allowed = (self._reads + SLOW).total_seconds()
         reasons = []
@@ -111,7 +124,7 @@ class Health:
 
     def alive(self) -> list[str]:
         """Return the names of the loops that hang; empty if all run."""
-        return self._late(self._patience)
+        return [] if self._waits_for else self._late(self._patience)
 
     def scan_ages(self) -> dict[str, float]:
         """Return the seconds since the last successful scan of each rule that was scanned."""

@@ -1,5 +1,7 @@
 """Database errors: which are transient, which lose the connection, and their text for operators."""
 
+import re
+
 from psycopg import errors as pg
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -13,6 +15,10 @@ from sweeper.errors import DatabaseUnusableError, SweeperError
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57"})
 _TRANSIENT_STATES = frozenset({"55P03", "25006"})
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|not permitted to log in"
+    r"|(?:database|role) \".*\" does not exist|no such (?:database|user)|Tenant or user not found"
+)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -41,6 +47,16 @@ def is_disconnected(error: BaseException) -> bool:
         return False
     may_be_connection = isinstance(error, OperationalError | InterfaceError)
     return error.connection_invalidated or (may_be_connection and _state(error) is None)
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether *error* means that the server cannot be reached now, and may be later.
+
+    A login that is refused, or a database that does not exist, is not away. The driver gives no
+    SQLSTATE for a connection that was refused, so that these are known by the server's words; a
+    server of another language is waited for.
+    """
+    return is_disconnected(error) and not _REFUSED.search(str(error))
 
 
 def is_out_of_range(error: BaseException) -> bool:

@@ -57,7 +57,8 @@ class Hint:
         self._stopping.set()
         if self._listener:
             self._listener.interrupt()
-        self._thread.join(_STOP)
+        if self._thread.is_alive():
+            self._thread.join(_STOP)
 
     @property
     def shadow(self) -> timedelta | None:

@@ -22,6 +22,7 @@ from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.hint import Hint
 from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
+from sweeper.service.patience import Patience
 from sweeper.service.scheduler import Scheduler
 from sweeper.settings import DatabaseSettings
 from sweeper.web.server import Web
@@ -68,13 +69,24 @@ class Supervisor:
         self._hint = self._loops.hint = Hint(app, self._loops.look)
         app.completer.observe = self._loops.observe
         self._web = Web(app, self._stats, self._health, self._loops.wake)
+        self._heartbeat = Heartbeat(app, self._stats, self._health, self._outage, self._loops.saw)
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT and return the exit code; a second signal stops at once."""
+        """Run until SIGTERM or SIGINT and return the exit code; a second signal stops at once.
+
+        A database that is away is waited for. Raises what keeps the service from starting for good.
+        """
         # On the watchdog's SIGABRT, write all stacks to the journal, even if the interpreter hangs.
         faulthandler.enable(2)
         signals.on_stop(self._signals.put)
         signals.on_scan(partial(self._signals.put, "SIGUSR1"))
+        patience = Patience(
+            self._app, self._health, self._outage, self._heartbeat.beat, self._next_signal
+        )
+        is_usable = patience.is_usable()
+        self._open()
+        if not is_usable and (received := patience.wait()):
+            return self._stop([], received)
         threads = self._start()
         while (received := self._next_signal(self._health.report())) not in signals.STOP:
             for rule in self._app.rules.values() if received else ():
@@ -87,7 +99,8 @@ class Supervisor:
             return self._signals.get(timeout=seconds)
         return ""
 
-    def _start(self) -> list[Thread]:
+    def _open(self) -> None:
+        """Let people and machines see the service, before it is known whether it can work."""
         if self._app.settings.web.enabled:
             self._web.open()
         events.SERVICE_STARTED.log(
@@ -95,6 +108,8 @@ class Supervisor:
             rules=list(self._app.rules),
             queue=self._app.settings.queue.name,
         )
+
+    def _start(self) -> list[Thread]:
         threads = [
             Thread(target=loop, name=name, daemon=True)
             for name, loop in self._loops.threads().items()
@@ -104,9 +119,7 @@ class Supervisor:
         self._hint.start()
         calls: dict[str, Callable[[], None]] = {
             **{name: partial(self._loops.scan, rule) for name, rule in self._app.rules.items()},
-            "heartbeat": Heartbeat(
-                self._app, self._stats, self._health, self._outage, self._loops.saw
-            ).beat,
+            "heartbeat": self._heartbeat.beat,
             "history": self._loops.prune,
             "schedule": lambda: None,
         }
