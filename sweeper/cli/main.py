@@ -183,6 +183,14 @@ def config(context: typer.Context, as_json: Json = False) -> None:
 
 
 @COMMANDS.command()
+def openapi(context: typer.Context) -> None:
+    """Print the description of the HTTP addresses for machines (OpenAPI 3.1, JSON)."""
+    from sweeper.web.openapi import describe  # noqa: PLC0415 -- only this command needs it
+
+    output.document(describe(context.obj["catalog"]))
+
+
+@COMMANDS.command()
 def purge(
     context: typer.Context,
     queue: Annotated[str, typer.Argument(help="The full name of the queue.")],

@@ -15,7 +15,7 @@ from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.json_text import json_value
 from sweeper.queue.wire import faults
-from sweeper.web import platform_api
+from sweeper.web import openapi, platform_api
 from sweeper.web.actions import Actions, SweepRequest
 from sweeper.web.auth import peer
 from sweeper.web.cache import Cache
@@ -69,6 +69,10 @@ class Api:
         status, completed = self._cache.status.get(), self._cache.completed.get()
         name, running = self._cache.app.settings.queue.name, not self._health.alive()
         return _done(platform_api.info(status, completed, self._stats, name=name, running=running))
+
+    def description(self, _request: Request) -> Response:
+        """Answer /api/openapi.json with the description of all that this class answers."""
+        return JSONResponse(openapi.describe(self._cache.app.catalog))
 
     def sweep(self, request: Request, body: bytes) -> Response:
         """Scan as the JSON body requests, and answer with the report; 409 if the brake held."""

@@ -1,5 +1,6 @@
 """The page and its HTTP endpoints: the numbers, the access control and the write requests."""
 
+import json
 import os
 import re
 import socket
@@ -26,6 +27,7 @@ from tests.support.verbs import (
     HOUR,
     QUEUE,
     OpenApp,
+    Run,
     broken,
     dead_letters,
     messages,
@@ -42,6 +44,7 @@ READ_PATHS = (
     "/api/monitoring/queue/stats",
     "/api/monitoring/queue/health",
     "/api/monitoring/queue/info",
+    "/api/openapi.json",
 )
 WRITE_PATHS = ("/api/sweep", "/api/test-queue", "/preview", "/sweep", "/dead", "/sign-out")
 PHONE = "0812-3456-7890"
@@ -195,6 +198,13 @@ def test_every_page_and_endpoint_reports_an_unreachable_database(
         assert (503, {"success", "error"}) == (answer.status, answer.document.keys())
     assert "The database does not answer" in site_without_database.get("/").text
     assert 200 == site_without_database.get("/livez").status
+
+
+def test_the_description_is_the_one_that_the_command_prints(site: Site, run: Run) -> None:
+    code, out, err = run("openapi")
+
+    assert (0, "") == (code, err)
+    assert site.get("/api/openapi.json").document == json.loads(out)
 
 
 # The metrics for Prometheus.
