@@ -77,7 +77,9 @@ class Api:
     def sweep(self, request: Request, body: bytes) -> Response:
         """Scan as the JSON body requests, and answer with the report; 409 if the brake held."""
         try:
-            sweep_request = SweepRequest.model_validate(_object(body) if body.strip() else {})
+            sweep_request = SweepRequest.model_validate(
+                _object(body) if body.strip() else {}, strict=True
+            )
         except ValidationError as error:
             raise UsageError(faults(error)) from error
         report = self._actions.sweep(sweep_request, peer(request))
