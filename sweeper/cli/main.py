@@ -1,5 +1,6 @@
 """The command line: the entry point, and the commands that set up and run the service."""
 
+import io
 import logging
 import sys
 from dataclasses import asdict
@@ -36,7 +37,13 @@ def main() -> None:
             if name not in added:
                 COMMANDS.add_typer(commands, name=name)
         with streams.written():
-            COMMANDS(obj={"catalog": known}, prog_name="sweeper")
+            code = COMMANDS(obj={"catalog": known}, prog_name="sweeper", standalone_mode=False)
+        sys.exit(code)
+    except typer.TyperException as error:
+        told = io.StringIO()  # typer would quote what was typed with its control characters
+        error.show(told)  # type: ignore[attr-defined]
+        output.line(told.getvalue().rstrip(), to_stderr=True)
+        sys.exit(error.exit_code)
     except SweeperError as error:
         output.line(redact.text(f"sweeper: {error}"), to_stderr=True)
         sys.exit(error.exit_code)
