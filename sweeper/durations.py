@@ -1,10 +1,13 @@
 """Durations as settings and options spell them: 100ms, 30s, 5m, 24h, 90d, 1h30m."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
+
+from sweeper.redact import shortened
 
 _UNITS = {
     "d": timedelta(days=1),
@@ -13,8 +16,11 @@ _UNITS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
+_LONGEST = timedelta(days=36_500)  # may be doubled, or added to a time, and is still one
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+PATTERN = rf"^{_WHOLE.pattern}$"
+"""The regular expression of a duration, for descriptions."""
 
 
 def parse(text: object) -> timedelta:
@@ -27,13 +33,16 @@ def parse(text: object) -> timedelta:
     if not isinstance(text, str) or not _WHOLE.fullmatch(text.strip()):
         message = f'{text!r} is not a valid duration; write it like "30s", "5m" or "24h"'
         raise ValueError(message)
+    message = f"{shortened(text, 40)!r} is too long for a duration"
     try:
-        return sum(
+        length = sum(
             (float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta()
         )
     except OverflowError as error:
-        message = f"{text!r} is too long for a duration"
         raise ValueError(message) from error
+    if length > _LONGEST:
+        raise ValueError(message)
+    return length
 
 
 def format_duration(length: timedelta) -> str:
@@ -52,6 +61,18 @@ def positive(length: timedelta) -> timedelta:
         message = "must be longer than 0s"
         raise ValueError(message)
     return length
+
+
+def at_most(longest: timedelta) -> Callable[[timedelta], timedelta]:
+    """Return a function that returns a length; it raises ValueError for one beyond *longest*."""
+
+    def check(length: timedelta) -> timedelta:
+        if length > longest:
+            message = f"must not be longer than {format_duration(longest)}"
+            raise ValueError(message)
+        return length
+
+    return check
 
 
 Duration = Annotated[

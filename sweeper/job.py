@@ -156,8 +156,11 @@ class Message:
 
     @property
     def crashes(self) -> int:
-        """How many earlier reads ended without a decision; each decision deletes the message."""
-        return self.read_ct - 1
+        """How many earlier reads ended without a decision; each decision deletes the message.
+
+        A sender may have written any number of reads, also one below zero.
+        """
+        return max(0, self.read_ct - 1)
 
 
 @dataclass(frozen=True, slots=True)

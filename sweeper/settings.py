@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from pydantic_settings import SettingsConfigDict as Config
 
 from sweeper.catalog import Catalog
-from sweeper.durations import Duration, positive
+from sweeper.durations import Duration, at_most, positive
 from sweeper.errors import SettingsError
 from sweeper.job import Section
 
@@ -43,8 +43,10 @@ def _split_list(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Length = Annotated[Duration, AfterValidator(positive)]
+Timeout = Annotated[Length, AfterValidator(at_most(timedelta(days=1)))]  # Postgres counts in ms
+Delay = Annotated[Duration, AfterValidator(at_most(timedelta(days=365)))]
 
 
 class DatabaseSettings(_Section):
@@ -52,9 +54,9 @@ class DatabaseSettings(_Section):
 
     url: SecretStr | None = None
     direct_url: SecretStr | None = None
-    statement_timeout: Length = timedelta(seconds=30)
-    lock_timeout: Length = timedelta(seconds=1)
-    connect_timeout: Length = timedelta(seconds=10)
+    statement_timeout: Timeout = timedelta(seconds=30)
+    lock_timeout: Timeout = timedelta(seconds=1)
+    connect_timeout: Timeout = timedelta(seconds=10)
     pool_size: Count = 5
 
 
@@ -62,22 +64,24 @@ class QueueSettings(_Section):
     """The queues' name, visibility timeout and batch size, and the workers that poll them."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,37}$")] = "jastipin_jobs"
-    visibility: Length = timedelta(seconds=30)
+    visibility: Timeout = timedelta(seconds=30)
     batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    drainers: Count = 2
-    poll_min: Length = timedelta(milliseconds=100)
-    poll_max: Length = timedelta(seconds=2)
-    poll_hint: Length = timedelta(minutes=1)
+    drainers: Annotated[int, Field(ge=1, le=100)] = 2
+    poll_min: Timeout = timedelta(milliseconds=100)
+    poll_max: Timeout = timedelta(seconds=2)
+    poll_hint: Timeout = timedelta(minutes=1)
 
 
 class RetrySettings(_Section):
     """How often and when failed jobs are retried, and when crashes or slowness are failures."""
 
     delays: Annotated[
-        tuple[Duration, ...], BeforeValidator(_split_list), Field(min_length=1)
+        tuple[Delay, ...], BeforeValidator(_split_list), Field(min_length=1)
     ] = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))  # fmt: skip
-    max_retries: Annotated[int, Field(ge=0)] = 3
-    crash_limit: Annotated[int, Field(ge=2)] = 5  # the last crash is one alone, so not the first
+    max_retries: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    crash_limit: Annotated[int, Field(ge=2, le=1_000)] = (
+        5  # the last crash is one alone, so not the first
+    )
     slow_limit: Count = 20  # the rests between so many postponements take 58.5 minutes
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
 
@@ -93,7 +97,7 @@ class RuleSettings(_Section):
 class SafetySettings(_Section):
     """The brake, the allowed clock skew and the age of plans."""
 
-    max_per_sweep: Count = 1000
+    max_per_sweep: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1000
     max_clock_skew: Duration = timedelta(seconds=5)
     max_plan_age: Length = timedelta(hours=1)
 

@@ -100,9 +100,11 @@ class WhatsappSettings(Section):
     templates: Annotated[Mapping[str, Template], BeforeValidator(_with_defaults)] = TEMPLATES
     language: Literal["id", "en"] = "id"
     messages: Annotated[Path, AfterValidator(_check_texts)] | None = None
-    rate: Annotated[float, Field(gt=0)] = 10.0
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     concurrency: Annotated[int, Field(ge=1, le=100)] = 8
-    timeout: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=10)
+    timeout: Annotated[Duration, Field(gt=timedelta(), le=timedelta(days=1))] = timedelta(
+        seconds=10
+    )
     free_text: Literal["any", "known", "off"] = "any"
     free_text_per_hour: Annotated[int, Field(ge=1)] | None = None
     free_text_per_recipient: Annotated[int, Field(ge=1)] | None = None

@@ -1,5 +1,6 @@
 """The command line: the entry point, and the commands that set up and run the service."""
 
+import io
 import logging
 import sys
 from dataclasses import asdict
@@ -36,7 +37,13 @@ def main() -> None:
             if name not in added:
                 COMMANDS.add_typer(commands, name=name)
         with streams.written():
-            COMMANDS(obj={"catalog": known}, prog_name="sweeper")
+            code = COMMANDS(obj={"catalog": known}, prog_name="sweeper", standalone_mode=False)
+        sys.exit(code)
+    except typer.TyperException as error:
+        told = io.StringIO()  # typer would quote what was typed with its control characters
+        error.show(told)  # type: ignore[attr-defined]
+        output.line(told.getvalue().rstrip(), to_stderr=True)
+        sys.exit(error.exit_code)
     except SweeperError as error:
         output.line(redact.text(f"sweeper: {error}"), to_stderr=True)
         sys.exit(error.exit_code)
@@ -180,6 +187,14 @@ def config(context: typer.Context, as_json: Json = False) -> None:
         output.document({name: {"value": value, "from": origin} for name, value, origin in rows})
     else:
         output.table("settings", ("key", "value", "from"), rows)
+
+
+@COMMANDS.command()
+def openapi(context: typer.Context) -> None:
+    """Print the description of the HTTP addresses for machines (OpenAPI 3.1, JSON)."""
+    from sweeper.web.openapi import describe  # noqa: PLC0415 -- only this command needs it
+
+    output.document(describe(context.obj["catalog"]))
 
 
 @COMMANDS.command()

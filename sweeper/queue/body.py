@@ -50,6 +50,11 @@ def finite(time: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.least(func.greatest(time, first), last)
 
 
+def sent_at(table: Table) -> ColumnElement[Any]:
+    """Return when the messages in a queue's table were sent; a stranger may have set any time."""
+    return func.least(finite(table.c.enqueued_at), func.now())
+
+
 def payload_of(body: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the payload in *body*."""
     return opened(member(body, "payload"))

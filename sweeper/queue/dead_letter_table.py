@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from sweeper.queue.body import body_of, member, number_in, opened, shown
+from sweeper.queue.body import body_of, member, number_in, opened, sent_at, shown
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.pgmq import Queues
@@ -69,7 +69,7 @@ def letters(queues: Queues) -> Subquery:
     body = case((is_ours, member(letter, "body")), else_=table.c.message)
     return select(
         table.c.msg_id,
-        table.c.enqueued_at,
+        sent_at(table).label("enqueued_at"),
         *(
             shown(letter[name].astext).label(name)
             for name in ("type", "key", "died_at", "queue", "sweep_id")
@@ -179,9 +179,9 @@ def _letter(row: Row[Any]) -> DeadLetter:
 
 
 def _time(text: str | None) -> datetime | None:
-    """Return the time that *text* holds, in UTC where it has no zone; None where it holds none."""
+    """Return the time that *text* holds, in UTC; None where it holds none that Python can hold."""
     try:
         time = datetime.fromisoformat(text or "")
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from sweeper.job import JobType
-from sweeper.queue.body import body_of, finite, key_of, number_in, shown
+from sweeper.queue.body import body_of, finite, key_of, number_in, sent_at, shown
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.hidden import is_hidden
 from sweeper.queue.pgmq import Queues
@@ -109,7 +109,7 @@ def messages_about(
                 kind,
                 shown(body["retryCount"].astext),
                 finite(table.c.vt),
-                finite(table.c.enqueued_at),
+                sent_at(table),
                 is_hidden(table, queues.horizon),
             ).where(ours == key)
         )
@@ -170,14 +170,14 @@ def dead_depth(tx: Connection, queues: Queues) -> tuple[int, float]:
 def select_dead_depth(queues: Queues) -> Select[int, int]:
     """Select the number of dead letters, and the age of the oldest in seconds."""
     table = queues.tables[queues.dead]
-    age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.enqueued_at))
+    age = func.extract("epoch", func.clock_timestamp() - func.min(sent_at(table)))
     return select(func.count(), func.coalesce(age, 0)).select_from(table)
 
 
 def _depth(queue: str, table: Table) -> Select[Any]:
     now = func.now()  # unlike clock_timestamp(), it can use an index
     ready, read = table.c.vt <= now, table.c.read_ct > 0
-    oldest, body = func.min(table.c.enqueued_at).filter(ready), body_of(table)
+    oldest, body = func.min(sent_at(table)).filter(ready), body_of(table)
     first = (
         select(
             json_object(

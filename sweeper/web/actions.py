@@ -7,11 +7,18 @@ from datetime import timedelta
 from threading import Lock
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
 from sweeper import events
 from sweeper.app import App
-from sweeper.durations import Duration, positive
+from sweeper.durations import PATTERN, parse, positive
 from sweeper.errors import BusyError, UsageError
 from sweeper.postgres import clock
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
@@ -36,6 +43,14 @@ class SweepRequest(BaseModel):
     plan: str | None = None
 
 
+Length = Annotated[
+    timedelta,
+    AfterValidator(positive),
+    BeforeValidator(parse),
+    WithJsonSchema({"type": "string", "pattern": PATTERN, "examples": ["90m", "2h"]}),
+]
+
+
 class PauseRequest(BaseModel):
     """The body of a request for a pause.
 
@@ -46,10 +61,16 @@ class PauseRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str
-    length: Annotated[Duration, AfterValidator(positive)] | None = Field(
-        timedelta(hours=1), alias="for"
-    )
+    length: Length | None = Field(timedelta(hours=1), alias="for")
     reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ResumeRequest(BaseModel):
+    """The body of a request to go on; target -- as in PauseRequest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str
 
 
 _PLANS_KEPT = 16  # recent dry runs that a request can name as its plan

@@ -1,9 +1,9 @@
 """The endpoints for machines: health, metrics, the platform's documents, and the JSON API."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,10 +15,12 @@ from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.json_text import json_value
 from sweeper.queue.wire import faults
-from sweeper.web import platform_api
-from sweeper.web.actions import Actions, PauseRequest, SweepRequest
+from sweeper.web import openapi, platform_api
+from sweeper.web.actions import Actions, PauseRequest, ResumeRequest, SweepRequest
 from sweeper.web.auth import peer
 from sweeper.web.cache import Cache
+
+Asked = TypeVar("Asked", bound=BaseModel)
 
 UNREADABLE = "the database cannot be read at this moment"
 
@@ -70,12 +72,13 @@ class Api:
         name, running = self._cache.app.settings.queue.name, not self._health.alive()
         return _done(platform_api.info(status, completed, self._stats, name=name, running=running))
 
+    def description(self, _request: Request) -> Response:
+        """Answer /api/openapi.json with the description of all that this class answers."""
+        return JSONResponse(openapi.describe(self._cache.app.catalog))
+
     def sweep(self, request: Request, body: bytes) -> Response:
         """Scan as the JSON body requests, and answer with the report; 409 if the brake held."""
-        try:
-            sweep_request = SweepRequest.model_validate(_object(body) if body.strip() else {})
-        except ValidationError as error:
-            raise UsageError(faults(error)) from error
+        sweep_request = _parsed(SweepRequest, body if body.strip() else b"{}")
         report = self._actions.sweep(sweep_request, peer(request))
         self._cache.forget()
         if report.braked:
@@ -84,21 +87,13 @@ class Api:
 
     def pause(self, request: Request, body: bytes) -> Response:
         """Pause what the JSON body names, and answer with the pause."""
-        try:
-            pause_request = PauseRequest.model_validate(_object(body))
-        except ValidationError as error:
-            raise UsageError(faults(error)) from error
-        paused = self._actions.pause(pause_request, peer(request))
+        paused = self._actions.pause(_parsed(PauseRequest, body), peer(request))
         self._cache.forget()
         return _done(paused.as_json())
 
     def resume(self, request: Request, body: bytes) -> Response:
         """Let the JSON body's target go on, and answer with what was paused."""
-        target = _object(body).get("target")
-        if not isinstance(target, str):
-            message = "target: what is to go on is missing"
-            raise UsageError(message)
-        resumed = self._actions.resume(target, peer(request))
+        resumed = self._actions.resume(_parsed(ResumeRequest, body).target, peer(request))
         self._cache.forget()
         return _done({"resumed": resumed})
 
@@ -122,6 +117,14 @@ class Api:
             return self._cache.status.get()
         except (SQLAlchemyError, TimeoutError):
             return None
+
+
+def _parsed(kind: type[Asked], body: bytes) -> Asked:
+    """Return the request in *body*; a value of another type than described is refused."""
+    try:
+        return kind.model_validate(_object(body), strict=True)
+    except ValidationError as error:
+        raise UsageError(faults(error)) from error
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -9,25 +9,26 @@ from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
 from sweeper.queue.inspect import Depth
+from sweeper.web import documents
 
 
-def stats(status: Status, completed: int, stats: Stats) -> dict[str, Any]:
+def stats(status: Status, completed: int, stats: Stats) -> documents.Stats:
     """Return the data of /api/monitoring/queue/stats, without `oldestJob` if no job waits."""
     oldest = _oldest(status)
-    job = {"oldestJob": _job(status, oldest)} if oldest else {}
-    return {
-        "queue": {
-            **_depths(status),
-            "totalFailed": status.dead.count,
-            "totalCompleted": completed,
-            "avgProcessingTime": round(stats.average_ms, 3),
-            **job,
-        },
-        "timestamp": status.at,
+    queued, processing = _depths(status)
+    queue: documents.QueueTotals = {
+        "totalQueued": queued,
+        "totalProcessing": processing,
+        "totalFailed": status.dead.count,
+        "totalCompleted": completed,
+        "avgProcessingTime": round(stats.average_ms, 3),
     }
+    if oldest:
+        queue["oldestJob"] = _job(status, oldest)
+    return {"queue": queue, "timestamp": status.at}
 
 
-def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> dict[str, Any]:
+def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> documents.Health:
     """Return the data of /api/monitoring/queue/health, except `overall`.
 
     status  -- None while the database cannot be read; the numbers of the queue are then null
@@ -37,6 +38,7 @@ def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> di
     worked = stats.processed + stats.failed
     rate = 100 * stats.processed / worked if worked else 100.0
     oldest = _oldest(status) if status else None
+    queued, processing = _depths(status) if status else (None, None)
     return {
         "database": {
             "status": "up" if status else "down",
@@ -52,7 +54,8 @@ def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> di
             "pid": os.getpid(),
         },
         "queue": {
-            **(_depths(status) if status else {"totalQueued": None, "totalProcessing": None}),
+            "totalQueued": queued,
+            "totalProcessing": processing,
             "oldestJobAge": round(oldest.oldest_ready_seconds) if oldest else None,
         },
     }
@@ -60,14 +63,14 @@ def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> di
 
 def info(
     status: Status, completed: int, stats: Stats, *, name: str, running: bool
-) -> dict[str, Any]:
+) -> documents.Info:
     """Return the data of /api/monitoring/queue/info; *name* is the name of the normal queue."""
-    depths, oldest = _depths(status), _oldest(status)
+    (queued, processing), oldest = _depths(status), _oldest(status)
     job = _job(status, oldest) if oldest else None
     return {
         "queueName": name,
-        "queued": depths["totalQueued"],
-        "processing": depths["totalProcessing"],
+        "queued": queued,
+        "processing": processing,
         "failed": status.dead.count,
         "completed": completed,
         "avgProcessingTime": f"{stats.average_ms:.0f}ms",
@@ -88,12 +91,11 @@ def info(
     }
 
 
-def _depths(status: Status) -> dict[str, int]:
+def _depths(status: Status) -> tuple[int, int]:
+    """Return how many messages wait, and how many are in flight."""
     queues = status.queues.values()
-    return {
-        "totalQueued": sum(depth.ready + depth.delayed for depth in queues),
-        "totalProcessing": sum(depth.in_flight for depth in queues),
-    }
+    waiting = sum(depth.ready + depth.delayed for depth in queues)
+    return waiting, sum(depth.in_flight for depth in queues)
 
 
 def _oldest(status: Status) -> Depth | None:
@@ -102,12 +104,12 @@ def _oldest(status: Status) -> Depth | None:
     return max(waiting, key=lambda depth: depth.oldest_ready_seconds, default=None)
 
 
-def _job(status: Status, depth: Depth) -> dict[str, Any]:
+def _job(status: Status, depth: Depth) -> documents.Job:
     first: Mapping[str, Any] = depth.oldest_ready or {}
     retries = first.get("retry_count")
     sent = datetime.fromisoformat(status.at) - timedelta(seconds=depth.oldest_ready_seconds)
     return {
-        "id": first.get("msg_id"),
+        "id": first["msg_id"],
         "createdAt": iso(sent),
         "retryCount": retries if isinstance(retries, int) else 0,
     }

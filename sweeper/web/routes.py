@@ -1,6 +1,7 @@
 """The routes: every path, the authentication that it requires, and the answers to errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from sweeper.web.api import UNREADABLE, Api
 from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
 from sweeper.web.dashboard import UNAUTHORIZED, Dashboard
+from sweeper.web.openapi import OPERATIONS, Access, Operation
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
@@ -35,19 +37,9 @@ def routes(
     cache = Cache(app, stats, health)
     actions = Actions(app, wake)
     dashboard, api = Dashboard(cache, actions, auth), Api(cache, actions)
-    queue = "/api/monitoring/queue"
     return Starlette(
         routes=[
-            Route("/livez", api.alive),
-            Route("/readyz", api.ready),
-            Route(METRICS, auth.require_local_or_token(api.metrics)),
-            Route(f"{queue}/stats", auth.require_local_or_token(api.stats)),
-            Route(f"{queue}/health", auth.require_local_or_token(api.health)),
-            Route(f"{queue}/info", auth.require_local_or_token(api.info)),
-            Route("/api/sweep", auth.require_token(api.sweep), methods=["POST"]),
-            Route("/api/pause", auth.require_token(api.pause), methods=["POST"]),
-            Route("/api/resume", auth.require_token(api.resume), methods=["POST"]),
-            Route("/api/test-queue", auth.require_token(api.test_queue), methods=["POST"]),
+            *(_machines(operation, api, auth) for operation in OPERATIONS),
             Route("/", auth.require_local_or_token(dashboard.show)),
             Route("/page/{name}", dashboard.asset),
             Route(SIGN_IN, auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
@@ -63,12 +55,28 @@ def routes(
     )
 
 
+def is_for_machines(path: str) -> bool:
+    """Return whether programs open this address: they get JSON, also for an error."""
+    return path.startswith(_MACHINES)
+
+
+def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
+    """Return the route of an operation, guarded as the description says."""
+    guards: Mapping[Access, Callable[[Any], Any]] = {
+        Access.ANYONE: lambda endpoint: endpoint,
+        Access.LOCAL_OR_TOKEN: auth.require_local_or_token,
+        Access.TOKEN: auth.require_token,
+    }
+    endpoint = guards[operation.access](getattr(api, operation.name))
+    return Route(operation.path, endpoint, methods=[operation.method])
+
+
 def _error_handler(dashboard: Dashboard, api: Api) -> Callable[[Request, Exception], Response]:
     """Return the handler of every error: it answers machines with JSON, and people with a page."""
 
     def answer(request: Request, error: Exception) -> Response:
         status, message = _fault(error)
-        if request.url.path.startswith(_MACHINES):
+        if is_for_machines(request.url.path):
             response = api.error_response(status, message)
         else:
             response = dashboard.error_response(request, status, message)

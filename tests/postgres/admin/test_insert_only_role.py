@@ -103,3 +103,17 @@ def test_a_count_of_reads_that_cannot_be_counted_further_blocks_no_queue(
 
     assert shop.status(second) == "cancelled"
     assert shop.status(first) == "cancelled" or len(dead_letters(app)) == 1
+
+
+@pytest.mark.parametrize("count", [-1, -2, -(2**31)])
+def test_a_count_of_reads_below_zero_does_not_end_the_worker(
+    app: App, shop: Shop, connection: Connection, count: int
+) -> None:
+    """L2: nothing else is read with it, so that no other message hides the number."""
+    order = shop.order(age=HOUR)
+    send(app, "ORDER_EXPIRE_DP", {"orderId": order})
+    connection.execute(text(f"update pgmq.q_{QUEUE} set read_ct = {count}"))
+
+    drain(app)
+
+    assert shop.status(order) == "cancelled"

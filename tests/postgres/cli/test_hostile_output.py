@@ -79,3 +79,15 @@ def test_an_event_on_a_console_has_visible_controls(run: Run, app: App, written:
 
 def test_a_usage_error_has_visible_controls(run: Run) -> None:
     assert "owned" in shown(run("explain", HOSTILE))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("openapi", HOSTILE), (HOSTILE,), ("explain", "c1", HOSTILE)],
+    ids=lambda arguments: arguments[0][:8],
+)
+def test_a_wrong_command_line_is_quoted_with_visible_controls(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    """A script may have got its argument from a stranger's order."""
+    assert "owned" in shown(run(*arguments))

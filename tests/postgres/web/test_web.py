@@ -1,5 +1,6 @@
 """The page and its HTTP endpoints: the numbers, the access control and the write requests."""
 
+import json
 import os
 import re
 import socket
@@ -26,6 +27,7 @@ from tests.support.verbs import (
     HOUR,
     QUEUE,
     OpenApp,
+    Run,
     broken,
     dead_letters,
     messages,
@@ -42,6 +44,7 @@ READ_PATHS = (
     "/api/monitoring/queue/stats",
     "/api/monitoring/queue/health",
     "/api/monitoring/queue/info",
+    "/api/openapi.json",
 )
 WRITE_PATHS = (
     "/api/sweep",
@@ -206,6 +209,13 @@ def test_every_page_and_endpoint_reports_an_unreachable_database(
         assert (503, {"success", "error"}) == (answer.status, answer.document.keys())
     assert "The database does not answer" in site_without_database.get("/").text
     assert 200 == site_without_database.get("/livez").status
+
+
+def test_the_description_is_the_one_that_the_command_prints(site: Site, run: Run) -> None:
+    code, out, err = run("openapi")
+
+    assert (0, "") == (code, err)
+    assert site.get("/api/openapi.json").document == json.loads(out)
 
 
 # The metrics for Prometheus.
@@ -511,6 +521,9 @@ def test_the_platform_s_forms_of_a_payload_are_accepted(app: App, site: Site) ->
         ("/api/test-queue", ["ORDER_EXPIRE_DP"], "no JSON object"),
         ("/api/sweep", {"rules": ["expire"]}, "there is no rule"),
         ("/api/sweep", {"max": 0}, "max"),
+        ("/api/sweep", {"max": "7"}, "max"),
+        ("/api/sweep", {"dry_run": 0}, "dry_run"),
+        ("/api/sweep", {"dry_run": "yes"}, "dry_run"),
         ("/api/sweep", {"dryrun": True}, "dryrun"),
         ("/api/sweep", {"plan": "c0ffee"}, "make a new one"),
         ("/api/sweep", {"plan": "c0ffee", "max": 7}, "leave out rules and max"),

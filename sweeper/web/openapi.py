@@ -1,0 +1,188 @@
+"""The addresses for machines: one table, of which routes and description are made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sweeper.catalog import Catalog
+from sweeper.monitoring.version import DISTRIBUTION, version
+from sweeper.web import documents
+from sweeper.web.actions import PauseRequest, ResumeRequest, SweepRequest
+from sweeper.web.auth import METRICS
+from sweeper.web.documents import Done, Failed
+
+_TOKEN = {"token": list[str]()}
+
+
+class Access(Enum):
+    """Who may make a request."""
+
+    ANYONE = auto()
+    LOCAL_OR_TOKEN = auto()
+    TOKEN = auto()
+
+
+SECURITY: Mapping[Access, Sequence[Mapping[str, Any]]] = {
+    Access.ANYONE: [{}],
+    Access.LOCAL_OR_TOKEN: [{}, _TOKEN],
+    Access.TOKEN: [_TOKEN],
+}
+REFUSALS: Mapping[Access, Sequence[int]] = {
+    Access.ANYONE: [],
+    Access.LOCAL_OR_TOKEN: [401],
+    Access.TOKEN: [401, 403],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a request to one address does.
+
+    name    -- of the method of `Api` that answers it
+    summary -- what it answers, or does
+    answers -- the type of the answer by status, `str` for plain text; 200 stands first
+    body    -- the type of what the request must hold; None for a request without a body
+    """
+
+    path: str
+    name: str
+    summary: str
+    access: Access
+    answers: Mapping[int, Any]
+    method: str = "GET"
+    body: Any = None
+
+    @property
+    def all_answers(self) -> dict[int, list[Any]]:
+        """The types of every answer by status, with those of the guard and the bounds."""
+        refused = [*REFUSALS[self.access], 429, 431, 503]
+        if self.body:
+            refused += [400, 408, 409, 413]
+        found = {status: [kind] for status, kind in self.answers.items()}
+        for status in refused:
+            found[status] = [*found.get(status, []), Failed]
+        return found
+
+
+class Job:
+    """One job by hand: the name of a job type, and the fields of its payload beside it."""
+
+
+_QUEUE = "/api/monitoring/queue"
+_ANYONE, _READ, _ACT = Access.ANYONE, Access.LOCAL_OR_TOKEN, Access.TOKEN
+_ALIVE, _READY = documents.Alive, documents.Ready
+
+OPERATIONS = (
+    Operation("/livez", "alive", "Which loops hang", _ANYONE, {200: _ALIVE, 503: _ALIVE}),
+    Operation("/readyz", "ready", "Why it is not ready", _ANYONE, {200: _READY, 503: _READY}),
+    Operation(METRICS, "metrics", "The metrics, for Prometheus", _READ, {200: str}),
+    Operation(f"{_QUEUE}/stats", "stats", "What waits", _READ, {200: Done[documents.Stats]}),
+    Operation(f"{_QUEUE}/health", "health", "Is all well", _READ, {200: Done[documents.Health]}),
+    Operation(f"{_QUEUE}/info", "info", "Who works", _READ, {200: Done[documents.Info]}),
+    Operation("/api/openapi.json", "description", "This document", _READ, {200: dict[str, Any]}),
+    Operation(
+        "/api/sweep",
+        "sweep",
+        "Scan now; the service works off the jobs",
+        _ACT,
+        {200: Done[documents.Swept]},
+        "POST",
+        SweepRequest,
+    ),
+    Operation(
+        "/api/pause",
+        "pause",
+        "Pause a rule, a queue or everything",
+        _ACT,
+        {200: Done[documents.Paused]},
+        "POST",
+        PauseRequest,
+    ),
+    Operation(
+        "/api/resume",
+        "resume",
+        "Let what is paused go on",
+        _ACT,
+        {200: Done[documents.Resumed]},
+        "POST",
+        ResumeRequest,
+    ),
+    Operation(
+        "/api/test-queue",
+        "test_queue",
+        "Enqueue one job",
+        _ACT,
+        {200: Done[documents.Enqueued]},
+        "POST",
+        Job,
+    ),
+)
+
+
+def describe(catalog: Catalog) -> dict[str, Any]:
+    """Return the OpenAPI description of every operation, with the rules and jobs of *catalog*."""
+    answers = [kind for each in OPERATIONS for kinds in each.all_answers.values() for kind in kinds]
+    payloads = [job.payload for job in catalog.jobs.values()]
+    bodies = [each.body for each in OPERATIONS if each.body not in {None, Job}]
+    kinds = [kind for kind in dict.fromkeys([*answers, *bodies, *payloads]) if kind is not str]
+    found, shared = TypeAdapter.json_schemas(
+        [(number, "validation", TypeAdapter(kind)) for number, kind in enumerate(kinds)],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas = {kind: found[number, "validation"] for number, kind in enumerate(kinds)}
+    schemas[str] = {"type": "string"}
+    schemas[Job] = _job_schema(catalog, schemas)
+    components = shared["$defs"]
+    components["SweepRequest"]["properties"]["rules"]["items"]["enum"] = list(catalog.rules)
+    paths: dict[str, Any] = {}
+    for each in OPERATIONS:
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": DISTRIBUTION, "version": version()},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`web.token`; reading from this host needs none.",
+                }
+            },
+        },
+    }
+
+
+def _job_schema(catalog: Catalog, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    kinds = [
+        {"properties": {"type": {"const": name}}, "allOf": [schemas[job.payload]]}
+        for name, job in catalog.jobs.items()
+    ]
+    return {"description": Job.__doc__, "type": "object", "required": ["type"], "anyOf": kinds}
+
+
+def _operation(each: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    described = {
+        "operationId": each.name,
+        "summary": each.summary,
+        "security": SECURITY[each.access],
+        "responses": {
+            str(status): _response(status, [schemas[kind] for kind in kinds], kinds)
+            for status, kinds in sorted(each.all_answers.items())
+        },
+    }
+    if each.body:
+        content = {"application/json": {"schema": schemas[each.body]}}
+        described["requestBody"] = {"required": each.body is not SweepRequest, "content": content}
+    return described
+
+
+def _response(status: int, found: Sequence[Any], kinds: Sequence[Any]) -> dict[str, Any]:
+    media = "text/plain" if kinds == [str] else "application/json"
+    schema = found[0] if len(found) == 1 else {"anyOf": found}
+    return {"description": HTTPStatus(status).phrase, "content": {media: {"schema": schema}}}
