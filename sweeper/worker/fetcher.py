@@ -124,7 +124,7 @@ class Fetcher:
         What is not begun is given back. The read is committed before, in the same round trip, but
         for messages that another worker of the process still holds: it must not miss their counts.
         """
-        before, give_back = clock.now(), self.give_back.give_back
+        before = clock.now()
         overdue = self.leases.are_overdue
         with self.database.transaction() as tx:
             messages, beyond = self.queues.read(
@@ -133,21 +133,31 @@ class Fetcher:
             if overdue and (held := self.leases.held(messages)):
                 self.queues.postpone(tx, held, lease)
                 messages = [message for message in messages if message not in held]
-        if beyond:
-            give_back(beyond)
+        self._return(beyond, messages)
         if not messages:
             return []
         try:
             clock.agree(before, messages[0].read_at, clock.now(), self.max_skew)
         except ClockSkewedError:
-            give_back(messages, PAUSE)
+            self.give_back.give_back(messages, PAUSE)
             raise
         to_begin, others = isolate_poison(messages, quantity, self.crash_limit)
         suspected = any(0 < each.crashes < self.crash_limit for each in to_begin)
         may_begin = not suspected or (not busy and self.isolation.alone())
-        if to_give_back := others if may_begin else messages:
-            give_back(to_give_back)
+        if not may_begin:
+            to_begin, others = [], messages
+        self._return(others, to_begin)
         return to_begin if may_begin else None
+
+    def _return(self, others: Sequence[Message], kept: Sequence[Message]) -> None:
+        """Give *others* back; where that fails, *kept* too, because nobody will begin them."""
+        if not others:
+            return
+        try:
+            self.give_back.give_back(others)
+        except Exception:
+            self.give_back.after_error(kept)
+            raise
 
     def _wait_to_be_alone(self, stopping: Callable[[], bool]) -> bool:
         """Wait until no other thread is at work; False where another waits for that, or at a stop.

@@ -19,6 +19,7 @@ from tests.support.verbs import (
     HOUR,
     MINUTE,
     OUTBOUND,
+    QUEUE,
     SECOND,
     messages,
     scan,
@@ -120,6 +121,29 @@ def test_any_error_of_the_outbound_worker_gives_back_what_has_no_call(
             app.outbound().step()
 
     assert [0, 0] == [message.read_ct for message in messages(app, OUTBOUND)]
+
+
+@pytest.mark.parametrize("limit", [{}, {"READ_BYTES": 1}])
+def test_a_read_that_cannot_give_some_back_gives_all_back(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch, limit: dict[str, int]
+) -> None:
+    """L5: the database's trouble after the read is no crash of what it was to begin."""
+    due(app, shop, 2)
+    first, _ = messages(app)
+    with app.database.transaction() as tx:
+        table = app.queues.tables[QUEUE]
+        tx.execute(table.update().values(read_ct=1).where(table.c.msg_id == first.msg_id))
+    with monkeypatch.context() as outage:
+        for name, bytes_ in limit.items():
+            outage.setattr(f"sweeper.queue.pgmq.{name}", bytes_)
+        outage.setattr(Queues, "postpone", out_of_order)
+        with pytest.raises(RuntimeError):
+            app.fetcher.read([QUEUE], lease=HOUR, quantity=2)
+
+    app.give_back.retry()
+
+    assert [1, 0] == [message.read_ct for message in messages(app)]
+    assert all(message.delay <= timedelta() for message in messages(app))
 
 
 def test_an_error_while_giving_back_after_an_error_does_not_hide_it(
