@@ -190,6 +190,7 @@ def test_a_job_that_is_always_slow_is_retried_and_dead_in_the_end(
     tallies, states = [], []
     with slow(app, "Order"):
         while not dead_letters(app):
+            assert len(tallies) < 9
             tallies.append(app.drain().step())
             states += [
                 (message.body["retryCount"], rest_of(message), message.read_ct)
