@@ -7,7 +7,6 @@ With SWEEPER_TEST_POOLER=1, every app connects through a real PgBouncer in trans
 
 import logging
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -35,20 +33,12 @@ from sweeper.cli.main import main
 from sweeper.event import Event
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.postgres.embedded import Embedded
 from sweeper.queue.pgmq import Queues
 from tests.support.log_schema import faults_of
 from tests.support.pooler import pgbouncer
+from tests.support.server import embedded_server
 from tests.support.verbs import NOW, QUEUE, Connect, OpenApp, Run
 
-# The data is not needed after the run, so it does not have to reach the disk.
-_NO_DURABILITY = (
-    "fsync = off",
-    "synchronous_commit = off",
-    "full_page_writes = off",
-    "autovacuum = off",
-)
-_MINIMUM_FREE_BYTES = 2 << 30
 _SHARED_VARIABLES = ("DATABASE_URL", "DIRECT_URL", "NOTIFY_SOCKET")
 POOLER = os.environ.get("SWEEPER_TEST_POOLER")  # read before `clean` deletes it
 _number = count(1)
@@ -63,18 +53,8 @@ def server_url() -> Iterator[str]:
     if given := os.environ.get("SWEEPER_TEST_DATABASE_URL"):
         yield given
         return
-    with TemporaryDirectory(prefix="sweeper-test-", dir=_memory_folder()) as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the server may run as another user
-        server = Embedded(folder / "data", major=int(os.environ.get("SWEEPER_TEST_POSTGRES", "18")))
-        try:
-            with psycopg.connect(server.url, autocommit=True) as admin:
-                for setting in _NO_DURABILITY:
-                    admin.execute(SQL("alter system set ") + SQL(setting))
-                admin.execute("select pg_reload_conf()")
-            yield server.url
-        finally:
-            server.stop()
+    with embedded_server(int(os.environ.get("SWEEPER_TEST_POSTGRES", "18"))) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -271,13 +251,6 @@ def run(
     yield run_command
     root.handlers[:] = handlers
     root.setLevel(level)
-
-
-def _memory_folder() -> str | None:
-    """Return a folder in memory with enough free space, or None if there is none."""
-    folder = Path("/dev/shm")  # noqa: S108 -- the folder that is created in it has a unique name
-    has_space = folder.is_dir() and shutil.disk_usage(folder).free > _MINIMUM_FREE_BYTES
-    return str(folder) if has_space and os.access(folder, os.W_OK) else None
 
 
 @contextmanager

@@ -263,13 +263,18 @@ def test_a_copy_sends_no_failed_message_of_others_again(
 def test_an_operator_who_retries_a_forged_letter_reopens_no_notice(
     app: App, shop: Shop, connection: Connection, whatsapp: Provider
 ) -> None:
-    """A forged message for our notice is dead as crashed; it is skipped again after its retry."""
+    """A forged message for our notice is dead as crashed; it is skipped again after its retry.
+
+    Even one that knows when our own message was created.
+    """
     whatsapp.behaviour = Behaviour.BAD_REQUEST
     _, own = announced(app, shop)
+    (message,) = messages(app, OUTBOUND)
     drain(app)
     app.dead_letter_queue.drop(DeadLetterFilter())
     whatsapp.behaviour = Behaviour.OK
-    send(app, TYPE, {"messageId": own}, queue=OUTBOUND)
+    created_at = message.body["createdAt"]
+    send(app, TYPE, {"messageId": own}, queue=OUTBOUND, createdAt=created_at)
     connection.execute(text(f"update pgmq.q_{OUTBOUND} set read_ct = 9"))
     assert drain(app) == Tally(dead=1)
 

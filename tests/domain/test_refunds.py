@@ -1,15 +1,27 @@
 """The refund ledger: a rejected order's down payment is recorded once, as due."""
 
 from datetime import UTC
+from threading import Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
+from jobs.refund_ledger import mark_settled
+from sweeper import UsageError
 from sweeper.app import App
 from sweeper.batch import Tally
-from tests.support.verbs import HOUR, NOW, drain, rows, send, sweep
+from tests.support.verbs import (
+    HOUR,
+    NOW,
+    Connect,
+    drain,
+    rows,
+    send,
+    sweep,
+    wait_for_a_blocked_session,
+)
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -114,3 +126,30 @@ def test_a_failed_rejection_records_no_refund(app: App, shop: Shop, connection: 
     assert sweep(app).jobs == Tally(retried=1)
     assert shop.status(order) == "awaiting_validation"
     assert refunds(connection) == []
+
+
+def test_of_two_people_who_settle_a_refund_at_once_only_one_has_paid(
+    app: App, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """L1: the second waits for the first, and hears of its reference."""
+    order = unanswered(shop)
+    sweep(app)
+    first, second = connect(), connect()
+    assert mark_settled(first, order, "TRF-1", NOW)
+    refused: list[str] = []
+
+    def settle() -> None:
+        try:
+            mark_settled(second, order, "TRF-2", NOW)
+            second.commit()
+        except UsageError as error:
+            refused.append(str(error))
+
+    other = Thread(target=settle)
+    other.start()
+    wait_for_a_blocked_session(connection)
+    first.commit()
+    other.join()
+
+    assert [f"order {order!r} was settled before, with reference 'TRF-1'"] == refused
+    assert ["TRF-1"] == [refund["reference"] for refund in refunds(connection)]

@@ -90,6 +90,23 @@ def test_the_notice_is_in_the_status_sending_during_the_call(
     assert [*seen, notice(connection)["status"]] == ["sending", "sent"]
 
 
+def test_a_status_that_the_platform_sets_during_the_call_stays(
+    app: App, connection: Connection
+) -> None:
+    """DOMAIN 6: a final status is nobody's to change; a provider may report before it answers."""
+    add_notice(connection)
+    delivered = text("""update "NotificationLog" set status = 'delivered'""")
+
+    def deliver(delivery: Any, call: Callable[[Any], Any]) -> Any:
+        connection.execute(delivered)
+        return call(delivery)
+
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+    drain(with_call(app, TYPE, deliver))
+
+    assert "delivered" == notice(connection)["status"]
+
+
 def test_no_transaction_is_open_during_the_call(app: App, connection: Connection) -> None:
     """L12: no session of the sweeper is in a transaction while the provider is called."""
     add_notice(connection)

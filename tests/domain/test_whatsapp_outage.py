@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.errors import OutsideError
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.worker.drain import Drain
 from tests.support.fake_provider import Behaviour, Provider, provider
@@ -22,6 +24,7 @@ from tests.support.verbs import (
     messages,
     rows,
     send,
+    with_call,
 )
 
 TYPE = "NOTIFICATION_SEND_WHATSAPP"
@@ -193,14 +196,20 @@ def test_an_outage_does_not_change_a_message_that_another_worker_has_read(
 
 
 def test_the_first_failure_of_an_outage_kills_no_job_while_other_calls_are_in_flight(
-    app: App, whatsapp: Provider, fake_clock: FakeClock
+    app: App, fake_clock: FakeClock
 ) -> None:
     """L5: a failure is recorded only once the calls beside it show whose fault it was."""
-    whatsapp.behaviour = Behaviour.BROKEN
     for number in range(3):
         send_notice(app, number, maxRetries=0)
+    at_once = iter([True])
 
-    assert Tally(postponed=3) == work(app, app.outbound(), fake_clock, 0)
+    def fail(_delivery: Any, _call: Callable[[Any], Any]) -> None:
+        if not next(at_once, False):
+            Event().wait(0.3)
+        raise OutsideError
+
+    lane = with_call(app, TYPE, fail).outbound()
+    assert Tally(postponed=3) == work(app, lane, fake_clock, 0)
     assert [] == dead_letters(app)
 
 

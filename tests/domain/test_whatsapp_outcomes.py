@@ -451,6 +451,27 @@ def test_a_result_that_could_not_be_recorded_is_kept(
     assert (whatsapp.requests, lane.active) == (1, 0)
 
 
+def test_a_result_that_meets_the_databases_trouble_is_kept(
+    app: App, whatsapp: Provider, connection: Connection
+) -> None:
+    """L1, L5: a deadlock after the call is not the job's; it is recorded without another call."""
+    add_notice(app, connection)
+    handler = app.catalog.job(TYPE).handler
+    assert isinstance(handler, Outside)
+    deadlock = text("do $$ begin raise exception 'too bad' using errcode = '40P01'; end $$")
+    troubles = iter([deadlock])
+
+    def record(batch: Batch[Any], answers: Mapping[int, Answer]) -> None:
+        for trouble in troubles:
+            batch.tx.execute(trouble)
+        handler.record(batch, answers)
+
+    lane = with_handler(app, TYPE, replace(handler, record=record)).outbound()
+
+    assert Tally(done=1) == lane.step()
+    assert ("sent", 1) == (notice(connection)["status"], whatsapp.requests)
+
+
 def test_a_locked_notice_is_postponed(
     open_app: OpenApp, whatsapp: Provider, connection: Connection, connect: Connect
 ) -> None:

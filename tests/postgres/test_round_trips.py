@@ -160,6 +160,8 @@ def test_an_error_in_a_savepoint_forgets_what_was_deferred_in_it(app: App) -> No
             fail(database, text("select 1 / 0"))
         with pytest.raises(LookupError):
             fail(database, LOCK)
+        with pytest.raises(LookupError):
+            fail(database, text("select 1 / 0"), LOCK)
         with database.transaction() as tx:
             assert 0 == tx.execute(text("select count(*) from sweeper.lock")).scalar()
 

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Text, cast, literal, select, text
 
 from jobs.demo.shop import Shop
+from sweeper import UtcTimestamp
 from sweeper.app import App
 from tests.support.verbs import HOUR, MINUTE, MS, STORED_NOW, OpenApp, rows, sweep
 
@@ -164,3 +165,13 @@ def assert_all_is_utc(shop: Shop, orders: list[str]) -> None:
         "awaiting_validation",
     ]
     assert {shop.row("Order", order)["updatedAt"] for order in orders[::2]} == {STORED_NOW}
+
+
+def test_a_time_of_any_zone_is_stored_in_utc(app: App) -> None:
+    """L4: what a job file passes may have the zone of whoever wrote it."""
+    in_jakarta = datetime(2026, 1, 31, 19, 0, tzinfo=timezone(timedelta(hours=7)))
+
+    with app.database.transaction() as tx:
+        stored = tx.execute(select(cast(literal(in_jakarta, UtcTimestamp), Text))).scalar_one()
+
+    assert "2026-01-31 12:00:00" == stored

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.postgres.database import Database
-from sweeper.postgres.errors import is_disconnected, is_transient
+from sweeper.postgres.errors import is_disconnected, is_locked, is_transient
 from sweeper.queue.look import look
 from tests.support.verbs import HOUR, MS, QUEUE, Connect, OpenApp, make_visible, send, sweep
 
@@ -106,6 +108,72 @@ def test_a_statement_ends_at_its_timeout(open_database: Open) -> None:
     assert (True, False) == (is_transient(caught.value), is_disconnected(caught.value))
 
 
+def test_a_wait_for_a_lock_ends_at_its_timeout(
+    shop: Shop, open_database: Open, connect: Connect
+) -> None:
+    """L5, L9: it ends before the statement's own timeout, and so is told from a slow statement."""
+    database = open_database(statement_timeout=3_000 * MS, lock_timeout=100 * MS)
+    change = text("""update public."Order" set "finalAmount" = 7""")
+    shop.order()
+    holder = connect()
+    holder.execute(change)
+
+    with pytest.raises(DBAPIError) as caught, database.transaction() as tx:
+        tx.execute(change)
+
+    assert is_locked(caught.value)
+
+
+def test_a_wait_for_a_free_connection_ends_at_its_timeout(open_database: Open) -> None:
+    """L9: a thread that finds all connections in use comes back to its loop."""
+    database = open_database(connect_timeout=100 * MS, pool_size=1)
+    raised: list[Exception] = []
+
+    def want_one() -> None:
+        try:
+            with database.autocommit() as connection:
+                connection.execute(text("select"))
+        except PoolTimeoutError as error:
+            raised.append(error)
+
+    waiting = Thread(target=want_one)
+    with database.autocommit() as held:
+        held.execute(text("select"))
+        waiting.start()
+        waiting.join(10)
+        ended = not waiting.is_alive()
+    waiting.join()
+
+    assert (True, 1) == (ended, len(raised))
+
+
+def test_only_what_has_begun_before_is_cancelled(
+    open_database: Open, connection: Connection
+) -> None:
+    """L5: near the deadline of a stop, what postpones the cancelled jobs is left alone."""
+    database = open_database()
+    ended: list[str] = []
+    sleeps = text("select count(*) from pg_stat_activity where query like '%pg_sleep(0.5)'")
+
+    def work() -> None:
+        try:
+            with database.transaction() as tx:
+                tx.execute(text("select pg_sleep(0.5)"))
+            ended.append("well")
+        except DBAPIError as error:
+            ended.append(str(error))
+
+    began = time.monotonic()
+    working = Thread(target=work)
+    working.start()
+    while not connection.execute(sleeps).scalar_one():
+        Event().wait(0.01)
+    database.cancel(began)
+    working.join()
+
+    assert ["well"] == ended
+
+
 def test_the_server_ends_a_transaction_that_nobody_continues(
     open_database: Open, connection: Connection
 ) -> None:
@@ -134,11 +202,11 @@ def test_the_server_ends_a_transaction_that_goes_on_too_long(
     """L9: it may take as long as eight statements, and be as long idle, as is ever allowed."""
     if int(connection.execute(text("show server_version_num")).scalar_one()) < 170_000:
         pytest.skip("Postgres has transaction_timeout since version 17")
-    database = open_database(statement_timeout=100 * MS, connect_timeout=200 * MS)
+    database = open_database(statement_timeout=400 * MS, connect_timeout=400 * MS)
 
     def go_on(tx: Connection) -> None:
-        for _ in range(30):
-            tx.execute(text("select pg_sleep(0.09)"))
+        for _ in range(60):
+            tx.execute(text("select pg_sleep(0.1)"))
 
     with pytest.raises(DBAPIError) as caught, database.transaction() as tx:
         go_on(tx)

@@ -1,9 +1,11 @@
 """Transactions bring what they need, whatever the database's or the login's own defaults are."""
 
+import json
 from threading import Thread
 
 import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop, create_platform
@@ -177,12 +179,26 @@ def test_the_platforms_tables_may_be_in_another_schema(
     }
 
 
-def test_a_temporary_table_does_not_replace_the_platforms(app: App, shop: Shop) -> None:
+def test_a_temporary_table_replaces_neither_the_platforms_nor_the_servers(
+    app: App, shop: Shop
+) -> None:
     """L10: another client of the pooler may have left one on the server's connection."""
     order = shop.order(age=HOUR)
     with app.database.autocommit() as connection:
         connection.execute(text('create temporary table "Order" (id text)'))
+        connection.execute(text("create temporary table pg_database (datname text, oid text)"))
 
-    sweep(app)
+    plan = app.plan(json.dumps(sweep(app, dry_run=True).as_json()))
+    sweep(app, planned=plan.planned)
 
     assert "cancelled" == shop.status(order)
+
+
+def test_an_error_does_not_hold_the_values_of_its_statement(app: App) -> None:
+    """L11: a traceback in a log shows the error's text, and the values may name people."""
+    named = text("select 1 / 0 where :name <> ''")
+
+    with pytest.raises(DBAPIError) as caught, app.database.transaction() as tx:
+        tx.execute(named, {"name": "Sari"})
+
+    assert "Sari" not in str(caught.value)

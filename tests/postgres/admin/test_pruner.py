@@ -16,6 +16,7 @@ from tests.support.verbs import (
     DAY,
     DEAD,
     HOUR,
+    MINUTE,
     MS,
     Connect,
     OpenApp,
@@ -128,6 +129,20 @@ def test_the_ledger_balances_wherever_pruning_stops(
     app.pruner.prune(now, lambda: next(calls, None) is None)
 
     assert () == app.auditor.audit().gaps
+
+
+def test_the_job_of_a_sweep_that_is_kept_is_kept_too(
+    app: App, shop: Shop, connection: Connection, now: datetime
+) -> None:
+    """L8: the clock of the host that recorded it may be behind that of the host that scanned."""
+    shop.order(age=HOUR)
+    sweep(app, "expire_dp")
+    grow_old(connection, KEEP - MINUTE)
+    connection.execute(text("update sweeper.job_log set at = at - interval '30 minutes'"))
+
+    app.pruner.prune(now)
+
+    assert ((1, 2), ()) == (remaining(connection), app.auditor.audit().gaps)
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -728,6 +728,24 @@ def test_the_output_for_people_contains_no_password_and_no_traceback(
     assert not re.search(rf"{PASSWORD}|Traceback", result.out + result.err)
 
 
+def test_an_error_of_a_command_shows_no_phone(run: Run, ready: dict[str, str]) -> None:
+    """L11: what somebody typed may be a number."""
+    result = run("enqueue", "+62 812-3456-7890", "{}", **ready)
+
+    assert refusal(2) == summary_of(result)
+    assert "there is no job type '[phone]'" in result.err
+
+
+def test_an_error_of_a_command_shows_no_secret(run: Run, ready: dict[str, str]) -> None:
+    """L11: what somebody pasted may be the token."""
+    token = "rahasia" * 5
+
+    result = run("enqueue", token, "{}", SWEEPER_WEB__TOKEN=token, **ready)
+
+    assert refusal(2) == summary_of(result)
+    assert "there is no job type '***'" in result.err
+
+
 # The exit codes of a sweep: 0, 3 and 4.
 
 

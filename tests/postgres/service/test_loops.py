@@ -149,3 +149,14 @@ def test_the_backlog_of_a_resting_lane_wakes_no_worker(
         assert {frozenset({OUTBOUND})} == set(polls)
         assert len(steps) == 1, "the first read of the start, and no other"
         assert not health.ready()
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_scan_that_the_clocks_prevent_makes_no_service_ready(open_app: OpenApp) -> None:
+    """L4, L9: only a completed scan counts."""
+    app = open_app(safety__max_clock_skew="5s")
+    health = Health({"expire_dp": timedelta(minutes=1)}, timedelta(minutes=1), {}, timedelta())
+
+    Loops(app, {}, Stats(), health, Outage()).scan(app.catalog.rule("expire_dp"))
+
+    assert "expire_dp was never scanned" in health.ready()

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
+from sweeper.monitoring.health import Health
+from sweeper.service.supervisor import Supervisor
 from tests.support import log_schema
 from tests.support.verbs import (
     HOUR,
@@ -120,6 +122,8 @@ def test_a_job_in_flight_is_finished_within_the_grace_period(
     wait_for_a_blocked_session(connection)
     service.process.send_signal(signal.SIGTERM)
     service.wait_for("service.stopping")
+    with pytest.raises(subprocess.TimeoutExpired):
+        service.process.wait(timeout=3)
     buyer.commit()
 
     assert 0 == service.process.wait(timeout=20)
@@ -205,3 +209,17 @@ def test_a_single_job_that_is_cancelled_at_the_deadline_is_postponed(
     assert 0 == service.stop()
     assert 1 == len(service.logged("job.postponed"))
     assert [0] == [message.read_ct for message in messages(app)]
+
+
+def test_a_chore_that_fails_has_turned(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L9: an attempt that ended with an error shows that the loop turns; only a hanging one not."""
+    turned: list[str] = []
+    monkeypatch.setattr(Health, "turned", lambda _health, loop: turned.append(loop))
+
+    def fail() -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        Supervisor(app)._turn("history", fail)
+
+    assert ["history"] == turned

@@ -1,7 +1,7 @@
 """One pass of `sweep` or `drain`: it ends, even while somebody holds a lock."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
@@ -90,3 +90,30 @@ def test_a_queue_that_gives_only_postponed_jobs_does_not_end_the_pass_for_the_ot
     assert Tally(done=20, postponed=2) == tally
     assert {"cancelled"} == {shop.status(order) for order in orders}
     assert ([], 1) == (messages(app, QUEUE), len(messages(app, HIGH)))
+
+
+def test_a_queue_with_other_jobs_is_not_left_for_one_that_is_held(
+    open_app: OpenApp, shop: Shop, connect: Connect, connection: Connection
+) -> None:
+    """L6: a step that meets a held job again beside a new one says nothing about the rest."""
+    app = open_app(queue__batch=2)
+    held = shop.product()
+    for hours in (9, 8, 7):
+        shop.order(age=hours * HOUR, items=[(held, 1)])
+    free = shop.order(age=HOUR)
+    scan(app)
+    buyer = connect()
+    buyer.execute(text('select from "Product" where id = :id for update'), {"id": held})
+    only_the_first = text(
+        f"update pgmq.q_{QUEUE} set vt = case when msg_id = (select min(msg_id) from"
+        f" pgmq.q_{QUEUE}) then now() else now() + interval '1 hour' end"
+        " where message ? 'postponed'"
+    )
+    begun = iter([True])
+
+    def progress(_tally: Tally) -> None:
+        if next(begun, False):
+            connection.execute(only_the_first)
+
+    assert 2 == app.sweep().drain(progress).done  # the order and its notice
+    assert "cancelled" == shop.status(free)

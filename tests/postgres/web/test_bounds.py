@@ -98,7 +98,11 @@ def test_connections_of_another_peer_are_not_closed_to_make_room(site: Site) -> 
         assert 200 == status(answer(patient))
 
 
-def test_the_connection_that_has_waited_longest_is_closed_first(site: Site) -> None:
+def test_the_connection_that_has_waited_longest_is_closed_first(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its time is over."""
+    monkeypatch.setattr("sweeper.web.connection.HEADER_TIMEOUT", 60.0)
     with half_open(site, 48, OTHER_PEER) as held, connect(site, OTHER_PEER):
         assert b"" == answer(held[0])
         held[1].sendall(b"alhost\r\nconnection: close\r\n\r\n")

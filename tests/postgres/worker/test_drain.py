@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from jobs.demo.shop import Shop
+from jobs.events import REFUND_SETTLED
 from sweeper import Batch, RejectedError
 from sweeper.app import App
 from sweeper.batch import Decision, Tally
@@ -129,6 +130,20 @@ def test_a_failure_at_the_end_rolls_back_the_whole_job(
 
 
 @frozen_clock
+def test_a_handler_that_fails_has_logged_nothing(app: App, shop: Shop) -> None:
+    """L8: what was rolled back has never happened."""
+    queued(app, shop)
+
+    def log_and_fail(batch: Batch[Any]) -> None:
+        batch.log(REFUND_SETTLED, key="c1", amount=1)
+        raise RuntimeError
+
+    with capture_logs() as lines:
+        assert with_handler(app, TYPE, log_and_fail).drain().step() == Tally(retried=1)
+
+    assert ["job.retried"] == [line["event"] for line in lines]
+
+
 def test_a_worker_skips_a_job_whose_message_another_worker_completed(
     app: App,
     open_app: OpenApp,

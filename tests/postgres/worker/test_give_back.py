@@ -90,6 +90,34 @@ def test_a_message_that_is_given_back_late_keeps_its_own_delay(
     assert timedelta() < delays[other.msg_id] <= 2 * SECOND
 
 
+def test_what_could_not_be_given_back_keeps_its_delay_after_the_error(
+    app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L5: the worker that ends with the error gives all that it holds back, without a delay."""
+    due(app, shop, 1)
+    (held,) = app.fetcher.read(app.queues.database, lease=HOUR, quantity=1)
+    with monkeypatch.context() as outage:
+        outage.setattr(Queues, "postpone", out_of_order)
+        with pytest.raises(RuntimeError):
+            app.give_back.give_back([held], MINUTE)
+
+    app.give_back.after_error([held])
+
+    assert [True] == [SECOND < message.delay <= MINUTE for message in messages(app)]
+
+
+def test_what_was_given_back_is_not_given_back_again(app: App, shop: Shop) -> None:
+    """L1: when it is read anew it looks the same, and whoever has read it may be at work on it."""
+    due(app, shop, 1)
+    held = app.fetcher.read(app.queues.database, lease=HOUR, quantity=1)
+    app.give_back.give_back(held)
+    app.fetcher.read(app.queues.database, lease=HOUR, quantity=1)
+
+    app.give_back.retry()
+
+    assert [(1, True)] == [(message.read_ct, message.delay > MINUTE) for message in messages(app)]
+
+
 @pytest.mark.parametrize(("part", "name"), [(Fetcher, "sort"), (Drain, "_attempt")])
 def test_any_error_of_a_drainer_gives_back_what_is_left(
     app: App, shop: Shop, monkeypatch: pytest.MonkeyPatch, *, part: Any, name: str

@@ -187,9 +187,10 @@ def test_a_job_that_is_always_slow_is_retried_and_dead_in_the_end(
     app = open_app(database__statement_timeout="250ms", retry__slow_limit=3)
     (order,) = queued(app, shop, maxRetries=2)
 
-    tallies, states = [], []
+    tallies, states = list[Tally | None](), list[tuple[Any, ...]]()
     with slow(app, "Order"):
         while not dead_letters(app):
+            assert len(tallies) < 9
             tallies.append(app.drain().step())
             states += [
                 (message.body["retryCount"], rest_of(message), message.read_ct)
