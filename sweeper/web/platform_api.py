@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from sweeper.ledger import Completed
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
 from sweeper.queue.inspect import Depth
 
 
-def stats(status: Status, completed: int, stats: Stats) -> dict[str, Any]:
+def stats(status: Status, completed: Completed, stats: Stats) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/stats, without `oldestJob` if no job waits."""
     oldest = _oldest(status)
     job = {"oldestJob": _job(status, oldest)} if oldest else {}
@@ -19,7 +20,8 @@ def stats(status: Status, completed: int, stats: Stats) -> dict[str, Any]:
         "queue": {
             **_depths(status),
             "totalFailed": status.dead.count,
-            "totalCompleted": completed,
+            "totalCompleted": completed.jobs,
+            "completedIsCapped": completed.is_capped,
             "avgProcessingTime": round(stats.average_ms, 3),
             **job,
         },
@@ -59,7 +61,7 @@ def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> di
 
 
 def info(
-    status: Status, completed: int, stats: Stats, *, name: str, running: bool
+    status: Status, completed: Completed, stats: Stats, *, name: str, running: bool
 ) -> dict[str, Any]:
     """Return the data of /api/monitoring/queue/info; *name* is the name of the normal queue."""
     depths, oldest = _depths(status), _oldest(status)
@@ -69,7 +71,8 @@ def info(
         "queued": depths["totalQueued"],
         "processing": depths["totalProcessing"],
         "failed": status.dead.count,
-        "completed": completed,
+        "completed": completed.jobs,
+        "completedIsCapped": completed.is_capped,
         "avgProcessingTime": f"{stats.average_ms:.0f}ms",
         "worker": {
             "running": running,
