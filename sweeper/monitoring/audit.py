@@ -6,15 +6,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
     Connection,
     Select,
+    Text,
+    cast,
     func,
     select,
 )
 
 from sweeper.catalog import Catalog
+from sweeper.job import JobType
 from sweeper.ledger import SWEEP, latest_scans
 from sweeper.monitoring.foreign import NAMED, Foreign, ended, waiting
 from sweeper.monitoring.sent import judged, same_job, sent
@@ -22,7 +24,7 @@ from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import avoid
 from sweeper.queue.hidden import Hidden, hidden
-from sweeper.queue.inspect import sent_by_sweeps
+from sweeper.queue.inspect import has_more, sent_by_sweeps
 from sweeper.queue.pgmq import Queues
 
 SCANS = 10_000
@@ -30,6 +32,9 @@ SCANS = 10_000
 
 JOBS = 10_000
 """Where the scans that are checked at once have sent so many jobs, no older one is checked."""
+
+MESSAGES = 100_000
+"""The latest messages of each queue among which foreign ones are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,7 @@ class Auditor:
         """
         found = _Findings()
         since = self._sweeps(found, checked, everything=everything)
-        with self.database.transaction() as tx:
-            found.add_foreign(*waiting(tx, self._live()))
-            far = hidden(tx, self.queues)
+        far = self._messages(found, everything=everything)
         self._endings(found, everything=everything)
         return Balance(
             found.sweeps,
@@ -166,7 +169,9 @@ class Auditor:
 
         Selects each that is lost, or is there more than once, and how many wait.
         """
-        jobs, live = judged(sent(part)), self._live()
+        jobs = judged(sent(part))
+        ids = select(cast(SWEEP.c.id, Text)).where(part)
+        live = sent_by_sweeps(self.queues, self._jobs, sweeps=ids).cte("live")
         # A full join is never a nested loop, however few rows the server believes to be there.
         both = jobs.join(live, same_job(live, jobs), full=True)
         waits = func.coalesce(live.c.messages, 0).label("waits")
@@ -181,6 +186,17 @@ class Auditor:
         told = (rows.c.times + rows.c.waits != 1) | (rows.c.done > 1)
         return select(waiting, rows).select_from(waiting.outerjoin(rows, told))
 
+    def _messages(self, found: _Findings, *, everything: bool) -> Hidden:
+        """Find the live messages of foreign jobs, and return those that are hidden."""
+        newest = None if everything else MESSAGES
+        with self.database.transaction() as tx:
+            avoid(tx, "sort")
+            live = sent_by_sweeps(self.queues, self._jobs, newest=newest)
+            found.add_foreign(*waiting(tx, live.cte("live")))
+            if newest and has_more(tx, self.queues, newest):
+                found.left_out.append(f"foreign messages beyond the latest {newest} of a queue")
+            return hidden(tx, self.queues)
+
     def _endings(self, found: _Findings, *, everything: bool) -> None:
         """Find the endings of foreign jobs, the newest first."""
         before: int | None = None
@@ -194,8 +210,9 @@ class Auditor:
                 found.left_out.append("what foreign jobs have ended before the latest endings")
                 return
 
-    def _live(self) -> CTE:
-        return sent_by_sweeps(self.queues, list(self.catalog.jobs.values())).cte("live")
+    @property
+    def _jobs(self) -> list[JobType[Any]]:
+        return list(self.catalog.jobs.values())
 
 
 _COPIES = "copies, or forged"
