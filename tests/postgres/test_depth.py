@@ -15,12 +15,13 @@ from sweeper import ledger
 from sweeper.app import App
 from sweeper.cli import dead_letters
 from sweeper.monitoring import audit, backlog, explain, foreign
+from sweeper.monitoring.backlog import Backlog
 from sweeper.postgres import clock
 from sweeper.queue import dead_letter_table
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.sweep.scan import ScanResult
-from tests.support.depth import fill_dead_letters, fill_ledger, fill_refunds, rows_read
-from tests.support.verbs import DAY, HOUR, Run, scan, sweep
+from tests.support.depth import fill_dead_letters, fill_ledger, fill_queue, fill_refunds, rows_read
+from tests.support.verbs import DAY, HOUR, Run, scan, send, sweep
 
 FEW = 1_000  # where a bound is set for the tests
 SWEEPS = 20_000
@@ -215,3 +216,20 @@ def test_completed_jobs_are_counted_among_the_latest_endings(
     assert (4, False) == app.status_reader.completed()
     monkeypatch.setattr(ledger, "MOST_COUNTED", 3)
     assert (3, True) == app.status_reader.completed()
+
+
+def test_the_page_looks_up_by_index_where_the_jobs_of_due_orders_are(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """It reads the messages about them, and not the queue."""
+    app.migrate(with_indexes=True)
+    fill_queue(connection, SWEEPS)
+    shop.order(age=HOUR)
+    send(app, "ORDER_EXPIRE_DP", {"orderId": shop.order(age=2 * HOUR)})
+    found: list[Backlog] = []
+
+    read = rows_read(connection, app, lambda: found.append(app.backlog_reader.read()))
+
+    whys = [late.why for late in found[0].late["expire_dp"]]
+    assert ["waits in the queue", "no scan has been made yet"] == whys
+    assert read["q_jastipin_jobs"] < FEW
