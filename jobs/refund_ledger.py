@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Integer,
+    RowMapping,
     Select,
     Table,
     Text,
@@ -18,13 +19,13 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 
 from jobs.events import REFUND_RECORDED
 from jobs.tables import GUEST, ORDER, PARTICIPANT
-from jobs.whatsapp.phones import mask
 from jobs.whatsapp.texts import rupiah
 from sweeper import METADATA, Batch, Effect, Figure, UsageError
 
@@ -115,22 +116,30 @@ def mark_settled(
     return None
 
 
-def refund_rows(tx: Connection, *, everything: bool) -> list[dict[str, Any]]:
+def refund_rows(
+    tx: Connection,
+    *,
+    everything: bool,
+    after: tuple[datetime, str] | None = None,
+    limit: int | None = None,
+) -> list[RowMapping]:
     """Return the refunds that are due, or with *everything* all refunds, the oldest first.
 
-    Phones are masked: the person who pays finds the buyer in the platform, by the order.
+    after -- only those after this time and order
     """
-    query = select(REFUND).order_by(REFUND.c.at, REFUND.c.order_id)
-    rows = tx.execute(query if everything else query.where(_due)).mappings()
-    return [
-        {
-            **row,
-            "buyer_phone": mask(row["buyer_phone"] or ""),
-            "at": row["at"].isoformat(timespec="seconds"),
-            "settled_at": row["settled_at"] and row["settled_at"].isoformat(timespec="seconds"),
-        }
-        for row in rows
-    ]
+    place = tuple_(REFUND.c.at, REFUND.c.order_id)
+    query = select(REFUND).order_by(REFUND.c.at, REFUND.c.order_id).limit(limit)
+    if not everything:
+        query = query.where(_due)
+    if after is not None:
+        query = query.where(place > tuple_(*after))
+    return list(tx.execute(query).mappings())
+
+
+def owed(tx: Connection) -> int:
+    """Return the amount of all refunds that are due."""
+    total = func.coalesce(func.sum(REFUND.c.amount), 0)
+    return int(tx.execute(select(total).where(_due)).scalar_one())
 
 
 _age = func.extract("epoch", func.now() - func.min(REFUND.c.at))

@@ -1,13 +1,18 @@
 """`sweeper refunds`: list, settle and export the refunds that are owed to buyers."""
 
-from typing import Annotated
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection, RowMapping
 
 from jobs.events import REFUND_SETTLED
-from jobs.refund_ledger import mark_settled, refund_rows
+from jobs.refund_ledger import mark_settled, owed, refund_rows
+from jobs.whatsapp.phones import mask
 from jobs.whatsapp.texts import rupiah
-from sweeper.cli.output import document, line, out, table, write_csv
+from sweeper.cli.output import document, json_list, line, out, table, write_csv
 from sweeper.cli.session import Json, open_app
 from sweeper.postgres.clock import now
 
@@ -20,22 +25,28 @@ Everything = Annotated[bool, typer.Option("--all", help="Also show the settled r
 
 _COLUMNS = ("order_code", "order_id", "amount", "buyer_name", "buyer_phone", "state", "at",
             "settled_at", "reference")  # fmt: skip
+_LISTED = 200  # refunds that a person is shown
+_PAGE = 1_000  # refunds that are read at once
 
 
 @COMMANDS.command("list")
 def list_refunds(
     context: typer.Context, *, everything: Everything = False, as_json: Json = False
 ) -> None:
-    """List the refunds that are due, the oldest first; phones are masked."""
+    """List the refunds that are due, the oldest first, or all with --json; phones are masked."""
     with open_app(context) as app:
         app.check()
+        if as_json:
+            refunds = _every_refund(app.database.transaction, everything=everything)
+            json_list(json.dumps(refund, default=str) for refund in refunds)
+            return
         with app.database.transaction() as tx:
-            refunds = refund_rows(tx, everything=everything)
-    if as_json:
-        document(refunds)
-        return
-    table("refunds", _COLUMNS, [[refund[name] for name in _COLUMNS] for refund in refunds])
-    due = sum(refund["amount"] for refund in refunds if refund["state"] == "due")
+            rows = refund_rows(tx, everything=everything, limit=_LISTED + 1)
+            due = owed(tx)
+    shown = [_shown(row) for row in rows[:_LISTED]]
+    table("refunds", _COLUMNS, [[refund[name] for name in _COLUMNS] for refund in shown])
+    if len(rows) > _LISTED:
+        line(f"these are the oldest {_LISTED}; --json and `refunds export` list all")
     out.print(f"owed in all: {rupiah(due)}")
 
 
@@ -82,6 +93,31 @@ def export_refunds(
     del as_csv
     with open_app(context) as app:
         app.check()
-        with app.database.transaction() as tx:
-            refunds = refund_rows(tx, everything=everything)
-    write_csv(_COLUMNS, refunds)
+        write_csv(_COLUMNS, _every_refund(app.database.transaction, everything=everything))
+
+
+def _every_refund(
+    transaction: Callable[[], AbstractContextManager[Connection]], *, everything: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield the refunds, the oldest first, with one page of them in memory."""
+    after = None
+    while True:
+        with transaction() as tx:
+            page = refund_rows(tx, everything=everything, after=after, limit=_PAGE)
+        yield from map(_shown, page)
+        if len(page) < _PAGE:
+            return
+        after = (page[-1]["at"], page[-1]["order_id"])
+
+
+def _shown(refund: RowMapping) -> dict[str, Any]:
+    """Return a refund as people are shown it.
+
+    Phones are masked: the person who pays finds the buyer in the platform, by the order.
+    """
+    return {
+        **refund,
+        "buyer_phone": mask(refund["buyer_phone"] or ""),
+        "at": refund["at"].isoformat(timespec="seconds"),
+        "settled_at": refund["settled_at"] and refund["settled_at"].isoformat(timespec="seconds"),
+    }

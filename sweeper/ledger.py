@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     ColumnElement,
+    CompoundSelect,
     Connection,
     Insert,
     Integer,
@@ -25,11 +26,14 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID, distinct_on
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID
 from sqlalchemy.types import TypeEngine
 
 SCHEMA = "sweeper"
 METADATA = MetaData(schema=SCHEMA)
+
+MOST_COUNTED = 1_000_000
+"""The latest endings among which the completed jobs are counted."""
 
 
 class Trigger(StrEnum):
@@ -135,10 +139,20 @@ def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
         tx.execute(recording(endings, at))
 
 
-def completed(tx: Connection) -> int:
-    """Return how many jobs were done or skipped, as far back as the ledger is kept."""
-    ended = JOB_LOG.c.outcome.in_((Outcome.DONE, Outcome.SKIPPED))
-    return tx.execute(select(func.count()).where(ended)).scalar_one()
+class Completed(NamedTuple):
+    """How many jobs were done or skipped; is_capped tells whether older ones were left out."""
+
+    jobs: int
+    is_capped: bool
+
+
+def completed(tx: Connection) -> Completed:
+    """Count the jobs that were done or skipped, among the latest MOST_COUNTED endings."""
+    latest = select(JOB_LOG.c.outcome).order_by(JOB_LOG.c.id.desc()).limit(MOST_COUNTED)
+    some = latest.subquery("some")
+    done = func.count().filter(some.c.outcome.in_((Outcome.DONE, Outcome.SKIPPED)))
+    jobs, looked_at = tx.execute(select(done, func.count()).select_from(some)).one()
+    return Completed(jobs, looked_at >= MOST_COUNTED)
 
 
 def recent_sweeps(tx: Connection, rules: Iterable[str], limit: int) -> list[Row[Any]]:
@@ -152,11 +166,30 @@ def recent_sweeps(tx: Connection, rules: Iterable[str], limit: int) -> list[Row[
     return list(tx.execute(select(scans).order_by(scans.c.at.desc(), scans.c.rule)))
 
 
-def last_sweeps(rules: Iterable[str]) -> Select[tuple[str, datetime, bool]]:
+def last_sweeps(rules: Iterable[str]) -> CompoundSelect[str, datetime, bool]:
     """Select each rule's name, when it was last scanned, and whether the scan succeeded."""
-    return (
-        select(SWEEP.c.rule, SWEEP.c.at, SWEEP.c.ok)
-        .where(SWEEP.c.rule == func.any(cast(list(rules), ARRAY(Text))))
-        .ext(distinct_on(SWEEP.c.rule))
-        .order_by(SWEEP.c.rule, SWEEP.c.at.desc())
+    columns = (SWEEP.c.rule, SWEEP.c.at, SWEEP.c.ok)
+    # One look into the index for each rule: one for all would read every scan there is.
+    latest = [
+        select(*columns).where(SWEEP.c.rule == rule).order_by(SWEEP.c.at.desc()).limit(1)
+        for rule in rules
+    ]
+    return union_all(*(select(one.subquery()) for one in latest))
+
+
+def latest_scans(scans: int, jobs: int, before: datetime | None = None) -> Select[datetime]:
+    """Select the time since which the latest scans were made; NULL where there is none.
+
+    They are whole scans, no more than *scans*, and none older than what sent the last of *jobs*.
+
+    before -- only scans that are older
+    """
+    newest = select(SWEEP.c.at, SWEEP.c.enqueued).order_by(SWEEP.c.at.desc()).limit(scans)
+    if before is not None:
+        newest = newest.where(SWEEP.c.at < before)
+    some = newest.subquery("some")
+    later = (
+        func.sum(some.c.enqueued).over(order_by=some.c.at.desc(), rows=(None, 0)) - some.c.enqueued
     )
+    summed = select(some.c.at, later.label("later")).subquery("summed")
+    return select(func.min(summed.c.at)).where(summed.c.later < jobs)

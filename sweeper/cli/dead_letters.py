@@ -1,7 +1,6 @@
 """`sweeper dead`: the commands that list, show, retry and drop dead letters."""
 
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
@@ -14,6 +13,7 @@ from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.postgres.clock import iso
 from sweeper.queue.dead_letter_queue import DeadLetterFilter, DeadLetterQueue
+from sweeper.queue.dead_letter_table import MOST_GROUPED
 from sweeper.redact import short
 from sweeper.retry import DeadReason
 
@@ -60,7 +60,7 @@ def list_dead(
         app.check()
         wanted = _about(app, about, wanted)
         if as_json:
-            _print_list(letter.as_json() for letter in app.dead_letter_queue.stream(wanted))
+            output.json_list(letter.as_json() for letter in app.dead_letter_queue.stream(wanted))
         else:
             _print_tables(app.dead_letter_queue, wanted)
 
@@ -81,7 +81,7 @@ def show_dead(
         found = app.dead_letter_queue.find(_about(app, about, DeadLetterFilter(ids or ())))
     shown = (letter.as_json() for letter in found)
     if as_json:
-        _print_list(shown)
+        output.json_list(shown)
     else:
         for letter in shown:
             _print_indented(letter)
@@ -166,15 +166,6 @@ def _print_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
         output.line(f"{len(ids)} dead letters {verb}")
 
 
-def _print_list(texts: Iterable[str]) -> None:
-    """Print JSON texts as one list, each as it comes, so that none of them is kept."""
-    separator = "[\n"
-    for text in texts:
-        output.raw_json(f"{separator}  {text}", end="")
-        separator = ",\n"
-    output.raw_json("[]" if separator == "[\n" else "\n]")
-
-
 def _print_indented(text: str) -> None:
     """Print a JSON text indented, or as it is where it holds what Python refuses to read."""
     with suppress(ValueError, RecursionError):
@@ -185,14 +176,15 @@ def _print_indented(text: str) -> None:
 def _print_tables(queue: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
     """Print the causes of all that *wanted* selects, then the newest of them."""
     total, groups = queue.causes(wanted, _CAUSES)
+    newest = f", the newest {MOST_GROUPED} by cause" if total > MOST_GROUPED else ""
     causes = [
         (g.count, g.type, g.reason, g.fingerprint, iso(g.first_at), iso(g.last_at), g.error)
         for g in groups
     ]
-    output.table(f"{total} dead letters", _CAUSE, causes)
+    output.table(f"{total} dead letters{newest}", _CAUSE, causes)
     limit = wanted.limit or _NEWEST
     one_more = queue.find(replace(wanted, limit=limit + 1))
-    newest = one_more[-limit:][::-1]
+    shown = one_more[-limit:][::-1]
     rows = [
         (
             m.msg_id,
@@ -205,9 +197,9 @@ def _print_tables(queue: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
             m.fingerprint,
             m.error,
         )
-        for m in newest
+        for m in shown
     ]
-    if newest:
-        output.table(f"the newest {len(newest)}, newest first", _LETTER, rows)
+    if shown:
+        output.table(f"the newest {len(shown)}, newest first", _LETTER, rows)
     if len(one_more) > limit:
-        output.line(f"older ones: add --before {newest[-1].msg_id}; --json lists all")
+        output.line(f"older ones: add --before {shown[-1].msg_id}; --json lists all")

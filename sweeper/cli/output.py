@@ -48,6 +48,15 @@ def raw_json(text: str, end: str = "\n") -> None:
     print(text.replace("\x7f", "\\u007f"), end=end)  # noqa: T201 -- stdout is the contract
 
 
+def json_list(texts: Iterable[str]) -> None:
+    """Print JSON texts as one list, each as it comes, so that none of them is kept."""
+    separator = "[\n"
+    for text in texts:
+        raw_json(f"{separator}  {text}", end="")
+        separator = ",\n"
+    raw_json("[]" if separator == "[\n" else "\n]")
+
+
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Print *rows* as CSV, with a header line."""
     writer = csv.DictWriter(sys.stdout, columns)
@@ -91,6 +100,18 @@ def progress(left: Callable[[], int]) -> Iterator[Callable[[Tally], None]]:
             bar.advance(task, processed)
 
         yield advance
+
+
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int], None]]:
+    """Count on a terminal's stderr; yields the function that adds to the number."""
+    if not err.is_terminal:
+        yield lambda _number: None
+        return
+    columns = (TextColumn("{task.completed:,.0f} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda number: bar.advance(task, number)
 
 
 def findings(found: Sequence[Any]) -> None:

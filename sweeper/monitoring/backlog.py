@@ -6,13 +6,19 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
 from sweeper.catalog import Catalog
 from sweeper.ledger import recent_sweeps
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
-from sweeper.queue.dead_letter_table import DeadLetterGroup, dead_letter_groups, letters
+from sweeper.postgres.deferred import avoid
+from sweeper.queue.dead_letter_table import (
+    MOST_GROUPED,
+    DeadLetterGroup,
+    dead_letter_groups,
+    letters,
+)
 from sweeper.queue.inspect import JobPosition, positions
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
@@ -52,6 +58,7 @@ class Backlog:
 
     late, anomalies -- by rule: the first few rows
     causes -- dead letters, grouped by cause, the most frequent first
+    has_more -- whether there are older dead letters than those that were grouped
     codes  -- what people call the keys above, by key
     sweeps -- the latest first; consecutive scans that found nothing are one entry
     """
@@ -60,6 +67,7 @@ class Backlog:
     late: Mapping[str, Sequence[Late]]
     anomalies: Mapping[str, Sequence[Anomaly]]
     causes: Sequence[DeadLetterGroup]
+    has_more: bool
     codes: Mapping[str, str]
     sweeps: Sequence[Row[Any] | QuietScans]
 
@@ -77,13 +85,16 @@ class BacklogReader:
     def read(self) -> Backlog:
         """Return the backlog, read in one transaction."""
         with self.database.transaction() as tx:
+            avoid(tx, "sort")
             now = clock.now()
             scans = recent_sweeps(tx, self.catalog.rules, _SCANS)
             held = {scan.rule: not scan.ok for scan in reversed(scans)}  # the latest of each
             rules = self.catalog.rules.items()
             late = {name: self._late(tx, rule, now, held=held.get(name)) for name, rule in rules}
             anomalies = {name: self._anomalies(tx, rule, now) for name, rule in rules}
-            causes = dead_letter_groups(tx, letters(self.queues), _CAUSES)
+            found = letters(self.queues)
+            causes = dead_letter_groups(tx, found, _CAUSES)
+            further = select(found.c.msg_id).order_by(found.c.msg_id.desc()).offset(MOST_GROUPED)
             keys = [
                 *(row.key for rows in late.values() for row in rows),
                 *(row.key for rows in anomalies.values() for row in rows),
@@ -94,6 +105,7 @@ class BacklogReader:
                 late=late,
                 anomalies=anomalies,
                 causes=causes,
+                has_more=tx.execute(further.limit(1)).first() is not None,
                 codes=self.catalog.codes.of(tx, keys),
                 sweeps=list(_folded(scans))[:_SWEEPS],
             )

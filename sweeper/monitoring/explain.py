@@ -5,17 +5,22 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, any_, func, select, union
 
 from sweeper.catalog import Catalog
-from sweeper.ledger import JOB_LOG, SWEEP
+from sweeper.ledger import JOB_LOG, SWEEP, latest_scans
+from sweeper.monitoring.sent import uuid_of
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
+from sweeper.postgres.deferred import avoid
 from sweeper.queue import dead_letter_table
 from sweeper.queue.inspect import messages_about
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
+
+SCANS, KEYS = 20_000, 500_000
+"""The latest scans, and the most keys in them, among which a key is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Explanation:
     at    -- when the database was read
     rules -- by rule: whether it finds the key due
     facts -- oldest first
+    since -- older scans are shown where a job that they sent has ended; None if all are shown
     """
 
     key: str
@@ -49,6 +55,7 @@ class Explanation:
     at: str
     rules: Mapping[str, RuleCheck]
     facts: tuple[Fact, ...]
+    since: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `explain --json` prints."""
@@ -72,6 +79,7 @@ class Explainer:
         Raises UsageError where several keys have that code.
         """
         with self.database.transaction() as tx:
+            avoid(tx, "sort", "seqscan")
             now = clock.now()
             key = self.catalog.codes.find(tx, typed) or typed.strip()
             code = self.catalog.codes.of(tx, [key]).get(key)
@@ -81,10 +89,11 @@ class Explainer:
                 if (check := self._check(tx, rule, key, now))
             }
             facts = [*_swept(tx, key), *_ended(tx, key), *self._queued(tx, key)]
+            since = _first_searched(tx)
             for query in self.catalog.facts:
                 facts += [Fact(*row) for row in tx.execute(query(key))]
         facts.sort(key=lambda fact: fact.at)
-        return Explanation(key, code, iso(now), checks, tuple(facts))
+        return Explanation(key, code, iso(now), checks, tuple(facts), since)
 
     def _check(self, tx: Connection, rule: Rule, key: str, now: datetime) -> RuleCheck | None:
         cutoff = now - self.older_than.get(rule.name, rule.older_than)
@@ -115,11 +124,26 @@ class Explainer:
 
 
 def _swept(tx: Connection, key: str) -> list[Fact]:
-    sweeps = select(SWEEP).where(SWEEP.c["keys"].contains([key]))
+    """Return the scans that found *key*: the latest ones, and those whose jobs have ended."""
+    columns = (SWEEP.c.at, SWEEP.c.rule, SWEEP.c.trigger, SWEEP.c.id, SWEEP.c.host)
+    latest = SWEEP.c.at >= latest_scans(SCANS, KEYS).scalar_subquery()
+    named = select(uuid_of(JOB_LOG.c.sweep_id)).where(JOB_LOG.c.key == key)
+    ended = SWEEP.c.id == any_(func.array(named.scalar_subquery()))
+    finds = SWEEP.c["keys"].contains([key])
+    found = union(*(select(*columns).where(chosen, finds) for chosen in (latest, ended)))
     return [
         Fact(row.at, f"rule {row.rule} found it ({row.trigger}, sweep {row.id}, {row.host})")
-        for row in tx.execute(sweeps)
+        for row in tx.execute(found)
     ]
+
+
+def _first_searched(tx: Connection) -> str | None:
+    """Return when the first scan was that is surely shown; None if all are."""
+    since = tx.execute(latest_scans(SCANS, KEYS)).scalar()
+    if since is None:
+        return None
+    older = select(SWEEP.c.id).where(SWEEP.c.at < since).limit(1)
+    return iso(since) if tx.execute(older).first() else None
 
 
 def _ended(tx: Connection, key: str) -> list[Fact]:

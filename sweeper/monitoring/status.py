@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, literal, select, text
 
 from sweeper.catalog import Catalog
-from sweeper.ledger import completed, last_sweeps
+from sweeper.ledger import Completed, completed, last_sweeps
 from sweeper.postgres import clock, deferred
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
@@ -102,6 +102,7 @@ class StatusReader:
         now, catalog, queues = clock.now(), self.catalog, self.queues
         with self.database.transaction() as tx:
             compared = clock.Comparison(tx)
+            deferred.avoid(tx, "sort")
             sweeps = deferred.ask(tx, last_sweeps(catalog.rules))
             rules = {name: self._overdue(tx, rule, now) for name, rule in catalog.rules.items()}
             depths = deferred.ask(tx, inspect.select_depths(queues))
@@ -128,9 +129,10 @@ class StatusReader:
             figures={name: float(_first(rows) or 0) for name, rows in figures.items()},
         )
 
-    def completed(self) -> int:
-        """Return how many jobs were done or skipped, as far back as the ledger is kept."""
+    def completed(self) -> Completed:
+        """Count the jobs that were done or skipped, among the latest endings."""
         with self.database.transaction() as tx:
+            deferred.avoid(tx, "sort", "seqscan")
             return completed(tx)
 
     def _overdue(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import psycopg
-from sqlalchemy import Connection, Engine, Executable, event
+from sqlalchemy import Connection, Engine, Executable, event, func, literal, select
 
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
@@ -55,6 +55,15 @@ def ask(tx: Connection, statement: Executable) -> list[tuple[Any, ...]]:
     rows = list[tuple[Any, ...]]()
     defer(tx, statement, rows.extend)
     return rows
+
+
+def avoid(tx: Connection, *steps: str) -> None:
+    """Have the server avoid *steps* of a plan, as "sort", for the rest of *tx*, where it can.
+
+    A table that grows from nothing is read by its index then, although its statistics may be old.
+    """
+    off = (func.set_config(f"enable_{step}", "off", literal(value=True)) for step in steps)
+    defer(tx, select(*off))
 
 
 def send(tx: Connection) -> None:

@@ -38,6 +38,9 @@ from sweeper.retry import DeadReason
 _FOREIGN = "it was not sent by the sweeper: it is no dead letter with reason and error"
 _BYTES = 8_000_000  # of messages that are read at once, unless a single one is larger
 _LONGEST_ERROR = 600  # of our own letters: 500, and how much was cut
+MOST_GROUPED = 100_000
+"""The most dead letters that are grouped by cause: the newest."""
+
 _FOREIGN_FINGERPRINT = fingerprint(None, _FOREIGN)
 
 
@@ -137,7 +140,13 @@ def send_again(tx: Connection, queues: Queues, ids: Sequence[int], queue: str) -
 def dead_letter_groups(
     tx: Connection, found: Subquery, limit: int, *conditions: ColumnElement[bool]
 ) -> list[DeadLetterGroup]:
-    """Return the dead letters that meet *conditions* by cause, the most frequent cause first."""
+    """Return the dead letters that meet *conditions* by cause, the most frequent cause first.
+
+    They are the newest MOST_GROUPED.
+    """
+    columns = [column for column in found.c if column.name not in {"body", "size"}]
+    newest = select(*columns).where(*conditions).order_by(found.c.msg_id.desc())
+    found = newest.limit(MOST_GROUPED).subquery("newest")
     cause = (found.c.type, found.c.reason, found.c.fingerprint)
 
     def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -154,7 +163,6 @@ def dead_letter_groups(
             latest(found.c.msg_id)[1:5],
             latest(found.c.key)[1:5],
         )
-        .where(*conditions)
         .group_by(*cause)
         .order_by(func.count().desc(), *cause)
         .limit(limit)

@@ -12,19 +12,22 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    any_,
     case,
     cast,
     func,
     literal,
     null,
     select,
+    true,
     union_all,
 )
 
 from sweeper.job import JobType
-from sweeper.queue.body import body_of, finite, key_of, number_in, sent_at, shown
+from sweeper.queue.body import body_of, finite, key_of, number_in, opened, sent_at, shown
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.hidden import is_hidden
+from sweeper.queue.key_index import SEVERAL, live_key
 from sweeper.queue.pgmq import Queues
 
 
@@ -75,11 +78,28 @@ class JobPosition:
     hidden: bool
 
 
-def sent_by_sweeps(queues: Queues, jobs: Sequence[JobType[Any]]) -> Select[Any]:
-    """Return a statement that counts live messages by `sweep_id`, `type` and `key`."""
+def sent_by_sweeps(
+    queues: Queues,
+    jobs: Sequence[JobType[Any]],
+    *,
+    sweeps: Select[Any] | None = None,
+    newest: int | None = None,
+) -> Select[Any]:
+    """Return a statement that counts live messages by `sweep_id`, `type` and `key`.
+
+    sweeps -- only messages that name one of these
+    newest -- only so many of each queue
+    """
     queries = []
     for _, table in queues.live_tables:
-        body = body_of(table)
+        rows = select(table)
+        if sweeps is not None:
+            # Not a join, which might be a nested loop: the server hashes what the query finds.
+            rows = rows.where(body_of(table)["sweepId"].astext.in_(sweeps).is_(true()))
+        if newest is not None:
+            rows = rows.order_by(table.c.msg_id.desc()).limit(newest)
+        some = rows.subquery(f"some_of_{table.name}")
+        body = opened(some.c.message)
         kind = body["type"].astext
         keys = [(kind == job.name, key_of(job, body)) for job in jobs]
         queries.append(
@@ -91,6 +111,15 @@ def sent_by_sweeps(queues: Queues, jobs: Sequence[JobType[Any]]) -> Select[Any]:
         )
     live = union_all(*queries).subquery("messages")
     return select(*live.c, func.count().label("messages")).group_by(*live.c)
+
+
+def has_more(tx: Connection, queues: Queues, newest: int) -> bool:
+    """Return whether a live queue has more messages than *newest*."""
+    further = (
+        select(select(table.c.msg_id).order_by(table.c.msg_id).offset(newest).limit(1).subquery())
+        for _, table in queues.live_tables
+    )
+    return tx.execute(union_all(*further)).first() is not None
 
 
 def messages_about(
@@ -124,6 +153,7 @@ def positions(
     A live message wins over a dead letter, and that over a hidden message.
     """
     wanted = func.any(cast(list(keys), ARRAY(Text)))
+    indexed = any_(cast([*keys, SEVERAL], ARRAY(Text)))
     queries = []
     for queue, table in queues.tables.items():
         body, dead = body_of(table), queue == queues.dead
@@ -136,7 +166,12 @@ def positions(
                 finite(table.c.vt),
                 func.coalesce(body["reason"].astext, "invalid") if dead else null(),
                 literal(value=False) if dead else is_hidden(table, queues.horizon),
-            ).where(body["type"].astext == job.name, key == wanted)
+            ).where(
+                body["type"].astext == job.name,
+                key == wanted,
+                # What follows from the key, by the index where it exists.
+                *([] if dead else [live_key(job, table) == indexed]),
+            )
         )
     rows = [JobPosition(*row) for row in tx.execute(union_all(*queries))]
     by_rank = sorted(rows, key=lambda row: (not row.hidden, row.reason is None))

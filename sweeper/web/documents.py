@@ -54,6 +54,7 @@ class QueueTotals(TypedDict):
     totalProcessing: int
     totalFailed: int
     totalCompleted: int
+    completedIsCapped: bool
     avgProcessingTime: float
     oldestJob: NotRequired[Job]
 
@@ -127,6 +128,7 @@ class Info(TypedDict):
     processing: int
     failed: int
     completed: int
+    completedIsCapped: bool
     avgProcessingTime: str
     worker: WorkerInfo
     oldestJob: OldestJob | None

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from sweeper.ledger import Completed
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.postgres.clock import iso
@@ -12,7 +13,7 @@ from sweeper.queue.inspect import Depth
 from sweeper.web import documents
 
 
-def stats(status: Status, completed: int, stats: Stats) -> documents.Stats:
+def stats(status: Status, completed: Completed, stats: Stats) -> documents.Stats:
     """Return the data of /api/monitoring/queue/stats, without `oldestJob` if no job waits."""
     oldest = _oldest(status)
     queued, processing = _depths(status)
@@ -20,7 +21,8 @@ def stats(status: Status, completed: int, stats: Stats) -> documents.Stats:
         "totalQueued": queued,
         "totalProcessing": processing,
         "totalFailed": status.dead.count,
-        "totalCompleted": completed,
+        "totalCompleted": completed.jobs,
+        "completedIsCapped": completed.is_capped,
         "avgProcessingTime": round(stats.average_ms, 3),
     }
     if oldest:
@@ -62,7 +64,7 @@ def health(status: Status | None, stats: Stats, *, running: bool, at: str) -> do
 
 
 def info(
-    status: Status, completed: int, stats: Stats, *, name: str, running: bool
+    status: Status, completed: Completed, stats: Stats, *, name: str, running: bool
 ) -> documents.Info:
     """Return the data of /api/monitoring/queue/info; *name* is the name of the normal queue."""
     (queued, processing), oldest = _depths(status), _oldest(status)
@@ -72,7 +74,8 @@ def info(
         "queued": queued,
         "processing": processing,
         "failed": status.dead.count,
-        "completed": completed,
+        "completed": completed.jobs,
+        "completedIsCapped": completed.is_capped,
         "avgProcessingTime": f"{stats.average_ms:.0f}ms",
         "worker": {
             "running": running,

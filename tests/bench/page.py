@@ -60,7 +60,7 @@ def page(results: Results) -> str:
         parts.append(f"## {table.title}\n")
         if table.title in plots:
             parts.append(f"![{table.title}, orders a second]({plots[table.title]})\n")
-        parts.append(_markdown(table))
+        parts.append(markdown(table))
         if note := _NOTES.get(table.title):
             parts.append(note.format(counted=results.size.counted))
     if ONE.name in results.runs:
@@ -69,15 +69,13 @@ def page(results: Results) -> str:
     parts.append("## Settings\n")
     rows = [[each.name, f"{each.processes}", each.settings] for each in results.contenders]
     parts.append(
-        _markdown(
-            Table("Settings", ("contender", "processes", "settings"), rows, has_numbers=False)
-        )
+        markdown(Table("Settings", ("contender", "processes", "settings"), rows, has_numbers=False))
     )
     if results.missing:
         parts.append(f"Left out, because not installed: {', '.join(results.missing)}.\n")
     parts.append("## Machine and versions\n")
     about = [[name, value] for name, value in results.machine.items()]
-    parts.append(_markdown(Table("Machine", ("what", "value"), about, has_numbers=False)))
+    parts.append(markdown(Table("Machine", ("what", "value"), about, has_numbers=False)))
     return "\n".join(parts)
 
 
@@ -120,7 +118,8 @@ def _bar(label: str, values: Sequence[float], *, is_ours: bool) -> Bar:
     return Bar(label, median(values), min(values), max(values), is_ours)
 
 
-def _markdown(table: Table) -> str:
+def markdown(table: Table) -> str:
+    """Return *table* without its title."""
     alignment = "--:" if table.has_numbers else "---"
     lines = [table.heads, ["---", *(alignment for _ in table.heads[1:])], *table.rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

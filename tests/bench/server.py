@@ -62,20 +62,25 @@ class Server:
         with self.session() as session:
             session.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
+    def create(self, name: str, *, with_indexes: bool = False) -> App:
+        """Create a migrated database with the platform's empty tables; return an app on it."""
+        with self.session() as session:
+            session.execute(SQL("create database {}").format(Identifier(name)))
+        flags = {"database.url": self._at(name), "stock.taken_at": "checkout"}
+        app = App.load(catalog.load("jobs"), flags=flags)
+        with app.database.transaction(schema_in_path=True) as tx:
+            create_platform(tx)
+        app.migrate(install_pgmq=True, with_indexes=with_indexes)
+        return app
+
     def _prepare(self, orders: int, products: int) -> str:
         name = f"prepared_{orders}_{products}"
         if name in self._prepared:
             return name
-        with self.session() as session:
-            session.execute(SQL("create database {}").format(Identifier(name)))
-        url = self._at(name)
-        app = App.load(catalog.load("jobs"), flags={"database.url": url})
-        with app.database.transaction(schema_in_path=True) as tx:
-            create_platform(tx)
-        app.migrate(install_pgmq=True)
+        app = self.create(name)
         fill(app, orders, products, clock.now())
         app.close()
-        with self.session(url) as session:
+        with self.session(self._at(name)) as session:
             session.execute("vacuum analyze")
         self._prepared.add(name)
         return name

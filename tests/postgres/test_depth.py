@@ -1,12 +1,102 @@
 """What is read, worked and pruned at depth costs what it is about, whatever statistics say."""
 
-from sqlalchemy import Connection
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
+import pytest
+from sqlalchemy import Connection, text
+
+from jobs import refunds
 from jobs.demo.shop import Shop
+from jobs.refund_ledger import owed, refund_rows
+from sweeper import ledger
 from sweeper.app import App
+from sweeper.cli import dead_letters
+from sweeper.monitoring import audit, backlog, explain, foreign
+from sweeper.monitoring.backlog import Backlog
+from sweeper.postgres import clock
+from sweeper.queue import dead_letter_table
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.sweep.scan import ScanResult
-from tests.support.depth import rows_read
-from tests.support.verbs import HOUR, Run, scan
+from tests.support.depth import fill_dead_letters, fill_ledger, fill_queue, fill_refunds, rows_read
+from tests.support.verbs import DAY, HOUR, Run, scan, send, sweep
+
+FEW = 1_000  # where a bound is set for the tests
+SWEEPS = 20_000
+_STALE = (
+    "update pg_class set reltuples = {0}, relpages = {0} where relkind = 'r' and"
+    " relnamespace in ('sweeper'::regnamespace, 'pgmq'::regnamespace)"
+)
+STATISTICS = {
+    "none": "select",
+    "of today": "analyze",
+    "of empty tables": _STALE.format(0),
+    "of one row": _STALE.format(1),
+}
+
+
+@pytest.fixture
+def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the bounds of the readers to FEW."""
+    for module, names in (
+        (ledger, ["MOST_COUNTED"]),
+        (audit, ["SCANS", "JOBS"]),
+        (foreign, ["ENDINGS"]),
+        (explain, ["SCANS", "KEYS"]),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, FEW)
+
+
+def readers(app: App) -> dict[str, Callable[[], Any]]:
+    """Return whatever reads the ledger, the refunds or the dead letters, by name."""
+
+    def read_refunds() -> None:
+        with app.database.transaction() as tx:
+            refund_rows(tx, everything=True, limit=10)
+            refund_rows(tx, everything=False, limit=10)
+            owed(tx)
+
+    newest = DeadLetterFilter(limit=10)
+    return {
+        "status": app.status_reader.read,
+        "completed": app.status_reader.completed,
+        "page": app.backlog_reader.read,
+        "audit": app.auditor.audit,
+        "explain an old order": lambda: app.explainer.explain("past-1-1"),
+        "explain a code": lambda: app.explainer.explain("CODE-7"),
+        "dead list": lambda: list(app.dead_letter_queue.stream(newest)),
+        "dead retry": lambda: app.dead_letter_queue.retry(DeadLetterFilter(ids=[7])),
+        "dead drop": lambda: app.dead_letter_queue.drop(DeadLetterFilter(ids=[8])),
+        "dead purge": lambda: app.dead_letter_queue.purge(timedelta(days=999)),
+        "refunds": read_refunds,
+        "prune a day": lambda: app.pruner.prune(clock.now() + DAY),
+        "prune nothing": lambda: app.pruner.prune(clock.now() + DAY),
+    }
+
+
+@pytest.mark.usefixtures("bounds")
+@pytest.mark.parametrize("statistics", STATISTICS.values(), ids=STATISTICS)
+def test_no_reader_reads_a_large_table_in_whole(
+    app: App, connection: Connection, statistics: str
+) -> None:
+    """Of 80,000 ended jobs of 20,000 sweeps, and 20,000 refunds, each reads a few thousand."""
+    fill_ledger(connection, SWEEPS)
+    fill_refunds(connection, SWEEPS)
+    fill_dead_letters(connection, FEW)
+    connection.execute(text("vacuum"))
+    connection.execute(text(statistics))
+
+    read = {name: rows_read(connection, app, work) for name, work in readers(app).items()}
+
+    assert {} == {
+        (name, table): rows
+        for name, tables in read.items()
+        for table, rows in tables.items()
+        if rows > 6 * FEW and not table.startswith("pg_")
+    }
 
 
 def test_anomalies_are_counted_to_a_thousand(
@@ -23,3 +113,123 @@ def test_anomalies_are_counted_to_a_thousand(
     assert read["Order"] < 25_000, "the due rows are looked for among them, once"
     assert 1_000 == app.status_reader.read().rules["expire_dp"].anomalies
     assert "1,000 or more" in run("status")[1]
+
+
+def lose_an_old_job(app: App, shop: Shop, connection: Connection) -> str:
+    """Sweep twice; the first sweep's job is lost. Return its order."""
+    lost = shop.order(age=HOUR)
+    scan(app)
+    connection.execute(text("delete from pgmq.q_jastipin_jobs"))
+    connection.execute(text("update sweeper.sweep set at = at - interval '1 hour'"))
+    shop.order(age=HOUR, id="later")
+    connection.execute(text("update \"Order\" set status = 'pending' where id <> 'later'"))
+    sweep(app, "expire_dp")
+    return lost
+
+
+def test_the_audit_says_what_it_has_left_out_and_checks_it_when_asked(
+    app: App, shop: Shop, connection: Connection, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L8: what was not looked at does not balance."""
+    monkeypatch.setattr(audit, "JOBS", 1)
+    monkeypatch.setattr(foreign, "ENDINGS", 1)
+    lost = lose_an_old_job(app, shop, connection)
+
+    code, told, _ = run("audit")
+    newest = json.loads(run("audit", "--json")[1])
+    whole_code, whole, _ = run("audit", "--all", "--json")
+
+    assert (0, 1, 1, []) == (code, newest["sweeps"], newest["jobs"], newest["gaps"])
+    assert [f"the sweeps before {newest['since']}, and their jobs"] == newest["left_out"][:1]
+    assert 2 == told.count("not checked: ")
+    assert "every job of these that does not wait ended exactly once" in told
+    found = json.loads(whole)
+    assert (1, [lost]) == (whole_code, [gap["key"] for gap in found["gaps"]])
+    assert (2, 2, None, []) == tuple(found[n] for n in ("sweeps", "jobs", "since", "left_out"))
+
+
+def test_foreign_jobs_among_older_endings_are_found_when_asked(
+    app: App, shop: Shop, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.order(age=HOUR)
+    sweep(app)
+    foreigners = (
+        "insert into sweeper.job_log (job_type, key, msg_id, sweep_id, outcome, attempt, at)"
+        " select 'ORDER_EXPIRE_DP', concat('foreign-', one), 1, cast(id as text), 'skipped', 1,"
+        " now() from sweeper.sweep, generate_series(1, 3) as one where found = 1"
+    )
+    connection.execute(text(foreigners))
+    monkeypatch.setattr(foreign, "ENDINGS", 2)
+
+    assert (2, 1) == (app.auditor.audit().foreign_count, len(app.auditor.audit().left_out))
+    assert (3, ()) == (
+        app.auditor.audit(everything=True).foreign_count,
+        app.auditor.audit(everything=True).left_out,
+    )
+
+
+def test_an_explanation_says_which_scans_it_has_not_searched(
+    app: App, shop: Shop, connection: Connection, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old scan is found by the job that ended; one whose job was lost may be missing."""
+    lost = lose_an_old_job(app, shop, connection)
+    assert "rule expire_dp found it" in run("explain", lost)[1]
+    monkeypatch.setattr(explain, "SCANS", 1)
+
+    told, since = run("explain", lost)[1], json.loads(run("explain", lost, "--json")[1])["since"]
+    connection.execute(text("update sweeper.sweep set at = at - interval '1 day'"))
+    scan(app)
+
+    assert f"scans before {since} are shown where a job of theirs has ended" in told
+    assert "rule expire_dp found it" not in told
+    assert "rule expire_dp found it" in run("explain", "later")[1]
+
+
+def test_long_lists_show_their_beginning_and_say_so(
+    app: App, connection: Connection, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_table, "MOST_GROUPED", 2)
+    monkeypatch.setattr(dead_letters, "MOST_GROUPED", 2)
+    monkeypatch.setattr(backlog, "MOST_GROUPED", 2)
+    monkeypatch.setattr(refunds, "_LISTED", 2)
+    monkeypatch.setattr(refunds, "_PAGE", 2)
+    fill_dead_letters(connection, 3)
+    fill_refunds(connection, 500)
+
+    letters, owed_refunds = run("dead", "list")[1], run("refunds", "list")[1]
+
+    assert "3 dead letters, the newest 2 by cause" in letters
+    assert (2, True) == (
+        app.backlog_reader.read().causes[0].count,
+        app.backlog_reader.read().has_more,
+    )
+    assert "these are the oldest 2; --json and `refunds export` list all" in owed_refunds
+    assert "owed in all: Rp 5.000" in owed_refunds
+    assert 5 == len(json.loads(run("refunds", "list", "--json")[1]))
+    assert 501 == len(run("refunds", "export", "--all")[1].splitlines())
+
+
+def test_completed_jobs_are_counted_among_the_latest_endings(
+    app: App, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_ledger(connection, 1)
+    assert (4, False) == app.status_reader.completed()
+    monkeypatch.setattr(ledger, "MOST_COUNTED", 3)
+    assert (3, True) == app.status_reader.completed()
+
+
+def test_the_page_looks_up_by_index_where_the_jobs_of_due_orders_are(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """It reads the messages about them, and not the queue."""
+    app.migrate(with_indexes=True)
+    fill_queue(connection, SWEEPS)
+    shop.order(age=HOUR)
+    send(app, "ORDER_EXPIRE_DP", {"orderId": shop.order(age=2 * HOUR)})
+    found: list[Backlog] = []
+
+    read = rows_read(connection, app, lambda: found.append(app.backlog_reader.read()))
+
+    whys = [late.why for late in found[0].late["expire_dp"]]
+    assert ["waits in the queue", "no scan has been made yet"] == whys
+    assert read["q_jastipin_jobs"] < FEW

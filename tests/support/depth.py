@@ -42,6 +42,42 @@ def fill_dead_letters(connection: Connection, count: int) -> None:
     )
 
 
+def fill_ledger(connection: Connection, sweeps: int, keys: int = 2) -> None:
+    """Write *sweeps* of three months, of *keys* orders each, whose jobs and their notices ended."""
+    past = f"now() - interval '90 days' * (1 - one / {sweeps}.0)"
+    connection.execute(
+        text(
+            "insert into sweeper.sweep (id, rule, job_type, trigger, host, at, cutoff, found,"
+            " enqueued, already_queued, dead, braked, anomalies, ok, keys)"
+            " select cast(md5(cast(one as text)) as uuid), 'expire_dp', 'ORDER_EXPIRE_DP',"
+            f" 'schedule', 'a', {past}, {past}, {keys}, {keys}, 0, 0, 0, 0, true,"
+            f" array(select concat('past-', one, '-', key) from generate_series(1, {keys}) as key)"
+            f" from generate_series(1, {sweeps}) as one"
+        )
+    )
+    connection.execute(
+        text(
+            "insert into sweeper.job_log (job_type, key, msg_id, sweep_id, outcome, attempt, at)"
+            " select kind, concat('past-', one, '-', key), one, case when kind like 'ORDER%'"
+            f" then cast(cast(md5(cast(one as text)) as uuid) as text) end, 'done', 1, {past}"
+            f" from generate_series(1, {sweeps}) as one, generate_series(1, {keys}) as key,"
+            " unnest(array['ORDER_EXPIRE_DP', 'NOTIFICATION_SEND_WHATSAPP']) as kind"
+        )
+    )
+
+
+def fill_refunds(connection: Connection, count: int) -> None:
+    """Write *count* refunds that are settled, and one for each hundred of them that is due."""
+    connection.execute(
+        text(
+            "insert into sweeper.refund (order_id, order_code, amount, state, at)"
+            " select concat('refund-', one), concat('CODE-', one), 1000,"
+            "  case when one % 100 = 0 then 'due' else 'settled' end, now()"
+            f" from generate_series(1, {count}) as one"
+        )
+    )
+
+
 def rows_read(connection: Connection, app: App, work: Callable[[], Any]) -> dict[str, int]:
     """Do *work*; return how many rows of each table it has read, by the table's name.
 

@@ -12,7 +12,9 @@ from tests.bench.contenders import ALL, FLOOR, LOOP, ONE, PEERS, TWO, Contender
 from tests.bench.machine import machine
 from tests.bench.page import PAGE, page, write
 from tests.bench.runs import Counts, Run
+from tests.bench.scale import __main__ as scale
 from tests.bench.suite import DELAYS, QUICK, Results
+from tests.bench.tables import Table
 from tests.support.paths import ROOT
 
 
@@ -88,3 +90,18 @@ def test_contenders_are_chosen_by_a_part_of_their_names() -> None:
 def test_a_peer_that_is_not_installed_is_missing() -> None:
     assert Contender("peer", "module", "", package="no-such-queue").is_missing
     assert not Contender("ours", "module", "", package="psycopg").is_missing
+
+
+def test_the_page_about_scale_gets_the_tables_in_their_places() -> None:
+    """Only what was measured is replaced; every table has a place on the page."""
+    table = Table("Readers", ("what", "ms"), [["`audit`", "7"]])
+    before = scale.PAGE.read_text("utf-8")
+
+    after = scale.written(before, {"readers": table})
+
+    shown = "| what | ms |\n| --- | --: |\n| `audit` | 7 |\n"
+    assert f"<!-- readers: measured -->\n\n{shown}\n<!-- readers: end -->" in after
+    assert after == scale.written(after, {"readers": table})
+    assert {*scale.PARTS, "machine"} == {
+        name for name in (*scale.PARTS, "machine", "nobody") if f"<!-- {name}: end -->" in before
+    }

@@ -1,0 +1,194 @@
+"""The parts of the measurement: scans, a backlog, and what reads a long ledger."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from jobs.demo.shop import MANY_ORDERS, Shop
+from jobs.refund_ledger import owed, refund_rows
+from sweeper.app import App
+from sweeper.postgres import clock
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from tests.bench.contenders import ONE
+from tests.bench.engine import RULE
+from tests.bench.runs import run
+from tests.bench.server import HOUR, Server
+from tests.bench.tables import Table
+from tests.support.depth import fill_dead_letters, fill_ledger, fill_queue, fill_refunds
+
+MOST_MB = 150
+_TENTHS = 10
+_CHUNK = 500_000  # orders that one statement writes
+_KEYS = 20  # jobs of each sweep in the ledger; each has an ending, and its notice another
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many orders, messages and rows; due is the number of orders that a scan finds."""
+
+    orders: int = 10_000_000
+    few: int = 100_000
+    due: int = 1_000
+    queued: int = 1_000_000
+    backlog: int = 1_000_000
+    ended: int = 10_000_000
+    dead: int = 100_000
+    repeats: int = 7
+
+
+QUICK = Size(20_000, 2_000, 100, 2_000, 2_000, 8_000, 500, 2)
+
+
+def scans(server: Server, size: Size, step: Step) -> Table:
+    """Scan few orders and very many, and few beside a long queue; the same number is due."""
+    rows, base = [], list[float]()
+    for orders in (size.few, size.orders):
+        step(f"writing {orders:,} orders")
+        app = server.create(f"orders_{orders}", with_indexes=True)
+        with _session(app) as session:
+            _write_orders(session, orders - size.due, status="completed", age=30 * 24 * HOUR)
+            _write_orders(session, size.due, status="pending_dp", age=HOUR)
+            session.execute(text("vacuum analyze"))
+        step(f"scanning {orders:,} orders")
+        times = _scan(app, size)
+        base = base or times
+        rows.append(_scanned(f"{orders:,}", "0", times, base))
+        if orders == size.few:
+            step(f"sending {size.queued:,} messages")
+            with _session(app) as session:
+                fill_queue(session, size.queued)
+                session.execute(text("vacuum analyze"))
+            step("scanning beside them")
+            rows.append(_scanned(f"{orders:,}", f"{size.queued:,}", _scan(app, size), base))
+        app.close()
+    heads = ("orders", "queued", "due", "median, ms", "fastest, ms", "of the first", "ms more")
+    return Table("Scans", heads, [[*row[:2], f"{size.due:,}", *row[2:]] for row in rows])
+
+
+def backlog(server: Server, size: Size, step: Step) -> Table:
+    """Work off a backlog in one process."""
+    step(f"writing and working off a backlog of {size.backlog:,}")
+    found = run(server, ONE, size.backlog)
+    ends = [found.done[len(found.done) * n // _TENTHS - 1] for n in range(1, _TENTHS + 1)]
+    tenth = len(found.done) / _TENTHS
+    rates = [tenth / max(end - begin, 1e-3) for begin, end in pairwise([0.0, *ends])]
+    rows = [
+        ["orders", f"{size.backlog:,}"],
+        ["orders a second", f"{found.work_rate:,.0f}"],
+        ["in the first tenth", f"{rates[0]:,.0f}"],
+        ["in the last tenth", f"{rates[-1]:,.0f}"],
+        [f"peak memory, MB (at most {MOST_MB})", f"{found.peak_mb:.0f}"],
+    ]
+    return Table("A backlog", ("one process", "measured"), rows)
+
+
+def readers(server: Server, size: Size, step: Step) -> Table:
+    """Read a long ledger and many dead letters."""
+    step(f"writing {size.ended:,} ended jobs")
+    app = server.create("ledger", with_indexes=True)
+    with _session(app) as session:
+        fill_ledger(session, size.ended // (2 * _KEYS), _KEYS)
+        step(f"writing {size.dead:,} dead letters and refunds")
+        fill_dead_letters(session, size.dead)
+        fill_refunds(session, size.dead)
+        session.execute(text("vacuum analyze"))
+    rows = []
+    for name, read in _readers(app).items():
+        step(name)
+        times = [_seconds(read) for _ in range(size.repeats)]
+        rows.append([name, *(f"{t * 1000:,.0f}" for t in (times[0], median(times), min(times)))])
+    app.close()
+    return Table("Readers", ("what", "first, ms", "median, ms", "fastest, ms"), rows)
+
+
+def _readers(app: App) -> dict[str, Callable[[], Any]]:
+    def refunds() -> None:
+        with app.database.transaction() as tx:
+            refund_rows(tx, everything=False, limit=200)
+            owed(tx)
+
+    letters = app.dead_letter_queue
+    return {
+        "`status`, heartbeat, metrics": app.status_reader.read,
+        "completed jobs": app.status_reader.completed,
+        "the page's backlog": app.backlog_reader.read,
+        "`audit`": app.auditor.audit,
+        "`explain`, an old order": lambda: app.explainer.explain("past-1-1"),
+        "`explain`, a refund's code": lambda: app.explainer.explain("CODE-7"),
+        "`dead list`, causes": lambda: letters.causes(DeadLetterFilter(), 20),
+        "`dead list`, newest 50": lambda: letters.find(DeadLetterFilter(limit=50)),
+        "`dead list` of one order": lambda: letters.find(DeadLetterFilter(key="other-7")),
+        "`refunds list`": refunds,
+        "`history.keep`, nothing old": lambda: app.pruner.prune(clock.now() - timedelta(days=1)),
+        "`history.keep`, a day": _prune_days(app),
+    }
+
+
+def _prune_days(app: App) -> Callable[[], None]:
+    """Return a function that prunes one more day of the ledger each time."""
+    days = iter(range(1, 90))
+    return lambda: app.pruner.prune(clock.now() + timedelta(days=next(days)))
+
+
+@contextmanager
+def _session(app: App) -> Iterator[Connection]:
+    with app.database.autocommit() as session:
+        session.execute(text("set search_path = public"))
+        yield session
+
+
+def _write_orders(session: Connection, count: int, *, status: str, age: timedelta) -> None:
+    """Write orders without items, which no scan reads."""
+    shop = Shop(session, clock.now(), seed=hash(status) % 1000)
+    at = (clock.now() - age).replace(tzinfo=None)
+    while count > 0:
+        prefix = shop._new_id()[:17]
+        values = {
+            "prefix": prefix,
+            "code": f"JST-{prefix[1:7]}-".upper(),
+            "count": min(count, _CHUNK),
+            "participant": shop.usual_participant,
+            "guest": shop.usual_guest,
+            "trip": shop.usual_trip,
+            "status": status,
+            "paid_at": None,
+            "created_at": at,
+            "updated_at": at,
+        }
+        session.execute(MANY_ORDERS, values)
+        count -= _CHUNK
+
+
+def _scan(app: App, size: Size) -> list[float]:
+    """Return how many seconds each scan took, each of which finds and sends the same orders."""
+    times, rule = list[float](), app.catalog.rule(RULE)
+    for _ in range(size.repeats + 1):
+        began = time.monotonic()
+        report = app.sweep().run([rule], limit=10**9, scan_only=True)
+        times.append(time.monotonic() - began)
+        assert report.rules[RULE].enqueued == size.due
+        with app.database.transaction() as tx:
+            tx.execute(text("delete from pgmq.q_jastipin_jobs where message ? 'sweepId'"))
+    return times[1:]
+
+
+def _scanned(orders: str, queued: str, times: list[float], base: list[float]) -> list[str]:
+    fastest = min(times)
+    more = (fastest - min(base)) * 1000
+    figures = (f"{median(times) * 1000:,.0f}", f"{fastest * 1000:,.0f}")
+    return [orders, queued, *figures, f"{fastest / min(base):.2f}", f"{more:+,.0f}"]
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
