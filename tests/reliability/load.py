@@ -11,9 +11,10 @@ from threading import Event, Thread
 from typing import Any
 
 import psycopg
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine
 
 from jobs.demo.shop import Shop
+from sweeper.postgres.url import parse_url
 
 _TICK = 0.1
 _PRODUCTS = 5
@@ -103,7 +104,7 @@ class Load:
 
 def _stock(url: str) -> dict[str, Any]:
     """Add what orders refer to: a buyer, a trip and products."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    engine = create_engine(parse_url(url)[0])
     with engine.begin() as connection:
         shop = Shop(connection, datetime.now(UTC))
         products = [shop.product(stock=0) for _ in range(_PRODUCTS)]

@@ -22,7 +22,8 @@ class Phase:
     counted  -- the job types whose rate is measured
     within   -- the seconds that its recovery may take
     after    -- the seconds to look on after it, at least
-    crashes  -- whether the fault is a crash of ours, which a read may be counted for
+    crashes  -- whether it kills a process of ours, or cuts off the answer to a read: such a read is
+                counted as a crash
     short    -- whether it belongs to the short form
     """
 
@@ -39,28 +40,54 @@ class Phase:
 
 _NETWORK = Plan(way=Way.NETWORK)
 # What a killed process had read comes back when its lease ends; its call under way may do so twice.
-_SHORT_LEASE = Plan(settings={"SWEEPER_QUEUE__VISIBILITY": "3s", "SWEEPER_WHATSAPP__TIMEOUT": "2s"})
+_SHORT_LEASE = Plan(settings={"SWEEPER_QUEUE__VISIBILITY": "4s", "SWEEPER_WHATSAPP__TIMEOUT": "3s"})
 # The circuit breaker's second pause is 10 seconds long, and a provider may return at its begin.
 _PAUSE = 12.0
 
 PHASES = (
-    Phase("postgres-down", "Postgres stops and is started", faults.postgres_down, short=True),
-    Phase("postgres-crash", "Postgres is killed every 2 s", faults.postgres_crash),
-    Phase("backends", "its backends are terminated every second", faults.backends_terminated),
-    Phase("connections", "max_connections is exhausted", faults.no_connection_left),
+    Phase(
+        "postgres-down",
+        "Postgres stops and is started",
+        faults.postgres_down,
+        crashes=True,
+        short=True,
+    ),
+    Phase("postgres-crash", "Postgres is killed every 2 s", faults.postgres_crash, crashes=True),
+    Phase(
+        "backends",
+        "its backends are terminated every second",
+        faults.backends_terminated,
+        crashes=True,
+    ),
+    Phase("connections", "max_connections is exhausted", faults.no_connection_left, crashes=True),
     Phase("xmin", "xmin is pinned by four readers", faults.pinned_xmin),
     Phase("table", 'the table "Order" is locked', faults.locked_table),
     Phase("locks", "the scans' locks are squatted", faults.squatted_locks),
-    Phase("disk", "the server's disk is full", faults.disk_full, Plan(place=Place.SMALL_DISK)),
-    Phase("failover", "failover to a standby", faults.failover, Plan(place=Place.PAIR)),
+    Phase(
+        "disk",
+        "the server's disk is full",
+        faults.disk_full,
+        Plan(place=Place.SMALL_DISK),
+        crashes=True,
+    ),
+    Phase(
+        "failover", "failover to a standby", faults.failover, Plan(place=Place.PAIR), crashes=True
+    ),
     Phase("half-open", "the network is half-open", faults.half_open, _NETWORK),
-    Phase("refused", "connections are refused", faults.refused, _NETWORK),
-    Phase("far", "100 ms each way, 1 % of packets lost for good", faults.far_and_shaky, _NETWORK),
+    Phase("refused", "connections are refused", faults.refused, _NETWORK, crashes=True),
+    Phase(
+        "far",
+        "100 ms each way, 1 % of packets lost for good",
+        faults.far_and_shaky,
+        _NETWORK,
+        crashes=True,
+    ),
     Phase(
         "pooler",
         "PgBouncer is killed and started",
         faults.pooler_down,
         Plan(way=Way.POOLER),
+        crashes=True,
         short=True,
     ),
     Phase(

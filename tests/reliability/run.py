@@ -137,7 +137,8 @@ def wait_until_steady(here: Site) -> None:
         placed = sum(count for _, count in here.load.placed)
         if placed > here.load.rate and left(here) < 2 * here.load.rate:
             return
-    message = f"the service does not keep up with the load\n{here.fleet.tracebacks()}"
+    last = here.fleet.lines([0] * here.fleet.size)[-3:]
+    message = f"{left(here)} are left: the service does not keep up with the load\n{last}"
     raise TimeoutError(message)
 
 

@@ -1,5 +1,6 @@
 """All that a phase runs on: a server, the platform's load, a provider, and our processes."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ PROCESSES = 2
 RATE = 100
 
 _FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+# With a clock of its own, libfaketime refuses the call that `time.sleep` makes.
+_SLEEP = "import threading, time\ntime.sleep = lambda s: threading.Event().wait(s) and None\n"
 
 SETTINGS = {
     "SWEEPER_STOCK__TAKEN_AT": "checkout",
@@ -179,7 +183,11 @@ def _clock(file: Path) -> dict[str, str]:
         message = "libfaketime is not installed: apt-get install faketime"
         raise MissingError(message)
     file.write_text("+0")
+    patch = file.with_name("site") / "sitecustomize.py"
+    patch.parent.mkdir()
+    patch.write_text(_SLEEP)
     return {
+        "PYTHONPATH": f"{patch.parent}:{os.environ.get('PYTHONPATH', '')}",
         "LD_PRELOAD": str(_FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_CACHE_DURATION": "1",
