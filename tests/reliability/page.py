@@ -46,11 +46,32 @@ def row(result: Result) -> tuple[str, ...]:
 def page(results: Sequence[Result], lengths: Lengths, about: dict[str, str]) -> str:
     """Return the page."""
     table = [HEADS, ["---", *["--:"] * (len(HEADS) - 2), "---"], *map(row, results)]
+    lines = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+    facts = "\n".join(f"| {name} | {value} |" for name, value in about.items())
+    return Template(_TEXT.read_text("utf-8")).substitute(
+        processes=PROCESSES,
+        rate=lengths.rate,
+        before=f"{lengths.before:.0f}",
+        fault=f"{lengths.fault:.0f}",
+        plot=PLOT,
+        table=lines,
+        faults=_faults(results),
+        machine=f"| | |\n| --- | --- |\n{facts}",
+    )
+
+
+def _faults(results: Sequence[Result]) -> str:
+    """Return what was not as it must be, if anything was."""
+    late = [
+        (each.phase.title, f"recovered after {each.recovered:.1f} s, not {each.phase.within:.0f}")
+        for each in results
+        if each.recovered is not None and each.recovered > each.phase.within
+    ]
+    found = [(each.phase.title, fault) for each in results for fault in each.faults]
     if not (found or late):
         return f"Every phase recovered within {WITHIN:.0f} s, or at the next call to the provider."
     lines = [f"- {title}: {' '.join(fault.split())[:400]}" for title, fault in found + late]
-    return "
-".join(["What did not hold:", "", *lines])
+    return "\n".join(["What did not hold:", "", *lines])
 
 
 def write(results: Sequence[Result], lengths: Lengths, versions: dict[str, str]) -> Path:
