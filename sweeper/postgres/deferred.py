@@ -72,7 +72,8 @@ def last(tx: Connection) -> dict[str, bool]:
 
 def forget(tx: Connection) -> None:
     """Forget what is deferred, because an error rolls *tx* back to its savepoint."""
-    tx.info[_KEY].statements.clear()
+    if not tx.invalidated:  # a connection that is lost has forgotten it
+        tx.info[_KEY].statements.clear()
 
 
 def begin(tx: Connection, statements: Sequence[str], *, repeated: bool = False) -> None:

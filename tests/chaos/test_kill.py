@@ -4,6 +4,8 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
@@ -14,6 +16,13 @@ from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
+from tests.support.judgement import (
+    assert_as_expected,
+    attempts_spent,
+    hasty,
+    snapshot,
+    wrong_effects,
+)
 from tests.support.verbs import HOUR, NOW, OpenApp, dead_letters, make_visible, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -51,15 +60,20 @@ def test_twenty_kills_leave_the_same_rows_as_an_undisturbed_run(
     sweep(open_app(url=undisturbed))
 
     chance = random.Random(20)  # noqa: S311 -- times, not secrets
-    finished = sum(sweep_and_kill(disturbed, chance.uniform(0.0, 0.6)) for _ in range(KILLS))
-    app = open_app(url=disturbed)
-    sweep_until_empty(app)
+    app, finished = open_app(url=disturbed), 0
+    with opened(disturbed) as watcher:
+        world = snapshot(watcher)
+        for _ in range(KILLS):
+            finished += sweep_and_kill(disturbed, chance.uniform(0.0, 0.6))
+            assert [] == wrong_effects(watcher, world, NOW)
+        sweep_until_empty(app)
+        assert_as_expected(app, watcher, world, NOW)
+        assert [] == hasty(watcher, world) + attempts_spent(watcher)
 
     assert finished < KILLS
     assert [] == dead_letters(app)
     assert visible_rows(undisturbed) == visible_rows(disturbed)
-    balance = app.auditor.audit()
-    assert (ORDERS, 0, ()) == (balance.jobs, balance.waiting, balance.gaps)
+    assert ORDERS == app.auditor.audit().jobs
 
 
 def add_orders(connection: Connection) -> None:
@@ -109,6 +123,13 @@ def sweep_until_empty(app: App) -> None:
 
 def visible_rows(url: str) -> list[list[Any]]:
     """Return all rows that people can see."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-    with engine.connect() as connection:
+    with opened(url) as connection:
         return [list(connection.execute(text(query)).scalars()) for query in VISIBLE_ROWS]
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Connection]:
+    """Open a session that commits every statement."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection

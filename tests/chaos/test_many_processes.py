@@ -12,7 +12,9 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
+from sweeper.postgres import clock
 from tests.support import log_schema
+from tests.support.judgement import assert_as_expected, hasty, snapshot
 from tests.support.verbs import HOUR
 
 ORDERS = 2_000
@@ -26,6 +28,7 @@ def test_four_services_apply_each_effect_once(
     products = [shop.product(stock=0) for _ in range(4)]
     for product in products:
         shop.many(ORDERS // 4, age=HOUR, product=product)
+    world = snapshot(connection)
 
     logs = [tmp_path / f"{number}.jsonl" for number in range(SERVICES)]
     services = [start(database_url, log) for log in logs]
@@ -34,18 +37,15 @@ def test_four_services_apply_each_effect_once(
         service.send_signal(signal.SIGTERM)
 
     assert [0] * SERVICES == [service.wait(timeout=30) for service in services]
+    assert_as_expected(app, connection, world, clock.now())
+    assert [] == hasty(connection, world)
     assert [ORDERS // 4] * 4 == [shop.stock(product) for product in products]
-    statuses = connection.execute(text('select status, count(*) from "Order" group by 1'))
-    assert {"cancelled": ORDERS} == dict(statuses.all())
-    notices = connection.execute(text('select status, count(*) from "NotificationLog" group by 1'))
-    assert {"sent": ORDERS} == dict(notices.all())
     lines = [line for log in logs for line in log_schema.lines(log.read_text())]
     assert [] == [line for line in lines if line["level"] == "error"]
     events = Counter(line["event"] for line in lines)
     assert (0, 0, 0) == (events["job.retried"], events["job.dead"], events["worker.failed"])
     outcomes = connection.execute(text("select distinct outcome, attempt from sweeper.job_log"))
     assert [("done", 1)] == [tuple(row) for row in outcomes]
-    assert () == app.auditor.audit().gaps
 
 
 def start(url: str, log: Path) -> "subprocess.Popen[bytes]":

@@ -12,7 +12,15 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
+from sweeper.postgres import clock
 from tests.support.fake_provider import Provider, provider
+from tests.support.judgement import (
+    assert_as_expected,
+    attempts_spent,
+    hasty,
+    snapshot,
+    wrong_effects,
+)
 from tests.support.verbs import (
     HOUR,
     QUEUE,
@@ -46,6 +54,7 @@ def test_twenty_sigterms_in_the_middle_of_slow_batches_cost_nothing(
     """L1, L5: no attempt and no crash is counted, and every order is cancelled once."""
     product = shop.product(stock=0)
     shop.many(ORDERS, age=HOUR, product=product)
+    world = snapshot(connection)
     connection.execute(SLOW)
 
     reads = list[int]()
@@ -55,18 +64,17 @@ def test_twenty_sigterms_in_the_middle_of_slow_batches_cost_nothing(
         process.send_signal(signal.SIGTERM)
         assert 143 == process.wait(timeout=30)
         reads += [message.read_ct for message in messages(app)]
+        assert [] == wrong_effects(connection, world, clock.now())
     assert {0} == set(reads)
     connection.execute(text("drop function slow cascade"))
     drain(app)
 
     assert [] == dead_letters(app)
-    assert [] == messages(app)
+    assert_as_expected(app, connection, world, clock.now())
+    assert [] == hasty(connection, world) + attempts_spent(connection)
     assert shop.stock(product) == ORDERS
-    assert {1} == {row["attempt"] for row in rows(connection, "sweeper.job_log")}
     ended = Counter(key for kind, key, *_ in job_outcomes(connection) if kind == "ORDER_EXPIRE_DP")
     assert (ORDERS, {1}) == (len(ended), set(ended.values()))
-    balance = app.auditor.audit()
-    assert (ORDERS, 0, ()) == (balance.jobs, balance.waiting, balance.gaps)
 
 
 def test_sigterms_in_the_middle_of_calls_send_no_notice_twice(
@@ -75,6 +83,7 @@ def test_sigterms_in_the_middle_of_calls_send_no_notice_twice(
     """L5: calls in flight end and are recorded, and no other call is begun."""
     orders, stops = 60, 5
     shop.many(orders, age=HOUR, product=shop.product(stock=0))
+    world = snapshot(connection)
     with provider("cloud") as whatsapp:
         whatsapp.latency = 0.3
         settings = whatsapp.settings(rate=100, concurrency=8, timeout="10s")
@@ -94,7 +103,8 @@ def test_sigterms_in_the_middle_of_calls_send_no_notice_twice(
     assert orders == len(whatsapp.deliveries)
     log = rows(connection, '"NotificationLog"')
     assert {("sent", None)} == {(row["status"], row["metadata"].get("unknown")) for row in log}
-    assert {1} == {row["attempt"] for row in rows(connection, "sweeper.job_log")}
+    assert_as_expected(app, connection, world, clock.now())
+    assert [] == attempts_spent(connection)
 
 
 def start(url: str, command: str, **settings: str) -> "subprocess.Popen[bytes]":

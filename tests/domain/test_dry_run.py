@@ -1,5 +1,7 @@
 """A dry run shows what a sweep would do, and a sweep then does exactly that."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.postgres.database import Database
 from tests.support.verbs import (
     HOUR,
     OUTBOUND,
     Connect,
     OpenApp,
+    Run,
     broken,
     messages,
     rows,
@@ -23,6 +27,10 @@ from tests.support.verbs import (
 )
 
 TYPE = "ORDER_EXPIRE_DP"
+END_OTHER_SESSIONS = text(
+    "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid()"
+)
 
 
 def dry_run_report(app: App, *rules: str, **options: Any) -> dict[str, Any]:
@@ -184,3 +192,26 @@ def test_without_due_orders_it_shows_nothing(app: App) -> None:
 
     assert set(map(len, report["effects"].values())) == {0}
     assert [rule["due"] for rule in report["rules"].values()] == [[], []]
+
+
+@pytest.mark.parametrize("number", [2, 5], ids=["of a scan", "of a batch"])
+def test_a_dry_run_that_loses_its_connection_in_a_transaction_says_so(
+    shop: Shop, connection: Connection, run: Run, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Its transactions are savepoints of one; nothing is changed."""
+    order, transaction, begun = shop.order(age=HOUR), Database.transaction, list[int]()
+
+    @contextmanager
+    def cut(database: Database, **options: Any) -> Iterator[Connection]:
+        with transaction(database, **options) as tx:
+            begun.append(len(begun) + 1)
+            if begun[-1] == number:
+                connection.execute(END_OTHER_SESSIONS)
+            yield tx
+
+    monkeypatch.setattr(Database, "transaction", cut)
+    code, out, err = run("sweep", "--dry-run")
+
+    assert (69, "") == (code, out), err
+    assert err.startswith("sweeper: database at "), err
+    assert "pending_dp" == shop.status(order)

@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", metavar="PHASE", help="a phase by its name; may be repeated"
     )
-    parser.add_argument("--rate", type=int, default=Lengths.rate, help="due orders a second")
+    parser.add_argument("--rate", type=int, default=Lengths().rate, help="due orders a second")
     parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
     return parser.parse_args()
 
