@@ -4,6 +4,7 @@ An order's id says what must become of it: u is unpaid and a unanswered for too 
 p was paid just now and x was accepted, and nobody may touch these.
 """
 
+import json
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +17,13 @@ from sqlalchemy import create_engine
 from jobs.demo.shop import Shop
 from sweeper.postgres.url import parse_url
 
+PLACED_AS = {
+    "u": "pending_dp",
+    "a": "awaiting_validation",
+    "y": "pending_dp",
+    "p": "awaiting_validation",
+    "x": "awaiting_final_payment",
+}
 _TICK = 0.1
 _PRODUCTS = 5
 
@@ -26,9 +34,7 @@ with placed as (
                          "totalPrice", "dpAmount", "dpPaidAt", "validatedAt", "createdAt",
                          "updatedAt")
     select kind || to_char(n, 'FM00000000'), 'JST-' || n, %(participant)s, %(guest)s, %(trip)s,
-           case when kind in ('u', 'y') then 'pending_dp'
-                when kind = 'x' then 'awaiting_final_payment' else 'awaiting_validation' end,
-           1, 150000, 50000,
+           %(statuses)s::jsonb ->> kind, 1, 150000, 50000,
            case kind when 'a' then utc - interval '25 hours'
                 when 'p' then utc - interval '23 hours 15 minutes'
                 when 'x' then utc - interval '30 hours' end,
@@ -114,6 +120,7 @@ def _stock(url: str) -> dict[str, Any]:
             "trip": shop.usual_trip,
             "products": products,
             "many": _PRODUCTS,
+            "statuses": json.dumps(PLACED_AS),
         }
     engine.dispose()
     return parameters

@@ -1,64 +1,36 @@
 """What a phase has cost: wrong effects, lost orders, attempts and crashes, from the database."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+from sqlalchemy import Connection, create_engine
 
 from sweeper import catalog
 from sweeper.app import App
+from sweeper.postgres.url import parse_url
+from tests.reliability.load import PLACED_AS
 from tests.reliability.site import Site
+from tests.support.judgement import differences, snapshot
+from tests.support.oracle import World
 
-# Each query names, or counts, what must not be: an empty result is right.
-_WRONG = {
-    "an order that nobody may touch was ended": """
-        select id, status from "Order" where id ~ '^[ypx]'
-        and status <> case left(id, 1) when 'y' then 'pending_dp' when 'p'
-            then 'awaiting_validation' else 'awaiting_final_payment' end
-    """,
-    "an order was ended in another way": """
-        select id, status from "Order" where id ~ '^[ua]' and status not in
-        ('pending_dp', 'awaiting_validation',
-         case left(id, 1) when 'u' then 'cancelled' else 'rejected' end)
-    """,
-    "stock was not given back once": """
-        select product.id, product.stock, count("Order".id)
-        from "Product" as product
-        left join "OrderItem" as item on item."productId" = product.id
-        left join "Order" on "Order".id = item."orderId"
-            and "Order".status in ('cancelled', 'rejected')
-        group by product.id having product.stock <> count("Order".id)
-    """,
-    "a refund is missing, or not owed": """
-        select coalesce("Order".id, order_id) from sweeper.refund
-        full join (select id from "Order" where status = 'rejected') as "Order" on id = order_id
-        where id is null or order_id is null
-    """,
-    "a job was done twice": """
-        select job_type, min(key), count(*) from sweeper.job_log where outcome = 'done'
-        group by job_type, case when job_type like 'ORDER_%' then key else cast(msg_id as text) end
-        having count(*) > 1
-    """,
-    "a notice is missing, or there are two": """
-        select "Order".id, "Order".status, count(log.id)
-        from "Order" left join "NotificationLog" as log on log.metadata ->> 'orderId' = "Order".id
-        group by 1, 2
-        having count(log.id) <>
-            case "Order".status when 'cancelled' then 1 when 'rejected' then 2 else 0 end
-    """,
-}
+# Each query names the orders of which something was lost.
 _LOST = {
     "a due order is neither cancelled nor rejected": """
-        select id, status from "Order"
-        where id ~ '^[ua]' and status not in ('cancelled', 'rejected')
+        select id from "Order" where id ~ '^[ua]' and status not in ('cancelled', 'rejected')
     """,
-    "a message is dead": "select msg_id, message from pgmq.q_jastipin_jobs_dead",
+    "a message is dead": "select message ->> 'key' from pgmq.q_jastipin_jobs_dead",
     "a notice was not sent": """
-        select id, status, "errorMessage" from "NotificationLog" where status <> 'sent'
+        select metadata ->> 'orderId' from "NotificationLog" where status <> 'sent'
     """,
 }
 _DUE = """select count(*) from "Order" where id ~ '^[ua]'"""
+_WAITING = " + ".join(
+    f"(select count(*) from pgmq.q_jastipin_jobs{queue})"
+    for queue in ("", "_high", "_low", "_outbound")
+)
 _SPENT = "select coalesce(sum(attempts), 0), coalesce(sum(crashes), 0) from watched.spent"
 _UNSURE = """
     select metadata ->> 'orderCode' from "NotificationLog" where metadata ->> 'unknown' is not null
@@ -70,11 +42,12 @@ _SHOWN = 5
 class Verdict:
     """What was found at the end; *problems* say in words what was wrong or lost.
 
-    wrong    -- wrong effects: orders, stock, refunds, jobs and notices that are not as they must be
+    due      -- orders that had to be ended
+    wrong    -- what the oracle, the audit or the provider found that is not as it must be
     lost     -- orders and messages that were not handled
     attempts -- executions that were counted as failures of jobs
     crashes  -- reads that were counted as crashes
-    unsure   -- notices of which it is not known whether they were sent, and that were sent again
+    unsure   -- notices of which it is not known whether they were sent, so that they may come twice
     """
 
     due: int = 0
@@ -88,44 +61,72 @@ class Verdict:
 
 def judge(site: Site) -> Verdict:
     """Compare the database, the ledger and what the provider got with what must be."""
-    verdict = Verdict()
+    verdict, lost = Verdict(), set[str]()
     with site.survivor.session() as session:
         (verdict.due,) = _row(session, _DUE)
         verdict.attempts, verdict.crashes = _row(session, _SPENT)
-        for problem, query in _WRONG.items():
-            verdict.wrong += _find(session, problem, query, verdict.problems)
         for problem, query in _LOST.items():
-            verdict.lost += _find(session, problem, query, verdict.problems)
+            keys = [str(key) for (key,) in session.execute(query.encode())]
+            verdict.lost += len(keys)
+            lost.update(keys)
+            verdict.problems += [f"{problem}: {len(keys)}, such as {keys[:_SHOWN]}"] * bool(keys)
         unsure = {code for (code,) in session.execute(_UNSURE)}
-    sent = Counter(str(each.body) for each in site.provider.deliveries)
-    twice = [body for body, count in sent.items() if count > 1]
     verdict.unsure = len(unsure)
-    surprising = [body for body in twice if not any(f"'{code}'" in body for code in unsure)]
-    verdict.wrong += len(surprising)
-    verdict.problems += [f"a notice was sent twice: {body}" for body in surprising[:_SHOWN]]
-    app = App.load(catalog.load("jobs"), flags={"database.url": site.survivor.url})
-    gaps = app.auditor.audit().gaps
-    app.close()
-    verdict.wrong += len(gaps)
-    verdict.problems += [f"the audit: {gap}" for gap in gaps[:_SHOWN]]
+    about_lost = tuple(f"order {key}:" for key in lost)
+    wrong = [each for each in _differences(site) if not each.startswith(about_lost)]
+    wrong += _sent_twice(site, unsure) + _gaps(site)
+    verdict.wrong = len(wrong)
+    verdict.problems += wrong[:_SHOWN]
     return verdict
 
 
 def left(site: Site) -> int:
     """Return how much is left to do: the due orders, and the messages in all queues."""
-    queues = ("jastipin_jobs", "jastipin_jobs_high", "jastipin_jobs_low", "jastipin_jobs_outbound")
-    waiting = " + ".join(f"(select count(*) from pgmq.q_{queue})" for queue in queues)
+    due = _LOST["a due order is neither cancelled nor rejected"]
     with site.survivor.session() as session:
-        due = _LOST["a due order is neither cancelled nor rejected"]
-        (count,) = _row(session, f"select {waiting} + (select count(*) from ({due}) as due)")
+        (count,) = _row(session, f"select {_WAITING} + (select count(*) from ({due}) as due)")
     return int(count)
 
 
-def _find(session: psycopg.Connection[Any], problem: str, query: str, problems: list[str]) -> int:
-    rows = session.execute(query.encode()).fetchall()
-    if rows:
-        problems.append(f"{problem}: {len(rows)}, such as {rows[:_SHOWN]}")
-    return len(rows)
+def _differences(site: Site) -> list[str]:
+    """Ask the oracle: the orders as they were placed, and one pass over all of them."""
+    engine = create_engine(parse_url(site.survivor.url)[0])
+    with engine.connect() as connection:
+        world = _placed(connection)
+        world.swept(datetime.now(UTC))
+        found = differences(connection, world)
+    engine.dispose()
+    return found
+
+
+def _placed(connection: Connection) -> World:
+    """Return the world as the load made it."""
+    found, world = snapshot(connection), World()
+    for product in found.stock:
+        world.sell(product, 0)
+    for states in found.states.values():
+        for state in states:
+            world.place(replace(state.order, status=PLACED_AS[state.order.id[0]]))
+    return world
+
+
+def _sent_twice(site: Site, unsure: set[str]) -> list[str]:
+    """Return the notices that were sent twice, though every call for them was answered."""
+    sent = Counter(str(each.body) for each in site.provider.deliveries)
+    return [
+        f"a notice was sent {count} times: {body}"
+        for body, count in sent.items()
+        if count > 1 and not any(f"'{code}'" in body for code in unsure)
+    ]
+
+
+def _gaps(site: Site) -> list[str]:
+    """Return what `sweeper audit` finds."""
+    app = App.load(catalog.load("jobs"), flags={"database.url": site.survivor.url})
+    try:
+        return [f"the audit: {gap}" for gap in app.auditor.audit().gaps]
+    finally:
+        app.close()
 
 
 def _row(session: psycopg.Connection[Any], query: str) -> tuple[Any, ...]:
