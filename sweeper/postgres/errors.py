@@ -92,7 +92,8 @@ def _text(error: BaseException) -> str:
 def unusable(error: DBAPIError | PoolTimeoutError, url: URL) -> SweeperError:
     """Return an error whose message tells an operator what cannot be used and what to do."""
     where = str(url.host or url.query.get("host", "localhost"))
-    where += f":{url.port}" if url.port else ""
+    port = url.port or url.query.get("port")
+    where += f":{port}" if port else ""
     reason = in_one_line(error).partition(": ")[2]
     remedy = _remedy(error)
     if remedy is None:

@@ -16,13 +16,15 @@ _LIBPQ = frozenset(known.keyword.decode() for known in _KNOWN) - {"options"}
 SECRET = frozenset(known.keyword.decode() for known in _KNOWN if known.dispchar == b"*")
 """The parameters that libpq holds for secrets: password, sslpassword and others."""
 
+_DEFAULT_PORT, _SUPABASE_POOLER = 5432, 6543
 _PARAMETERS = re.compile(r"[a-z_][\w.-]*=[^&]*(&[a-z_][\w.-]*=[^&]*)*", re.IGNORECASE)
 
 
 def parse_url(url: str) -> tuple[URL, str | None, bool]:
     """Return *url* as SQLAlchemy's URL, the schema that it names, and whether it is a pooler's.
 
-    Prisma's parameters are applied or dropped; a password may contain any character.
+    Prisma's parameters are applied or dropped; a password may contain any character. Several hosts
+    with commas between them are tried in turn, as libpq does.
     Raises SettingsError, without the password, for a URL that is not valid.
     """
     scheme, separator, rest = url.strip().partition("://")
@@ -39,9 +41,13 @@ def parse_url(url: str) -> tuple[URL, str | None, bool]:
     if re.search("[/?#]", user):
         message = "database.url has / or ? or # in the user's name\nwrite them as %2F, %3F and %23"
         raise SettingsError(message)
-    host, port = _host_and_port(address)
+    servers = [_host_and_port(one) for one in address.split(",")]
+    host, port = servers[0] if len(servers) == 1 else (None, None)
     options = dict(parse_qsl(query))
     parameters = {key: value for key, value in options.items() if key in _LIBPQ}
+    if len(servers) > 1:
+        parameters["host"] = ",".join(host or "" for host, _ in servers)
+        parameters["port"] = ",".join(str(port or _DEFAULT_PORT) for _, port in servers)
     made = URL.create(
         "postgresql+psycopg",
         unquote(user) or None,
@@ -51,7 +57,8 @@ def parse_url(url: str) -> tuple[URL, str | None, bool]:
         unquote(name) or None,
         parameters,
     )
-    pooled = options.get("pgbouncer") == "true" or port == 6543  # noqa: PLR2004 -- Supabase's pooler
+    ports = {port for _, port in servers}
+    pooled = options.get("pgbouncer") == "true" or _SUPABASE_POOLER in ports
     return made, options.get("schema"), pooled
 
 

@@ -1,5 +1,6 @@
 """A TCP proxy in front of the database, whose connections tests delay, freeze or close."""
 
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from sqlalchemy import make_url
 class NetworkProxy:
     """Forwards a port on 127.0.0.1 to the database server.
 
-    delay -- seconds that all data take, each way
+    delay  -- seconds that all data take, each way
+    resets -- the share of packets that close their connection instead of passing
     """
 
-    def __init__(self, server_url: str, delay: float = 0.0) -> None:
-        self._delay = delay
+    def __init__(self, server_url: str, delay: float = 0.0, resets: float = 0.0) -> None:
+        self.delay = delay
+        self.resets = resets
         server = make_url(server_url)
         self._host = server.host or str(server.query["host"])
         self._port = server.port or 5432
@@ -80,7 +83,9 @@ class NetworkProxy:
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 self.note(source, target, data)
-                on_the_way.put((time.monotonic() + self._delay, data))
+                if self.resets and random.random() < self.resets:  # noqa: S311 -- no secret
+                    break
+                on_the_way.put((time.monotonic() + self.delay, data))
         on_the_way.put((0.0, b""))
         _shut(source)
 

@@ -202,6 +202,48 @@ def test_a_url_of_another_kind_is_refused_without_repeating_it(url: str) -> None
     assert "rahasia" not in _formatted(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("addresses", "hosts", "ports"),
+    [
+        ("a:5433,b:5434", "a,b", "5433,5434"),
+        ("a,b:5434,c", "a,b,c", "5432,5434,5432"),
+        ("10.0.0.1:6000,[::1]:6001,[::2]", "10.0.0.1,::1,::2", "6000,6001,5432"),
+    ],
+)
+def test_several_hosts_are_tried_in_turn_as_libpq_does(
+    addresses: str, hosts: str, ports: str
+) -> None:
+    """After a failover, the one that takes writes is found by itself."""
+    arguments = connect_arguments(
+        f"postgresql://sari:r,h@{addresses}/jastip?target_session_attrs=read-write"
+    )
+
+    expected = {
+        "host": hosts,
+        "port": ports,
+        "user": "sari",
+        "password": "r,h",
+        "dbname": "jastip",
+        "target_session_attrs": "read-write",
+    }
+    assert expected == arguments
+
+
+def test_one_of_several_hosts_with_a_port_that_is_not_a_number_is_refused() -> None:
+    with pytest.raises(SettingsError, match="names a port that is not a number") as caught:
+        parse_url("postgresql://sari@a:5432,b:rahasia/jastip")
+
+    assert "rahasia" not in _formatted(caught.value)
+
+
+def test_an_error_names_all_of_several_hosts() -> None:
+    url, _, _ = parse_url("postgresql://sari@a:5433,b:5434/jastip")
+
+    error = unusable(OperationalError("select", None, OSError("refused")), url)
+
+    assert "database at a,b:5433,5434: " in str(error)
+
+
 @pytest.mark.parametrize("port", ["rahasia", "54x2", "-1", "5432:rahasia"])
 def test_a_port_that_is_not_a_number_is_refused_without_repeating_it(port: str) -> None:
     with pytest.raises(SettingsError, match="names a port that is not a number") as caught:
