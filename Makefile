@@ -20,8 +20,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 SERVICE := /opt/sweeper
 ENVIRONMENTS := $(SERVICE).d
 NEXT := $(ENVIRONMENTS)/$(VERSION)-$(shell date -u +%Y%m%dT%H%M%SZ)
-CHAOS := $(wildcard tests/chaos tests/fuzz tests/model tests/mutants \
-	tests/reliability)
+CHAOS := $(addprefix tests/,chaos stateful fuzz model mutants reliability)
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 # Until it had a name of its own, the project was installed as `sweeper`.
 forget_the_old_name = rm -rf $(1)/lib/python*/site-packages/sweeper-*.dist-info
