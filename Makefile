@@ -20,7 +20,8 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 SERVICE := /opt/sweeper
 ENVIRONMENTS := $(SERVICE).d
 NEXT := $(ENVIRONMENTS)/$(VERSION)-$(shell date -u +%Y%m%dT%H%M%SZ)
-CHAOS := $(addprefix tests/,chaos stateful fuzz model mutants reliability)
+SEARCH := $(addprefix tests/,stateful fuzz model mutants)
+CHAOS := $(addprefix tests/,chaos reliability)
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 # Until it had a name of its own, the project was installed as `sweeper`.
 forget_the_old_name = rm -rf $(1)/lib/python*/site-packages/sweeper-*.dist-info
@@ -80,11 +81,13 @@ test: $(VENV)/ready ## All tests, on an embedded Postgres; TESTS=path chooses so
 test-systemd: $(VENV)/ready ## The service in a container with a real systemd; needs root
 	@$(BIN)/pytest -q tests/systemd $(ARGS)
 
-test-chaos: $(VENV)/ready ## Kills, wedges, floods, fuzz, the model, a browser, the monitoring tools; minutes
-	@$(BIN)/pytest -q $(CHAOS) $(ARGS)
+test-chaos: $(VENV)/ready ## Kills, wedges, floods, the search for faults, a browser, the monitoring tools; minutes
+	@$(BIN)/pytest -q $(WORKERS) $(SEARCH) $(ARGS)
+	$(BIN)/pytest -q $(CHAOS) $(ARGS)
 
 chaos: $(VENV)/ready ## The same at full length, with every mutant and an hour's soak; some hours
-	@SWEEPER_TEST_LONG=1 $(BIN)/pytest -q $(CHAOS) $(ARGS)
+	@SWEEPER_TEST_LONG=1 $(BIN)/pytest -q $(SEARCH) $(ARGS)
+	SWEEPER_TEST_LONG=1 $(BIN)/pytest -q $(CHAOS) $(ARGS)
 
 check: $(VENV)/ready ## Lint, format, types, architecture
 	@$(BIN)/ruff check .
