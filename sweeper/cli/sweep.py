@@ -33,7 +33,11 @@ def sweep(
     max_: Annotated[
         int | None,
         typer.Option(
-            "--max", min=1, metavar="N", help="Limit of the brake: sweep up to N orders per rule."
+            "--max",
+            min=1,
+            max=2**31 - 1,
+            metavar="N",
+            help="Limit of the brake: sweep up to N orders per rule.",
         ),
     ] = None,
     plan: Annotated[
