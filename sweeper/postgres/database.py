@@ -10,6 +10,7 @@ import psycopg
 from psycopg.sql import Identifier
 from sqlalchemy import Connection, create_engine, event, text
 
+from sweeper.errors import DatabaseUnusableError
 from sweeper.postgres import arrays, deferred
 from sweeper.postgres.in_use import ConnectionsInUse
 from sweeper.postgres.url import SECRET, parse_url
@@ -84,8 +85,14 @@ class Database:
 
         schema_in_path -- whether the text of a statement may name the platform's tables without
                           their schema; no transaction of the service needs it
+
+        Raises DatabaseUnusableError where the only connection of a copy that is `rolled_back` is
+        lost: with it, all that the copy has done is undone.
         """
         if self._connection is not None:
+            if self._connection.invalidated:
+                message = "the connection was lost, and all that was to be rolled back with it"
+                raise DatabaseUnusableError(message)
             with self._connection.begin_nested():
                 milliseconds = _milliseconds(lock_timeout or self.lock_timeout)
                 shorter = text(f"set local lock_timeout = {milliseconds}")

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.batch import Tally
+from sweeper.batch import Batch, Tally
+from sweeper.errors import DatabaseUnusableError
 from tests.support.verbs import (
     HOUR,
     OUTBOUND,
@@ -20,6 +21,7 @@ from tests.support.verbs import (
     rows,
     send,
     sweep,
+    with_handler,
 )
 
 TYPE = "ORDER_EXPIRE_DP"
@@ -184,3 +186,15 @@ def test_without_due_orders_it_shows_nothing(app: App) -> None:
 
     assert set(map(len, report["effects"].values())) == {0}
     assert [rule["due"] for rule in report["rules"].values()] == [[], []]
+
+
+def test_it_ends_where_its_connection_is_lost(app: App, shop: Shop) -> None:
+    """All that it has done is undone, so nothing can follow."""
+    order = shop.order(age=HOUR)
+
+    def cut(batch: Batch[Any]) -> None:
+        batch.tx.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(DatabaseUnusableError, match="connection was lost"):
+        sweep(with_handler(app, TYPE, cut), "expire_dp", dry_run=True)
+    assert shop.status(order) == "pending_dp"
