@@ -24,7 +24,7 @@ from tests.support.length import LONG
 from tests.support.terminal import controls
 from tests.support.verbs import DEAD, HOUR, LOW, QUEUE, Run, drain, send, sweep
 
-LINES = 10_000 if LONG else 250
+LINES = 10_000 if LONG else 150
 PATIENCE = 60  # seconds for one command
 KNOWN_CODES = {0, 2, 3, 4, 69, 78}
 

@@ -21,7 +21,7 @@ from tests.support.web_client import TOKEN, Site, served
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 1_000 if LONG else 25
 STATUS = re.compile(rb"^HTTP/1\.1 (\d{3}) ", re.MULTILINE)
-REQUESTS = 20_000 if LONG else 400
+REQUESTS = 20_000 if LONG else 250
 PATIENCE = 10.0  # seconds for an answer, or the end of the connection
 
 MALFORMED = (
