@@ -47,7 +47,9 @@ def list_dead(
     about: About = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Only the newest so many; 50 by default, all with --json."),
+        typer.Option(
+            min=1, max=2**31 - 1, help="Only the newest so many; 50 by default, all with --json."
+        ),
     ] = None,
     before: Annotated[
         int | None, typer.Option(min=1, metavar="ID", help="Only those older than this one.")

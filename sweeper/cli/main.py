@@ -128,7 +128,10 @@ def enqueue(
         Priority | None, typer.Option(help="Default: that of the job type.")
     ] = None,
     delay: Annotated[
-        int, typer.Option(min=0, metavar="SECONDS", help="Make it visible after this time.")
+        int,
+        typer.Option(
+            min=0, max=31_536_000, metavar="SECONDS", help="Make it visible after this time."
+        ),
     ] = 0,
     as_json: Json = False,
 ) -> None:

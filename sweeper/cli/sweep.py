@@ -16,6 +16,16 @@ from sweeper.sweep.plan import Plan
 Rules = Annotated[
     list[str] | None, typer.Argument(metavar="[RULE]...", help="Default: every rule that is on.")
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--max",
+        min=1,
+        max=2**31 - 1,
+        metavar="N",
+        help="Limit of the brake: sweep up to N orders per rule.",
+    ),
+]
 
 COMMANDS = typer.Typer()
 
@@ -30,12 +40,7 @@ def sweep(
     scan_only: Annotated[
         bool, typer.Option("--scan-only", help="Enqueue the jobs, and leave them to the service.")
     ] = False,
-    max_: Annotated[
-        int | None,
-        typer.Option(
-            "--max", min=1, metavar="N", help="Limit of the brake: sweep up to N orders per rule."
-        ),
-    ] = None,
+    max_: Limit = None,
     plan: Annotated[
         typer.FileText | None,
         typer.Option(

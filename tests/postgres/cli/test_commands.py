@@ -1024,3 +1024,22 @@ def _named(url: str, database: str) -> str:
 
 def _libpq(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("enqueue", "ORDER_EXPIRE_DP", '{"orderId": "c1"}', "--delay", "31536001"),
+        ("enqueue", "ORDER_EXPIRE_DP", '{"orderId": "c1"}', "--delay", "9" * 30),
+        ("sweep", "--dry-run", "--max", "2147483648"),
+        ("dead", "list", "--limit", "2147483648"),
+    ],
+    ids=lambda arguments: " ".join(arguments[-2:]),
+)
+def test_a_number_that_no_column_holds_is_a_usage_error(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    result = run(*arguments)
+
+    assert (2, "") == (result.code, result.out)
+    assert arguments[-2] in result.err
