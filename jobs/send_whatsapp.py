@@ -176,7 +176,7 @@ def _dead_without_a_call(
         carrier = _carrier(job)
         if row is None or not carrier.may_carry(row) or carrier.waits_for_another(row, batch.now):
             continue
-        unknown, _ = unknown_calls(row, batch.settings(WhatsappSettings))
+        unknown, _ = unknown_calls(row, carrier, batch.settings(WhatsappSettings))
         notes = {CLAIM: _claim(job)} | _unknown_note(unknown)
         yield NoticeUpdate(row.id, "failed", batch.decision(job).reason, notes)
 

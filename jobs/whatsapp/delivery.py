@@ -48,14 +48,23 @@ class Carrier:
         failed_with_it = row.status == "failed" and facts.get(CLAIM) == self.claim
         return failed_with_it and self.may_carry(row)
 
+    def was_given_back(self, row: Any) -> bool:
+        """Return whether this message was given back when the notice was prepared, before the call.
+
+        Its worker was not told that the row was committed. After a call no message is given back.
+        """
+        facts = row.metadata if isinstance(row.metadata, dict) else {}
+        return not self.was_read and _carrier(facts)[0] == self.msg_id
+
     def waits_for_another(self, row: Any, now: datetime) -> bool:
         """Return whether another message is sending the notice.
 
-        A notice in `sending` is this message's own only if it was read before; otherwise a copy of
-        it is in flight, or crashed and will be read again. After an hour the copy is gone.
+        A notice in `sending` is this message's own if it is its carrier, or was read before;
+        otherwise a copy of it is in flight, or crashed and will be read again. After an hour the
+        copy is gone.
         """
         facts = row.metadata if isinstance(row.metadata, dict) else {}
-        if row.status != "sending":
+        if row.status != "sending" or self.was_given_back(row):
             return False
         msg_id, since = _carrier(facts)
         if self.was_read and msg_id in (None, self.msg_id):
@@ -112,7 +121,7 @@ def prepare_delivery(
     is_claimed = facts.get(CLAIM) == carrier.claim
     if row.status != "queued" and not (is_claimed and row.status == "sending"):
         return f"the notice is {row.status}"
-    unknown, crashed = unknown_calls(row, settings)
+    unknown, crashed = unknown_calls(row, carrier, settings)
     phone = row.recipientId
     written = facts.get(WRITTEN)
     if isinstance(written, str) and normalize(written) == phone:
@@ -120,14 +129,16 @@ def prepare_delivery(
     return Delivery(row.id, key, row.eventType, phone, facts, settings, unknown, crashed)
 
 
-def unknown_calls(row: Any, settings: WhatsappSettings) -> tuple[int, bool]:
+def unknown_calls(row: Any, carrier: Carrier, settings: WhatsappSettings) -> tuple[int, bool]:
     """Return how many calls for a notice ended without a reply, and whether the last one crashed.
 
-    row -- the locked row, for which no call is in flight any more
+    row     -- the locked row, for which no call is in flight any more
+    carrier -- the message that is to send it
     """
     facts = row.metadata if isinstance(row.metadata, dict) else {}
     # The provider `log` has sent nothing before the commit.
-    crashed = row.status == "sending" and settings.provider != "log"
+    was_called = settings.provider != "log" and not carrier.was_given_back(row)
+    crashed = row.status == "sending" and was_called
     earlier = facts.get(UNKNOWN)
     return (earlier if isinstance(earlier, int) else 0) + crashed, crashed
 

@@ -4,15 +4,12 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, create_engine, make_url, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, make_url, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
@@ -23,7 +20,7 @@ from tests.support.judgement import (
     snapshot,
     wrong_effects,
 )
-from tests.support.verbs import HOUR, NOW, OpenApp, dead_letters, make_visible, sweep
+from tests.support.verbs import HOUR, NOW, OpenApp, dead_letters, make_visible, session, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -61,7 +58,7 @@ def test_twenty_kills_leave_the_same_rows_as_an_undisturbed_run(
 
     chance = random.Random(20)  # noqa: S311 -- times, not secrets
     app, finished = open_app(url=disturbed), 0
-    with opened(disturbed) as watcher:
+    with session(disturbed) as watcher:
         world = snapshot(watcher)
         for _ in range(KILLS):
             finished += sweep_and_kill(disturbed, chance.uniform(0.0, 0.6))
@@ -123,13 +120,5 @@ def sweep_until_empty(app: App) -> None:
 
 def visible_rows(url: str) -> list[list[Any]]:
     """Return all rows that people can see."""
-    with opened(url) as connection:
+    with session(url) as connection:
         return [list(connection.execute(text(query)).scalars()) for query in VISIBLE_ROWS]
-
-
-@contextmanager
-def opened(url: str) -> Iterator[Connection]:
-    """Open a session that commits every statement."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        yield connection

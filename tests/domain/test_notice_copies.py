@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, insert, text
 from structlog.testing import capture_logs
@@ -15,6 +16,7 @@ from sweeper.batch import Tally
 from sweeper.outbound.in_flight import InFlight
 from sweeper.postgres import clock
 from tests.support.fake_provider import Provider, provider
+from tests.support.faults import Injector, Moment
 from tests.support.verbs import (
     NOW,
     OUTBOUND,
@@ -204,3 +206,24 @@ def test_two_workers_that_prepare_one_notice_at_the_same_time_send_it_once(
     second.join()
 
     assert (tallies, whatsapp.requests) == ([Tally(skipped=1)], 0)
+
+
+def test_a_notice_whose_preparation_lost_its_answer_is_sent_at_once_and_once(
+    app: App, connection: Connection, whatsapp: Provider, admin: psycopg.Connection
+) -> None:
+    """L5: the row says that it is being sent, but the message was given back before any call."""
+    injector = Injector(admin, moment=Moment.AFTER)
+    injector.attach(app)
+    add_notice(connection)
+    send(app, TYPE, {"messageId": "cnotice"}, queue=OUTBOUND)
+    injector.at = len(injector.sent) + 4  # the read, two statements, and their commit
+
+    assert Tally(postponed=1) == app.outbound().step()
+    assert ("COMMIT", True) == (injector.sent[injector.at - 1], injector.fired)
+    (row,) = rows(connection, '"NotificationLog"')
+    assert ("sending", 0) == (row["status"], whatsapp.requests)
+    make_visible(app)
+    assert Tally(done=1) == drain(app)
+
+    (row,) = rows(connection, '"NotificationLog"')
+    assert ("sent", None, 1) == (row["status"], row["metadata"].get("unknown"), whatsapp.requests)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, text
 
 from sweeper.app import App
+from sweeper.queue.inspect import Depth
 from tests.support.oracle import (
     CANCELLED,
     DELETED,
@@ -115,10 +116,10 @@ def hasty(connection: Connection, world: World) -> list[str]:
 
 
 def attempts_spent(connection: Connection) -> list[str]:
-    """Return the jobs that ended, or died, after they had failed."""
+    """Return the jobs that ended, or died, after they had failed; malformed messages are none."""
     log = text(
         "select job_type, key, outcome, attempt from sweeper.job_log"
-        " where attempt > 1 or outcome = 'dead' order by id"
+        " where key is not null and (attempt > 1 or outcome = 'dead') order by id"
     )
     return [" ".join(map(str, row)) for row in connection.execute(log)]
 
@@ -126,11 +127,17 @@ def attempts_spent(connection: Connection) -> list[str]:
 def assert_as_expected(app: App, connection: Connection, world: World, now: datetime) -> None:
     """Check a database after its last pass: by the oracle and the audit, and that no job waits."""
     world.swept(now)
-    assert [] == differences(connection, world)
-    balance = app.auditor.audit()
-    assert (0, (), 0) == (balance.waiting, balance.gaps, balance.foreign_count)
-    queues = app.status_reader.read().queues.values()
-    assert 0 == sum(depth.ready + depth.in_flight + depth.delayed for depth in queues)
+    balance, queues = app.auditor.audit(), app.status_reader.read().queues
+    faults = [
+        *differences(connection, world),
+        *map(str, (*balance.gaps, *balance.foreign)),
+        *(f"queue {name}: {depth}" for name, depth in queues.items() if _waiting(depth)),
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def _waiting(depth: Depth) -> int:
+    return depth.ready + depth.in_flight + depth.delayed
 
 
 def _faults(

@@ -9,7 +9,8 @@ from threading import Event
 from typing import Any, Protocol
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 from sweeper import Outside
 from sweeper.app import App
@@ -112,10 +113,18 @@ def messages(app: App, queue: str = QUEUE) -> list[QueuedMessage]:
 
 
 def make_visible(app: App) -> None:
-    """Let the visibility timeout of every message end, in every live queue."""
+    """Let the visibility timeout of every message end, in every live queue.
+
+    A message whose transaction is open is left alone.
+    """
     with app.database.transaction() as tx:
         for queue in app.queues.live:
-            tx.execute(text(f"update pgmq.q_{queue} set vt = clock_timestamp() - interval '1 ms'"))
+            tx.execute(
+                text(
+                    f"update pgmq.q_{queue} set vt = clock_timestamp() - interval '1 ms' where"
+                    f" msg_id in (select msg_id from pgmq.q_{queue} for update skip locked)"
+                )
+            )
 
 
 def dead_letters(app: App, **choice: Any) -> list[DeadLetter]:
@@ -138,6 +147,14 @@ def job_outcomes(connection: Connection) -> list[tuple[Any, ...]]:
 def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Return the columns of a row whose values have changed, with their new values."""
     return {name: value for name, value in after.items() if before[name] != value}
+
+
+@contextmanager
+def session(url: str) -> Iterator[Connection]:
+    """Open a session of the platform on any database; it commits every statement."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection
 
 
 @contextmanager
@@ -172,6 +189,19 @@ def wait_until_idle(connection: Connection) -> None:
             return
         Event().wait(0.01)
     pytest.fail("a session was still busy after ten seconds")
+
+
+def wait_until_alone(connection: Connection) -> None:
+    """Return as soon as this database has no other session: those of a killed process end late."""
+    others = text(
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    for _ in range(1_000):
+        if connection.execute(others).scalar_one() == 0:
+            return
+        Event().wait(0.01)
+    pytest.fail("there was still another session after ten seconds")
 
 
 @contextmanager
