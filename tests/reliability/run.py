@@ -4,8 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests.reliability.measure import Timeline
 from tests.reliability.phases import Phase
@@ -84,11 +82,8 @@ def run(
     tick: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Run one phase on a new site; *tick* is told what happens now."""
-    with TemporaryDirectory(prefix="sweeper-reliability-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with site(prepared, folder, replace(phase.plan, rate=lengths.rate)) as here:
-            return _measure(phase, here, lengths, tick)
+    with site(prepared, replace(phase.plan, rate=lengths.rate)) as here:
+        return _measure(phase, here, lengths, tick)
 
 
 def _measure(phase: Phase, here: Site, lengths: Lengths, tick: Callable[[str], None]) -> Result:

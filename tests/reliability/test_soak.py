@@ -4,7 +4,6 @@ An hour in the long form, a little more than a minute in the short one.
 """
 
 import random
-from pathlib import Path
 
 from tests.reliability import gauges
 from tests.reliability.gauges import growth, wal_growth
@@ -30,12 +29,10 @@ CHOICE = [
 ]
 
 
-def test_a_soak_costs_nothing_and_nothing_grows(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_soak_costs_nothing_and_nothing_grows(prepared: Prepared) -> None:
     """L1, L2, L8: memory, descriptors, connections, threads, dead rows and WAL stay flat."""
     chance = random.Random(SEED)  # noqa: S311 -- faults, not secrets
-    folder = tmp_path / "soak"
-    folder.mkdir()
-    with site(prepared, folder, PLAN) as here:
+    with site(prepared, PLAN) as here:
         here.fleet.spared = 1  # so that one process lives from begin to end
         wait_until_steady(here)
         readings = [gauges.read(here)]
