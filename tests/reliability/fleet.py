@@ -21,6 +21,7 @@ TOLD = ("warning", "error", "critical")
 class Fleet:
     """Some processes of `sweeper run`; each that ends is started again at once.
 
+    spared   -- how many processes, of the first ones, no signal reaches
     failures -- exit codes of processes that ended though nobody had asked them to
     """
 
@@ -33,8 +34,8 @@ class Fleet:
         self._lock = Lock()
         self._over = Event()
         self._keeper = Thread(target=self._keep, name="systemd")
+        self.spared = 0
         self.failures = list[int]()
-        self.exits = list[int]()
 
     @property
     def size(self) -> int:
@@ -55,13 +56,13 @@ class Fleet:
     def signal(self, number: int, what: signal.Signals) -> None:
         """Send a signal to one process; whatever it ends with is meant."""
         with self._lock:
-            process = self._processes[number % self.size]
+            process = self._processes[self._index(number)]
             self._asked.add(process.pid)
             process.send_signal(what)
 
     def wait_until_ready(self, number: int) -> None:
         """Return when the process that follows the one just signalled is ready."""
-        log = self._logs[number % self.size]
+        log = self._logs[self._index(number)]
         begin = log.stat().st_size
         for _ in range(round(_READY_SECONDS / _TURN)):
             if self._over.wait(_TURN) or b'"service.ready"' in log.read_bytes()[begin:]:
@@ -107,6 +108,9 @@ class Fleet:
         """Return what the processes wrote to stderr, where nothing of theirs belongs."""
         return "".join(log.with_suffix(".stderr").read_text() for log in self._logs)
 
+    def _index(self, number: int) -> int:
+        return self.spared + number % (self.size - self.spared)
+
     def _spawn(self, log: Path) -> "subprocess.Popen[bytes]":
         with log.open("ab") as stdout, log.with_suffix(".stderr").open("ab") as stderr:
             return subprocess.Popen(
@@ -125,7 +129,6 @@ class Fleet:
                         continue
                     if process.pid not in self._asked:
                         self.failures.append(process.returncode)
-                    self.exits.append(process.returncode)
                     self._processes[number] = self._spawn(self._logs[number])
 
     def _end(self, process: "subprocess.Popen[bytes]") -> int:

@@ -4,8 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests.reliability.measure import Timeline
 from tests.reliability.phases import Phase
@@ -14,6 +12,7 @@ from tests.reliability.site import RATE, Site, site
 from tests.reliability.verdict import Verdict, judge, left
 
 _STEADY_WITHIN = 60.0  # seconds until the service does what arrives
+_SOME = 50  # messages that are under way on a slow machine
 _SETTLED_WITHIN = 90.0  # seconds until nothing is left, after the last order
 _DONE = """
     select extract(epoch from pg_xact_commit_timestamp(xmin))::float8 from sweeper.job_log
@@ -83,11 +82,8 @@ def run(
     tick: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Run one phase on a new site; *tick* is told what happens now."""
-    with TemporaryDirectory(prefix="sweeper-reliability-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with site(prepared, folder, replace(phase.plan, rate=lengths.rate)) as here:
-            return _measure(phase, here, lengths, tick)
+    with site(prepared, replace(phase.plan, rate=lengths.rate)) as here:
+        return _measure(phase, here, lengths, tick)
 
 
 def _measure(phase: Phase, here: Site, lengths: Lengths, tick: Callable[[str], None]) -> Result:
@@ -135,7 +131,7 @@ def wait_until_steady(here: Site) -> None:
     while time.monotonic() < deadline:
         here.wait(1.0)
         placed = sum(count for _, count in here.load.placed)
-        if placed > here.load.rate and left(here) < 2 * here.load.rate:
+        if placed > here.load.rate and left(here) < 3 * here.load.rate + _SOME:
             return
     last = here.fleet.lines([0] * here.fleet.size)[-3:]
     message = f"{left(here)} are left: the service does not keep up with the load\n{last}"

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 
 from tests.reliability.fleet import Fleet
@@ -102,9 +103,11 @@ class Plan:
 
 
 @contextmanager
-def site(prepared: Prepared, folder: Path, plan: Plan) -> Iterator[Site]:
-    """Build a site in *folder* and start everything; end it all afterwards."""
+def site(prepared: Prepared, plan: Plan) -> Iterator[Site]:
+    """Build a site and start everything; end it all afterwards."""
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="sweeper-reliability-")))
+        folder.chmod(0o755)  # the server may run as another user
         server, standby = _servers(stack, prepared, folder, plan)
         whatsapp = stack.enter_context(provider("cloud"))
         to_provider = stack.enter_context(network_proxy(whatsapp.url.replace("http", "postgresql")))

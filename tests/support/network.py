@@ -72,7 +72,11 @@ class NetworkProxy:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                server = self.connect()
+                try:
+                    server = self.connect()
+                except OSError:  # the server is down: its clients are refused, one by one
+                    client.close()
+                    continue
                 self._ends += (client, server)
                 for ends in ((client, server), (server, client)):
                     Thread(target=self._forward, args=ends, daemon=True).start()
