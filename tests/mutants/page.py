@@ -20,7 +20,7 @@ exactly was replaced stands in `tests/mutants/planted/`. L1 to L12 are the laws 
 [architecture.md](architecture.md), *access* is who may do what, and *contract* is what operators
 and programs rely on. The seconds are those of a whole run of pytest, most of them to start it.
 
-{count} mutants: {killed} were killed, and {explained} equivalent, with the reason in its row.
+{count} mutants: {killed} killed, {explained} equivalent, with the reason in its row.
 """
 _STYLES = {Fate.KILLED: "green", Fate.SURVIVED: "bold red"}
 
