@@ -8,7 +8,14 @@ import pytest
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = ("architecture.md", "contributing.md", "decisions.md", "glossary.md", "security.md")
+PAGES = (
+    "architecture.md",
+    "contributing.md",
+    "decisions.md",
+    "glossary.md",
+    "mutants.md",
+    "security.md",
+)
 _PATH = re.compile(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|toml|md|sql|html))`")
 _FOLDERS = (ROOT, ROOT / "sweeper", ROOT / "jobs", DOCS)
 _PLACEHOLDER = re.compile(r"NAME|NNNN")

@@ -1,0 +1,200 @@
+"""Calls to a provider: at its pace, outside of transactions, and never at a job's cost."""
+
+from tests.mutants.mutant import Mutant
+
+OUTAGE = "tests/domain/test_whatsapp_outage.py"
+OUTCOMES = "tests/domain/test_whatsapp_outcomes.py"
+BREAKER = "tests/unit/outbound/test_circuit_breaker.py"
+POOLS = "tests/unit/outbound/test_call_pool.py"
+LIMITER = "tests/unit/outbound/test_rate_limiter.py"
+CLIENT = "tests/unit/test_http_client.py"
+POOL = "sweeper/outbound/call_pool.py"
+IN_FLIGHT = "sweeper/outbound/in_flight.py"
+
+MUTANTS = (
+    Mutant(
+        "a call is made inside a transaction",
+        "L12",
+        IN_FLIGHT,
+        "                prepared = pool.handler.prepare(batch)\n",
+        "                prepared = pool.handler.prepare(batch)\n"
+        "                [pool.handler.call(each) for each in prepared.values()]\n",
+        "tests/domain/test_send_whatsapp.py::test_no_transaction_is_open_during_the_call",
+    ),
+    Mutant(
+        "the circuit breaker never opens",
+        "L5",
+        "sweeper/outbound/circuit_breaker.py",
+        "return 0.0 if self.since is None else max(0.0, self._until - now)",
+        "return 0.0",
+        f"{BREAKER}::test_consecutive_failures_open_the_breaker",
+    ),
+    Mutant(
+        "the circuit breaker opens after all executions of a job",
+        "L5",
+        "sweeper/outbound/circuit_breaker.py",
+        "FAILURES_TO_OPEN = 3",
+        "FAILURES_TO_OPEN = 5",
+        f"{BREAKER}::test_the_breaker_opens_before_a_job_has_used_up_its_executions",
+    ),
+    Mutant(
+        "the pauses of an outage do not grow",
+        "contract",
+        "sweeper/outbound/circuit_breaker.py",
+        "self._pause = min(2 * self._pause, LONGEST_PAUSE)",
+        "self._pause = FIRST_PAUSE",
+        f"{BREAKER}::test_the_pauses_grow_up_to_the_longest_one",
+    ),
+    Mutant(
+        "after a pause all calls are made at once",
+        "L5",
+        POOL,
+        "most = 1 if self._circuit_breaker.since is not None else self._concurrency",
+        "most = self._concurrency",
+        f"{POOLS}::test_there_is_no_room_in_a_pause_and_for_one_call_after_it",
+    ),
+    Mutant(
+        "calls are made during a pause",
+        "L5",
+        POOL,
+        "            if self._circuit_breaker.left(now):\n                return 0\n",
+        "",
+        f"{POOLS}::test_there_is_no_room_in_a_pause_and_for_one_call_after_it",
+    ),
+    Mutant(
+        "the rate limiter is off",
+        "contract",
+        "sweeper/outbound/rate_limiter.py",
+        "self._next = slot + 1 / self.rate",
+        "self._next = slot",
+        f"{LIMITER}::test_slots_are_spaced_evenly",
+    ),
+    Mutant(
+        "the rate limiter saves up unused slots",
+        "contract",
+        "sweeper/outbound/rate_limiter.py",
+        "slot = max(self._next, now)",
+        "slot = now if self._next < 0 else self._next",
+        f"{LIMITER}::test_unused_slots_are_not_saved_up",
+    ),
+    Mutant(
+        "Retry-After is not read",
+        "contract",
+        "sweeper/http_client.py",
+        'text = headers.get("retry-after", "")',
+        'text = ""',
+        f"{CLIENT}::test_the_wait_is_read_from_the_retry_after_header",
+    ),
+    Mutant(
+        "Retry-After is not kept",
+        "contract",
+        POOL,
+        "self._circuit_breaker.hold(now, error.wait.total_seconds())",
+        "self._circuit_breaker.hold(now, 1)",
+        f"{OUTCOMES}::test_a_429_is_postponed_by_retry_after_and_costs_no_attempts",
+    ),
+    Mutant(
+        "a 429 costs an attempt",
+        "L5",
+        POOL,
+        "                    self._circuit_breaker.hold(now, error.wait.total_seconds())\n",
+        "                    return None, None\n",
+        f"{OUTCOMES}::test_a_429_is_postponed_by_retry_after_and_costs_no_attempts",
+    ),
+    Mutant(
+        "a token that is refused costs every job its attempts",
+        "L5",
+        POOL,
+        "fatal=isinstance(error, RefusedError)",
+        "fatal=False",
+        f"{OUTCOMES}::test_an_invalid_token_blocks_the_lane_and_costs_no_attempts",
+    ),
+    Mutant(
+        "an outage keeps the attempts that it has cost",
+        "L5",
+        "sweeper/outbound/charges.py",
+        "if charge is None or not charge.streak.outage:",
+        "if True:",
+        f"{OUTAGE}::test_an_outage_gives_back_the_attempts_of_a_single_notice",
+    ),
+    Mutant(
+        "an outage takes back what messages in flight have cost",
+        "L5",
+        "sweeper/queue/pgmq.py",
+        "table.c.msg_id == wanted.c.msg_id, table.c.read_ct == 0",
+        "table.c.msg_id == wanted.c.msg_id",
+        f"{OUTAGE}::test_an_outage_does_not_change_a_message_that_another_worker_has_read",
+    ),
+    Mutant(
+        "an outage costs attempts",
+        "L5",
+        IN_FLIGHT,
+        "if result.wait is not None or (result.streak and result.streak.outage):",
+        "if False:",
+        f"{OUTAGE}::test_an_outage_costs_no_attempts_and_is_logged_once",
+    ),
+    Mutant(
+        "a failure is recorded before it is known whether there is an outage",
+        "L5",
+        IN_FLIGHT,
+        "return [each for each in ended if each.call.result().undecided]",
+        "return []",
+        f"{OUTAGE}::test_the_first_failure_of_an_outage_kills_no_job_while_other_calls_are_in_flight",
+    ),
+    Mutant(
+        "a result that cannot be recorded is forgotten",
+        "L1",
+        IN_FLIGHT,
+        "if is_transient(error):  # the result is kept",
+        "if False:  # the result is kept",
+        f"{OUTCOMES}::test_a_result_that_meets_the_databases_trouble_is_kept",
+    ),
+    Mutant(
+        "a call may last longer than its lease",
+        "L1",
+        "sweeper/outbound/worker.py",
+        "if pace.timeout >= self.lease:",
+        "if False:",
+        f"{OUTCOMES}::test_a_call_timeout_must_be_shorter_than_the_visibility_timeout",
+    ),
+    Mutant(
+        "a job that is to stop still calls",
+        "L5",
+        POOL,
+        "return not self.halted() and not self.pause",
+        "return True",
+        f"{POOLS}::test_a_call_whose_slot_comes_after_a_stop_is_not_made",
+    ),
+    Mutant(
+        "a notice of a job that crashed too often stays open",
+        "L2",
+        "sweeper/worker/sorter.py",
+        "job.type.lane is lane is Lane.OUTBOUND",
+        "not job.type.lane",
+        f"{OUTCOMES}::test_a_notice_whose_job_crashed_too_often_is_failed",
+    ),
+    Mutant(
+        "a request that may have arrived counts as not sent",
+        "L1",
+        "sweeper/http_client.py",
+        "except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)",
+        "except (httpx.HTTPError, httpx.StreamError)",
+        f"{CLIENT}::test_a_request_that_may_have_arrived_raises_a_lost_reply_error",
+    ),
+    Mutant(
+        "a reply may go on for ever",
+        "L9",
+        "sweeper/http_client.py",
+        "if len(text) > _MAX_BYTES or time.monotonic() - began > seconds:",
+        "if False:",
+        f"{CLIENT}::test_a_request_that_may_have_arrived_raises_a_lost_reply_error",
+    ),
+    Mutant(
+        "a call has no timeout",
+        "L9",
+        "sweeper/http_client.py",
+        "data=form, timeout=seconds",
+        "data=form, timeout=60",
+        f"{CLIENT}::test_a_request_that_may_have_arrived_raises_a_lost_reply_error",
+    ),
+)
