@@ -118,7 +118,7 @@ class Explainer:
         letters = dead_letter_table.letters(self.queues)
         dead = [
             Fact(one.died_at, f"{one.type} lies dead as {one.msg_id} ({one.reason}): {one.error}")
-            for one in dead_letter_table.read(tx, letters, letters.c.key == key)
+            for one in dead_letter_table.read(tx, letters, dead_letter_table.about(letters, key))
         ]
         return waiting + dead
 

@@ -32,6 +32,7 @@ from sweeper.postgres.database import Database
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.dead_letter_table import (
     DeadLetterGroup,
+    about,
     dead_letter_groups,
     letters,
     lock,
@@ -71,12 +72,12 @@ class DeadLetterFilter:
             "type": self.type,
             "reason": self.reason,
             "fingerprint": self.fingerprint,
-            "key": self.key,
         }
         equal = [found.c[name] == value for name, value in wanted.items() if value is not None]
         ids = [_any_of(found.c.msg_id, self.ids)] if self.ids else []
         died = [found.c.enqueued_at <= self.older] if self.older else []
-        return [*ids, *equal, *died]
+        key = [about(found, self.key)] if self.key is not None else []
+        return [*ids, *equal, *key, *died]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ read as invalid: what it lacks has a default, and the whole message is its body.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -31,11 +32,13 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sweeper.queue.body import body_of, member, number_in, opened, sent_at, shown
 from sweeper.queue.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.enqueue import json_object
+from sweeper.queue.key_index import dead_key
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import COUNTS
+from sweeper.queue.wire import COUNTS, LONGEST_NAME
 from sweeper.retry import DeadReason
 
 _FOREIGN = "it was not sent by the sweeper: it is no dead letter with reason and error"
+_LARGE = {"body", "indexed_key", "size"}  # columns that are not read as they are
 _BYTES = 8_000_000  # of messages that are read at once, unless a single one is larger
 _LONGEST_ERROR = 600  # of our own letters: 500, and how much was cut
 MOST_GROUPED = 100_000
@@ -62,8 +65,8 @@ class DeadLetterGroup:
 def letters(queues: Queues) -> Subquery:
     """Return the dead letters as rows: the fields of DeadLetter, and `enqueued_at`.
 
-    `size` is the whole message's in bytes, `died_at` is text, and `body` JSON. No letter makes it
-    fail, whatever its shape.
+    `size` is the whole message's in bytes, `died_at` is text, and `body` JSON; `indexed_key` is the
+    key of whatever length, as the index has it. No letter makes it fail, whatever its shape.
     """
     table = queues.tables[queues.dead]
     letter = body_of(table)
@@ -84,16 +87,23 @@ def letters(queues: Queues) -> Subquery:
         ),
         func.coalesce(number_in(letter, "attempts"), 0).label("attempts"),
         body.label("body"),
+        dead_key(table).label("indexed_key"),
         func.coalesce(func.octet_length(cast(table.c.message, Text)), 0).label("size"),
     ).subquery("letters")
+
+
+def about(found: Subquery, key: str) -> ColumnElement[bool]:
+    """Return whether a row of the subquery `letters` is about *key*, by the index if it can."""
+    return (found.c.indexed_key if len(key) <= LONGEST_NAME else found.c.key) == key
 
 
 def read(tx: Connection, found: Subquery, *conditions: ColumnElement[bool]) -> list[DeadLetter]:
     """Return the dead letters of the subquery `letters` that meet *conditions*, oldest first."""
     # As text, the body is not parsed here: Python refuses JSON that Postgres takes.
-    fields = [column for column in found.c if column.name not in {"body", "size"}]
+    fields = [column for column in found.c if column.name not in _LARGE]
     query: Select[Any] = select(*fields, cast(found.c.body, Text).label("body"))
-    rows = tx.execute(query.where(*conditions).order_by(found.c.msg_id))
+    # In order here: the server might walk through all ids to find few letters in their order.
+    rows = sorted(tx.execute(query.where(*conditions)), key=attrgetter("msg_id"))
     return [_letter(row) for row in rows]
 
 
@@ -144,7 +154,7 @@ def dead_letter_groups(
 
     They are the newest MOST_GROUPED.
     """
-    columns = [column for column in found.c if column.name not in {"body", "size"}]
+    columns = [column for column in found.c if column.name not in _LARGE]
     newest = select(*columns).where(*conditions).order_by(found.c.msg_id.desc())
     found = newest.limit(MOST_GROUPED).subquery("newest")
     cause = (found.c.type, found.c.reason, found.c.fingerprint)

@@ -233,3 +233,26 @@ def test_the_page_looks_up_by_index_where_the_jobs_of_due_orders_are(
     whys = [late.why for late in found[0].late["expire_dp"]]
     assert ["waits in the queue", "no scan has been made yet"] == whys
     assert read["q_jastipin_jobs"] < FEW
+
+
+def test_the_dead_letters_of_one_order_are_looked_up_by_index(
+    app: App, connection: Connection
+) -> None:
+    """`explain`, and `dead --order`, read no other letters."""
+    app.migrate(with_indexes=True)
+    fill_dead_letters(connection, SWEEPS)
+    connection.execute(text("analyze"))
+    wanted = DeadLetterFilter(key="other-7")
+    works: dict[str, Callable[[], Any]] = {
+        "explain": lambda: app.explainer.explain("other-7").facts,
+        "dead list": lambda: app.dead_letter_queue.find(wanted),
+        "causes": lambda: app.dead_letter_queue.causes(wanted, 20)[1],
+    }
+
+    read = {
+        name: rows_read(connection, app, work)["q_jastipin_jobs_dead"]
+        for name, work in works.items()
+    }
+
+    assert {} == {name: rows for name, rows in read.items() if rows > FEW}
+    assert [1, 1, 1] == [len(work()) for work in works.values()]
