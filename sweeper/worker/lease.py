@@ -3,32 +3,42 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import itemgetter
 from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeAlias
+
+from sqlalchemy import ARRAY, Connection, Text, case, cast, func, select, text
 
 from sweeper import events
 from sweeper.job import Message
 from sweeper.postgres.database import Database
+from sweeper.postgres.deferred import ask
 from sweeper.postgres.errors import in_one_line
 from sweeper.queue.body import count
 from sweeper.queue.pgmq import Queues
 from sweeper.worker.rest import Rest
+
+_Read: TypeAlias = tuple[
+    str, int, datetime
+]  # of a message: its queue, its id, and when it was read
 
 
 class GiveBack:
     """Gives leased messages back to the queue as though they had not been read.
 
     It is shared by all workers of the process. What could not be given back, because the database
-    could not be reached, is remembered with its rest, and given back by the next call.
+    could not be reached, is remembered with its rest, and given back by the next call. That first
+    asks which of the earlier transactions were committed although no reply came: another worker may
+    have read their messages since, and the count of reads would be the same.
     """
 
     def __init__(self, database: Database, queues: Queues) -> None:
         self._database = database
         self._queues = queues
-        self._owed = dict[tuple[str, int, int], tuple[Message, Rest]]()
+        self._owed = dict[_Read, tuple[Message, Rest]]()
+        self._in_doubt = dict[str, frozenset[_Read]]()  # by the id of the transaction
         self._lock = Lock()
 
     def give_back(
@@ -54,26 +64,43 @@ class GiveBack:
         """Give back all that is remembered; what cannot be given back is remembered again."""
         with self._lock:
             owed, self._owed = self._owed, {}
+            in_doubt, self._in_doubt = self._in_doubt, {}
         if not owed:
             return
-        groups = dict[tuple[str, timedelta], list[Message]]()
-        for message, rest in owed.values():
-            groups.setdefault((message.queue, rest.delay), []).append(message)
+        transaction = list[tuple[Any, ...]]()
         try:
             with self._database.transaction() as tx:
-                for message, rest in owed.values():
-                    if rest.counts:
-                        count(tx, self._queues, message, rest.counts)
-                for (_, delay), group in sorted(groups.items(), key=itemgetter(0)):
-                    self._queues.postpone(tx, group, delay)
+                for one in self._committed(tx, in_doubt) if in_doubt else ():
+                    owed = {read: left for read, left in owed.items() if read not in in_doubt[one]}
+                transaction = ask(tx, select(cast(func.pg_current_xact_id(), Text)))
+                self._postpone(tx, owed.values())
         except BaseException:
             with self._lock:
                 self._owed = owed | self._owed
+                self._in_doubt |= in_doubt | {one: frozenset(owed) for (one,) in transaction}
             raise
+
+    def _committed(self, tx: Connection, transactions: Iterable[str]) -> list[str]:
+        """Return which *transactions* were committed; one in progress still locks its messages."""
+        ids = func.unnest(cast(list(transactions), ARRAY(Text))).column_valued("id")
+        number = ids.op("::")(text("xid8"))
+        # A server that has taken another's place may not have come so far: it would raise.
+        known = number < func.pg_snapshot_xmax(func.pg_current_snapshot())
+        status = case((known, func.pg_xact_status(number)))
+        return list(tx.execute(select(ids).where(status == "committed")).scalars())
+
+    def _postpone(self, tx: Connection, owed: Iterable[tuple[Message, Rest]]) -> None:
+        groups = dict[tuple[str, timedelta], list[Message]]()
+        for message, rest in owed:
+            groups.setdefault((message.queue, rest.delay), []).append(message)
+            if rest.counts:
+                count(tx, self._queues, message, rest.counts)
+        for (_, delay), group in sorted(groups.items(), key=itemgetter(0)):
+            self._queues.postpone(tx, group, delay)
 
     def _remember(self, messages: Iterable[Message], rest: Rest) -> None:
         """Have the next call give *messages* back; what is remembered already keeps its rest."""
-        owed = {(m.queue, m.msg_id, m.read_ct): (m, rest) for m in messages}
+        owed = {(m.queue, m.msg_id, m.read_at): (m, rest) for m in messages}
         with self._lock:
             self._owed = owed | self._owed
 

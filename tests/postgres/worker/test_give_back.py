@@ -1,12 +1,14 @@
 """L5: messages that were read and not begun are given back, whatever happens meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from jobs.demo.shop import Shop
@@ -21,6 +23,7 @@ from tests.support.verbs import (
     OUTBOUND,
     QUEUE,
     SECOND,
+    OpenApp,
     messages,
     scan,
     send,
@@ -34,6 +37,36 @@ def due(app: App, shop: Shop, count: int) -> None:
     for _ in range(count):
         shop.order(age=HOUR)
     scan(app)
+
+
+def test_a_give_back_whose_reply_was_lost_is_not_repeated(
+    open_app: OpenApp, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L1: another worker has read the message since, and holds it."""
+    app, other = open_app(), open_app()
+    due(app, shop, 1)
+    found = app.fetcher.read(app.queues.database, lease=HOUR, quantity=1)
+    transaction = app.database.transaction
+    lost = DBAPIError("commit", None, ConnectionError(), connection_invalidated=True)
+
+    @contextmanager
+    def deaf() -> Iterator[Connection]:
+        with transaction() as tx:
+            yield tx
+        raise lost
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.database, "transaction", deaf)
+        with pytest.raises(DBAPIError):
+            app.give_back.give_back(found)
+    (held,) = other.fetcher.read(app.queues.database, lease=HOUR, quantity=1)
+    app.give_back.retry()
+
+    (left,) = messages(app)
+    assert held.read_ct == left.read_ct
+    assert left.delay > MINUTE
+    other.give_back.give_back([held])
+    assert [(0, True)] == [(one.read_ct, one.delay < SECOND) for one in messages(app)]
 
 
 def test_two_threads_may_give_back_at_once(
