@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
+    TextClause,
     cast,
     func,
     select,
@@ -121,15 +123,10 @@ class Queues:
         only   -- the sweep whose messages are read; None for all messages
         commit -- whether *tx* is committed in the same round trip
         """
-        reads, condition = [], ""
-        for n in range(len(queues)):
-            reads.append(_READ_FIRST.format(n=n, condition=condition))
-            condition += f"{' and' if n else ' where'} not exists (select from q{n})"
-        found = " union all ".join(f"table q{n}" for n in range(len(queues)))
         names = {f"queue{n}": queue for n, queue in enumerate(queues)}
         which = json.dumps({} if only is None else {"sweepId": only})
         rows = tx.execute(
-            text(_READ.format(reads=", ".join(reads), found=found)),
+            _reading(len(queues)),
             {
                 **names,
                 "lease": _seconds(lease),
@@ -215,6 +212,17 @@ class Queues:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tables)
+
+
+@cache
+def _reading(queues: int) -> TextClause:
+    """Return the statement that reads the first of so many *queues* that has any message."""
+    reads, condition = [], ""
+    for n in range(queues):
+        reads.append(_READ_FIRST.format(n=n, condition=condition))
+        condition += f"{' and' if n else ' where'} not exists (select from q{n})"
+    found = " union all ".join(f"table q{n}" for n in range(queues))
+    return text(_READ.format(reads=", ".join(reads), found=found))
 
 
 def _queue_table(queue: str) -> Table:
