@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Index, Select, and_
 
 from jobs.notices import ORDER_MISSED, ORDER_REJECTED, announce
-from jobs.orders import OrderPayload, anomalous, claim, due_rows
+from jobs.orders import OrderPayload, anomalous, claim, claiming, due_rows
 from jobs.refund_ledger import record_refunds
 from jobs.stock import release_stock
 from jobs.tables import ORDER
+from jobs.values import CUTOFF, Moment
 from sweeper import Batch, JobType, Rule
 
 REASON = "Pesanan ditolak otomatis: jastiper tidak merespons dalam {limit}."
@@ -17,19 +18,19 @@ REASON = "Pesanan ditolak otomatis: jastiper tidak merespons dalam {limit}."
 waiting: ColumnElement[bool] = ORDER.c.status == "awaiting_validation"
 
 
-def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
+def terms(cutoff: Moment) -> dict[str, ColumnElement[bool]]:
     """Return the conditions that make an order unanswered at *cutoff*, each with a description.
 
     An order that was answered before and sent back is not one of them: its 24 hours are over.
     """
     return {
         "it waits for the jastiper (status awaiting_validation)": waiting,
-        f"it was paid by {cutoff:%Y-%m-%d %H:%M:%S} UTC": ORDER.c.dpPaidAt <= cutoff,
+        "it was paid by {cutoff}": ORDER.c.dpPaidAt <= cutoff,
         "it was never answered (validatedAt)": ORDER.c.validatedAt.is_(None),
     }
 
 
-def unanswered(cutoff: datetime) -> ColumnElement[bool]:
+def unanswered(cutoff: Moment) -> ColumnElement[bool]:
     """Return the whole condition; the scan evaluates it, the handler again under the row lock."""
     return and_(*terms(cutoff).values())
 
@@ -53,9 +54,12 @@ def anomalies(cutoff: datetime) -> Select[Any]:
     )
 
 
+_REJECTING = claiming(unanswered(CUTOFF), "rejected")
+
+
 def refund(batch: Batch[OrderPayload]) -> None:
     """Reject the batch's orders in one statement; an order answered meanwhile is skipped."""
-    rejected = claim(batch, unanswered(batch.cutoff), "rejected", REASON)
+    rejected = claim(batch, _REJECTING, REASON)
     release_stock(batch, rejected)
     record_refunds(batch, rejected)
     announce(batch, rejected, ORDER_REJECTED, ORDER_MISSED)

@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Index, Select, and_, or_
 
 from jobs.notices import ORDER_CANCELLED, announce
-from jobs.orders import OrderPayload, anomalous, claim, due_rows
+from jobs.orders import OrderPayload, anomalous, claim, claiming, due_rows
 from jobs.stock import release_stock
 from jobs.tables import ORDER
+from jobs.values import CUTOFF, Moment
 from sweeper import Batch, JobType, Rule
 
 REASON = "Pesanan dibatalkan otomatis: DP tidak dibayar dalam {limit}."
@@ -19,16 +20,16 @@ paid: ColumnElement[bool] = or_(
 )
 
 
-def terms(cutoff: datetime) -> dict[str, ColumnElement[bool]]:
+def terms(cutoff: Moment) -> dict[str, ColumnElement[bool]]:
     """Return the conditions that make an order unpaid at *cutoff*, each with a description."""
     return {
         "it waits for its down payment (status pending_dp)": pending,
-        f"it was placed by {cutoff:%Y-%m-%d %H:%M:%S} UTC": ORDER.c.createdAt <= cutoff,
+        "it was placed by {cutoff}": ORDER.c.createdAt <= cutoff,
         "nothing says that it was paid (dpPaidAt, dpProofUrl, dpPaymentId)": ~paid,
     }
 
 
-def unpaid(cutoff: datetime) -> ColumnElement[bool]:
+def unpaid(cutoff: Moment) -> ColumnElement[bool]:
     """Return the whole condition; the scan evaluates it, the handler again under the row lock."""
     return and_(*terms(cutoff).values())
 
@@ -44,9 +45,12 @@ def anomalies(cutoff: datetime) -> Select[Any]:
     return anomalous(("pending_dp with evidence of payment", and_(*waiting, paid)))
 
 
+_CANCELLING = claiming(unpaid(CUTOFF), "cancelled")
+
+
 def expire(batch: Batch[OrderPayload]) -> None:
     """Cancel the batch's orders in one statement; an order paid meanwhile is skipped."""
-    cancelled = claim(batch, unpaid(batch.cutoff), "cancelled", REASON)
+    cancelled = claim(batch, _CANCELLING, REASON)
     release_stock(batch, cancelled)
     announce(batch, cancelled, ORDER_CANCELLED)
 

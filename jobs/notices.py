@@ -6,6 +6,7 @@ A nonce in its row and its message says that they belong together: others may kn
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Select,
     Text,
     any_,
+    bindparam,
     case,
     cast,
     func,
@@ -27,9 +29,10 @@ from sqlalchemy.dialects.postgresql import insert
 from jobs.limits import limit_of
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
+from jobs.values import NOW, ORDERS, values_of
 from jobs.whatsapp.notification_log import NONCE, notice_id_of
 from jobs.whatsapp.phones import mask
-from sweeper import Batch, Effect, UtcTimestamp
+from sweeper import Batch, Effect
 
 ORDER_CANCELLED = "ORDER_CANCELLED"
 ORDER_REJECTED = "ORDER_REJECTED"
@@ -37,6 +40,7 @@ ORDER_MISSED = "ORDER_MISSED"
 
 NOTICE_TYPES = (ORDER_CANCELLED, ORDER_REJECTED, ORDER_MISSED)
 
+_LIMIT = bindparam("limit_seconds", type_=BigInteger)
 _TO_JASTIPER = frozenset({ORDER_MISSED})
 
 
@@ -46,16 +50,17 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> None
     The notice of a buyer who does not want WhatsApp messages is stored as suppressed, without a
     job.
     """
-    if not order_ids:
-        return
-    seconds = math.ceil(limit_of(batch).total_seconds())
-    notices = union_all(
-        *(_notice(order_ids, event_type, seconds) for event_type in event_types)
-    ).cte("notices")
-    columns = [
-        *(column for column in notices.c),
-        literal(batch.now, UtcTimestamp).label("createdAt"),
-    ]
+    if order_ids:
+        values = values_of(batch, order_ids)
+        values[_LIMIT.key] = math.ceil(limit_of(batch).total_seconds())
+        batch.enqueue(SEND_WHATSAPP, _queued_notices(event_types), values)
+
+
+@cache
+def _queued_notices(event_types: Sequence[str]) -> Select[Any]:
+    """Return the statement that inserts notices, and returns those whose job is to be enqueued."""
+    notices = union_all(*map(_notice, event_types)).cte("notices")
+    columns = [*notices.c, NOW.label("createdAt")]
     inserted = (
         insert(NOTIFICATION_LOG)
         .from_select([column.name for column in columns], select(*columns))
@@ -67,10 +72,10 @@ def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> None
         )
         .cte("inserted")
     )
-    batch.enqueue(SEND_WHATSAPP, select(inserted).where(inserted.c.status == "queued"))
+    return select(inserted).where(inserted.c.status == "queued")
 
 
-def _notice(order_ids: list[str], event_type: str, limit_seconds: int) -> Select[Any]:
+def _notice(event_type: str) -> Select[Any]:
     to_jastiper = event_type in _TO_JASTIPER
     phone = USER.c.whatsappNumber if to_jastiper else PARTICIPANT.c.phone
     name = USER.c.profileName if to_jastiper else PARTICIPANT.c.name
@@ -99,7 +104,7 @@ def _notice(order_ids: list[str], event_type: str, limit_seconds: int) -> Select
                 "dpAmount",
                 ORDER.c.dpAmount,
                 "limitSeconds",
-                literal(limit_seconds, BigInteger),
+                _LIMIT,
                 NONCE,
                 cast(func.gen_random_uuid(), Text),
             ).label("metadata"),
@@ -112,7 +117,7 @@ def _notice(order_ids: list[str], event_type: str, limit_seconds: int) -> Select
             TRIP, TRIP.c.id == func.coalesce(ORDER.c.tripId, PRODUCT.c.tripId, PARTICIPANT.c.tripId)
         )
         .outerjoin(USER, USER.c.id == TRIP.c.jastiperId)
-        .where(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))))
+        .where(ORDER.c.id == any_(ORDERS))
     )
 
 

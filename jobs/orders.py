@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     Text,
     any_,
+    bindparam,
     cast,
     literal,
     select,
@@ -20,7 +21,10 @@ from sqlalchemy import (
 
 from jobs.limits import in_words, limit_of
 from jobs.tables import ORDER
+from jobs.values import NOW, ORDERS, values_of
 from sweeper import Batch, Effect, Payload
+
+_REASON = bindparam("reason", type_=Text)
 
 
 class OrderPayload(Payload):
@@ -29,20 +33,15 @@ class OrderPayload(Payload):
     order_id: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-def claim(
-    batch: Batch[OrderPayload], due: ColumnElement[bool], status: str, reason: str
-) -> list[str]:
-    """Update the batch's due orders to *status* in one statement; skip or postpone the other jobs.
+def claiming(due: ColumnElement[bool], status: str) -> Select[Any]:
+    """Return the statement by which `claim` updates due orders to *status*.
 
     Rows are locked in the order of their ids; a row that another session has locked is skipped
-    rather than waited for, and its job is postponed. *due* is evaluated again under the lock.
-    Returns the ids of the updated orders.
+    rather than waited for. *due* is evaluated again under the lock.
 
-    due    -- the condition under which an order is still to be updated
-    reason -- stored as rejectionReason, with the rule's limit for {limit}; customers read it
+    due -- the condition under which an order is still to be updated, with CUTOFF as the cutoff
     """
-    reason = reason.format(limit=in_words(limit_of(batch)))
-    named = ORDER.c.id == any_(cast(batch.keys, ARRAY(Text)))
+    named = ORDER.c.id == any_(ORDERS)
     wanted = select(ORDER.c.id).where(named, due)
     seen = wanted.cte("seen")
     locked = (
@@ -51,14 +50,26 @@ def claim(
     updated = (
         update(ORDER)
         .where(ORDER.c.id == locked.c.id, named)  # again: a planner may not see that it follows
-        .values(status=status, rejectionReason=reason, updatedAt=batch.now)
+        .values(status=status, rejectionReason=_REASON, updatedAt=NOW)
         .returning(ORDER.c.id)
         .cte("updated")
     )
-    outcome = select(seen.c.id, updated.c.id.is_not(None)).outerjoin_from(
+    return select(seen.c.id, updated.c.id.is_not(None)).outerjoin_from(
         seen, updated, updated.c.id == seen.c.id
     )
-    claims: Mapping[str, bool] = dict(batch.tx.execute(outcome).all())
+
+
+def claim(batch: Batch[OrderPayload], statement: Select[Any], reason: str) -> list[str]:
+    """Update the batch's due orders in one statement; skip or postpone the other jobs.
+
+    An order that another session has locked is postponed. Returns the ids of the updated orders.
+
+    statement -- made by `claiming`, once for all batches
+    reason    -- stored as rejectionReason, with the rule's limit for {limit}; customers read it
+    """
+    values = values_of(batch, batch.keys)
+    values[_REASON.key] = reason.format(limit=in_words(limit_of(batch)))
+    claims: Mapping[str, bool] = dict(batch.tx.execute(statement, values).all())
     batch.claimed(claims)
     return [order_id for order_id, was_updated in claims.items() if was_updated]
 

@@ -23,9 +23,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.events import REFUND_RECORDED
 from jobs.tables import GUEST, ORDER, PARTICIPANT
+from jobs.values import AT, ORDERS, values_of
 from jobs.whatsapp.texts import rupiah
 from sweeper import METADATA, Batch, Effect, Figure, UsageError
 
@@ -49,8 +51,11 @@ _due = REFUND.c.state == "due"
 
 def record_refunds(batch: Batch[Any], order_ids: list[str]) -> None:
     """Record the down payments of these orders as refunds that are due, one for each order."""
-    if not order_ids:
-        return
+    if order_ids:
+        batch.run(_RECORDING, values_of(batch, order_ids), partial(_log, batch))
+
+
+def _recording() -> ReturningInsert[tuple[str, int]]:
     refunds = (
         select(
             ORDER.c.id,
@@ -59,15 +64,18 @@ def record_refunds(batch: Batch[Any], order_ids: list[str]) -> None:
             func.coalesce(PARTICIPANT.c.name, GUEST.c.name),
             func.coalesce(PARTICIPANT.c.phone, GUEST.c.phone),
             literal("due"),
-            literal(batch.now, TIMESTAMP(timezone=True)),
+            AT,
         )
         .outerjoin(PARTICIPANT, PARTICIPANT.c.id == ORDER.c.participantId)
         .outerjoin(GUEST, GUEST.c.id == ORDER.c.guestId)
-        .where(ORDER.c.id == any_(cast(order_ids, ARRAY(Text))), ORDER.c.dpAmount > 0)
+        .where(ORDER.c.id == any_(ORDERS), ORDER.c.dpAmount > 0)
     )
     names = ["order_id", "order_code", "amount", "buyer_name", "buyer_phone", "state", "at"]
     statement = insert(REFUND).from_select(names, refunds).on_conflict_do_nothing()
-    batch.run(statement.returning(REFUND.c.order_id, REFUND.c.amount), partial(_log, batch))
+    return statement.returning(REFUND.c.order_id, REFUND.c.amount)
+
+
+_RECORDING = _recording()
 
 
 def _log(batch: Batch[Any], inserted: Sequence[tuple[Any, ...]]) -> None:

@@ -76,7 +76,7 @@ def _lock_ended(batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]]) -> li
 def _release_orders(
     batch: Batch[ReleaseStock], jobs: list[Job[ReleaseStock]], ended: list[str]
 ) -> None:
-    released = set(batch.tx.execute(releasing(batch, ended)).scalars()) if ended else set()
+    released = set(batch.tx.execute(*releasing(batch, ended)).scalars()) if ended else set()
     for job in jobs:
         if not job.payload.should_refund:
             batch.skip(job, "shouldRefund is not true")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, assert_never
 
 from pydantic import Field
@@ -19,7 +20,6 @@ from sqlalchemy import (
     cast,
     false,
     func,
-    literal,
     or_,
     select,
     true,
@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from jobs.tables import ORDER, ORDER_ITEM, PRODUCT
+from jobs.values import AT, NOW, ORDERS, Ids, values_of
 from sweeper import METADATA, Batch, Effect, Section
 
 
@@ -66,9 +67,8 @@ STOCK_RELEASE = Table(
 )
 
 
-def was_taken(batch: Batch[Any]) -> ColumnElement[bool]:
+def was_taken(taken_at: TakenAt | None) -> ColumnElement[bool]:
     """Return the condition under which the platform has taken an order's stock."""
-    taken_at = batch.settings(StockSettings).taken_at
     match taken_at:
         case TakenAt.CHECKOUT:
             return true()
@@ -88,16 +88,21 @@ def release_stock(batch: Batch[Any], order_ids: list[str]) -> None:
     Many orders may share a product, whose row is thus locked for no longer than the commit takes.
     """
     if order_ids:
-        batch.run_last(releasing(batch, order_ids))
+        batch.run_last(*releasing(batch, order_ids))
 
 
-def releasing(batch: Batch[Any], order_ids: list[str]) -> Select[str]:
-    """Return the statement that returns stock, and the ids of the orders for which it did so.
+def releasing(batch: Batch[Any], order_ids: list[str]) -> tuple[Select[str], dict[str, Any]]:
+    """Return the statement that returns stock and selects the orders it did so for; and its values.
 
     The caller must hold the row locks of the orders. Products are locked in the order of their
     ids, so that two orders that share products cannot deadlock.
     """
-    lines = _lines(order_ids, was_taken(batch)).cte("lines")
+    return _releasing(batch.settings(StockSettings).taken_at), values_of(batch, order_ids)
+
+
+@cache
+def _releasing(taken_at: TakenAt | None) -> Select[str]:
+    lines = _lines(ORDERS, was_taken(taken_at)).cte("lines")
     locked = (
         select(PRODUCT.c.id)
         .where(PRODUCT.c.id.in_(select(lines.c.product_id)), _limited())
@@ -113,7 +118,7 @@ def releasing(batch: Batch[Any], order_ids: list[str]) -> Select[str]:
                 lines.c.order_id,
                 lines.c.product_id,
                 cast(lines.c.quantity, Integer),
-                literal(batch.now, TIMESTAMP(timezone=True)),
+                AT,
             ).join_from(lines, locked, locked.c.id == lines.c.product_id),
         )
         .on_conflict_do_nothing()
@@ -131,7 +136,7 @@ def releasing(batch: Batch[Any], order_ids: list[str]) -> Select[str]:
     restocked = (
         update(PRODUCT)
         .where(PRODUCT.c.id == sums.c.product_id)
-        .values(stock=cast(PRODUCT.c.stock + sums.c.quantity, Integer), updatedAt=batch.now)
+        .values(stock=cast(PRODUCT.c.stock + sums.c.quantity, Integer), updatedAt=NOW)
         .cte("restocked")
     )
     return select(released.c.order_id).distinct().add_cte(restocked)
@@ -168,7 +173,8 @@ def lock_products(batch: Batch[Any], order_ids: list[str], product_ids: list[str
     A batch that calls both `release_stock` and `add_stock` calls this first: each of them locks in
     that order, but the second might lock a product that comes before those of the first.
     """
-    lines = _lines(order_ids, was_taken(batch)).subquery("lines")
+    taken_at = batch.settings(StockSettings).taken_at
+    lines = _lines(order_ids, was_taken(taken_at)).subquery("lines")
     named = PRODUCT.c.id == any_(cast(product_ids, ARRAY(Text)))
     batch.tx.execute(
         select(PRODUCT.c.id)
@@ -178,7 +184,7 @@ def lock_products(batch: Batch[Any], order_ids: list[str], product_ids: list[str
     )
 
 
-def _lines(order_ids: Sequence[str], taken: ColumnElement[bool]) -> Select[tuple[str, str, int]]:
+def _lines(order_ids: Ids, taken: ColumnElement[bool]) -> Select[tuple[str, str, int]]:
     """Return what each order took as (order_id, product_id, quantity), one row for each product.
 
     An order without items took the product that stands in its own row.

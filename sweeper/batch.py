@@ -52,20 +52,24 @@ class Decision:
 
 
 DONE = Decision(Outcome.DONE)
+_NONE: Mapping[str, Any] = {}
 
 
 class FollowUps(Protocol):
     """Makes the statement that enqueues one follow-up job for each row of another statement."""
 
-    def __call__(self, job: JobType[Any], rows: Select[Any], now: datetime) -> Executable:
-        """Return the statement."""
+    def __call__(
+        self, job: JobType[Any], rows: Select[Any], now: datetime
+    ) -> tuple[Executable, Mapping[str, Any]]:
+        """Return the statement, and the values of its parameters beside those of *rows*."""
 
 
 class Later(NamedTuple):
-    """A statement that the handler does not wait for, and what is called with its rows."""
+    """A statement that the handler does not wait for, its values, and what gets its rows."""
 
     statement: Executable
-    then: Callable[[Sequence[tuple[Any, ...]]], object]
+    values: Mapping[str, Any]
+    then: Callable[[Sequence[tuple[Any, ...]]], object] = lambda _rows: None
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ class Batch(Generic[P]):
     follow_ups: FollowUps
     decisions: dict[int, Decision] = field(default_factory=dict)
     later: list[Later] = field(default_factory=list, init=False)
-    at_the_end: list[Executable] = field(default_factory=list, init=False)
+    at_the_end: list[Later] = field(default_factory=list, init=False)
     _events: list[tuple[Event, dict[str, Any]]] = field(default_factory=list, init=False)
 
     @property
@@ -105,24 +109,30 @@ class Batch(Generic[P]):
     def run(
         self,
         statement: Executable,
+        values: Mapping[str, Any] = _NONE,
         then: Callable[[Sequence[tuple[Any, ...]]], object] = lambda _rows: None,
     ) -> None:
         """Execute *statement* behind all that the handler waits for; it costs no round trip.
 
-        then -- called with its rows; it must not raise, because the commit may have been sent
+        values -- of its parameters, by name; a statement that is built once, and has its values in
+                  parameters, costs a batch little
+        then   -- called with its rows; it must not raise, because the commit may have been sent
         """
-        self.later.append(Later(statement, then))
+        self.later.append(Later(statement, values, then))
 
-    def run_last(self, statement: Executable) -> None:
+    def run_last(self, statement: Executable, values: Mapping[str, Any] = _NONE) -> None:
         """Execute *statement* immediately before the commit.
 
         It is for the rows that many transactions want: they are locked as short as can be.
         """
-        self.at_the_end.append(statement)
+        self.at_the_end.append(Later(statement, values))
 
-    def enqueue(self, job: JobType[Any], rows: Select[Any]) -> None:
+    def enqueue(
+        self, job: JobType[Any], rows: Select[Any], values: Mapping[str, Any] = _NONE
+    ) -> None:
         """Enqueue one follow-up job for each of *rows*, whose labels are payload fields."""
-        self.run(self.follow_ups(job, rows, self.now))
+        statement, added = self.follow_ups(job, rows, self.now)
+        self.run(statement, {**values, **added})
 
     def skip(self, job: Job[P], reason: str) -> None:
         """Complete *job* without an effect, for *reason*."""

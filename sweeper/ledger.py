@@ -1,16 +1,15 @@
 """The ledger: one row for every scan of a rule, and one for every job that ended."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ColumnElement,
     CompoundSelect,
     Connection,
     Insert,
@@ -20,14 +19,13 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    cast,
+    bindparam,
     func,
     insert,
     select,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID
-from sqlalchemy.types import TypeEngine
 
 SCHEMA = "sweeper"
 METADATA = MetaData(schema=SCHEMA)
@@ -96,8 +94,7 @@ JOB_LOG = Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """The ledger's entry on how one job ended.
 
     msg_id  -- the id of its message in the queue from which it was read
@@ -113,30 +110,41 @@ class Ending:
     attempt: int
 
 
-_ENDING = {name: JOB_LOG.c[name].type for name in Ending.__dataclass_fields__}
+_ENDING = {name: JOB_LOG.c[name].type for name in Ending._fields}
 
 
-def recording(endings: Sequence[Ending], at: datetime) -> Insert:
-    """Return the statement that writes into the ledger how jobs ended."""
+def recording(endings: Sequence[Ending], at: datetime) -> tuple[Insert, dict[str, Any]]:
+    """Return the statement that writes into the ledger how jobs ended, and its values.
+
+    Most columns of a batch have one value only, which is sent once.
+    """
+    values, many = dict[str, Any](), ["msg_id"]
+    for name, column in zip(Ending._fields, zip(*endings, strict=True), strict=True):
+        if name != "msg_id" and len(set(column)) == 1:
+            values[f"{name}s"] = column[0]
+        else:
+            values[f"{name}s"] = list(column)
+            many.append(name)
+    return _recording(frozenset(many)), {**values, "ended_at": at}
+
+
+@cache
+def _recording(many: frozenset[str]) -> Insert:
+    """Return the statement for jobs that differ in *many* columns."""
     columns = [
-        _column(name, kind, [getattr(ending, name) for ending in endings])
+        func.unnest(bindparam(f"{name}s", type_=ARRAY(kind)))
+        if name in many
+        else bindparam(f"{name}s", type_=kind)
         for name, kind in _ENDING.items()
     ]
-    values = select(*columns, cast(at, TIMESTAMP(timezone=True)))
-    return insert(JOB_LOG).from_select([*_ENDING, "at"], values)
-
-
-def _column(name: str, kind: TypeEngine[Any], values: Sequence[Any]) -> ColumnElement[Any]:
-    """Return *values* as rows; most columns of a batch have one value only, which is sent once."""
-    if name != "msg_id" and all(value == values[0] for value in values):
-        return cast(values[0], kind)
-    return func.unnest(cast(values, ARRAY(kind)))
+    rows = select(*columns, bindparam("ended_at", type_=JOB_LOG.c.at.type))
+    return insert(JOB_LOG).from_select([*_ENDING, "at"], rows)
 
 
 def record(tx: Connection, endings: Sequence[Ending], at: datetime) -> None:
     """Write into the ledger how jobs ended, in the transaction of their effects."""
     if endings:
-        tx.execute(recording(endings, at))
+        tx.execute(*recording(endings, at))
 
 
 class Completed(NamedTuple):

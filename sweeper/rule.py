@@ -26,7 +26,8 @@ class Rule:
     why        -- why a row is due, in a few words
     anomalies  -- cutoff -> (key, reason): rows that look due but must not be changed
     index      -- the index that keeps the scan cheap on a large table; only an operator creates it
-    terms      -- cutoff -> the parts of the condition by their meaning, to explain a row
+    terms      -- cutoff -> the parts of the condition by their meaning, in which {cutoff} is filled
+                  in, to explain a row
     """
 
     name: str

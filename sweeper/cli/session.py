@@ -1,5 +1,6 @@
 """What all commands share: the --json option, the app, the user and the exit codes."""
 
+import gc
 import getpass
 import os
 import sys
@@ -32,11 +33,13 @@ def open_app(context: typer.Context, stream: Any = None, **flags: Any) -> Iterat
     app = App.load(context.obj["catalog"], file=context.obj["file"], flags=flags)
     log = app.settings.log
     logs.configure(log.level, log.format, stream or sys.stderr, app.settings.secrets)
+    gc.freeze()  # what is loaded lives on: not to be looked through while messages come and go
     try:
         yield app
     except (DBAPIError, PoolTimeoutError) as error:
         raise unusable(error, app.database.url) from error
     finally:
+        gc.unfreeze()
         app.close()
 
 

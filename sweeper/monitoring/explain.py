@@ -102,7 +102,8 @@ class Explainer:
         row = tx.execute(select(column, *terms.values()).where(column == key)).one_or_none()
         if row is None:
             return None
-        held = dict(zip(terms, row[1:], strict=True))
+        told = (term.replace("{cutoff}", f"{cutoff:%Y-%m-%d %H:%M:%S} UTC") for term in terms)
+        held = dict(zip(told, row[1:], strict=True))
         return RuleCheck(bool(held) and all(held.values()), held)
 
     def _queued(self, tx: Connection, key: str) -> list[Fact]:

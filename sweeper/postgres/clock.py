@@ -58,11 +58,11 @@ class Comparison:
     def __init__(self, tx: Connection) -> None:
         self._before = self._after = datetime.now(UTC)
         self._database_time = self._before
-        deferred.defer(tx, _DATABASE_TIME, self._began)
+        deferred.defer(tx, _DATABASE_TIME, then=self._began)
 
     def end(self, tx: Connection) -> None:
         """Read the database's clock again, after the statements that were deferred meanwhile."""
-        deferred.defer(tx, _DATABASE_TIME, self._ended)
+        deferred.defer(tx, _DATABASE_TIME, then=self._ended)
 
     def check(self, allowed: timedelta) -> None:
         """Log and raise ClockSkewedError where the clocks differ by more than *allowed*."""

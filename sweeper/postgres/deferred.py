@@ -4,7 +4,7 @@ Values are put into the text by the client, so that several statements are one m
 server: one round trip, and nothing that a transaction pooler would have to remember.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -35,16 +35,20 @@ class _Deferred:
 
 
 def defer(
-    tx: Connection, statement: Executable, then: Callable[[Rows], object] = lambda _rows: None
+    tx: Connection,
+    statement: Executable,
+    values: Mapping[str, Any] | None = None,
+    then: Callable[[Rows], object] = lambda _rows: None,
 ) -> None:
     """Send *statement* with the next one of *tx*, or with its commit.
 
     An error of it is raised by the statement that it is sent with.
 
-    then -- called with its rows when they have come; the commit may have been sent with them, so
-            it must not raise
+    values -- of its parameters, by name
+    then   -- called with its rows when they have come; the commit may have been sent with them, so
+              it must not raise
     """
-    tx.execute(statement, execution_options={"deferred": then})
+    tx.execute(statement, values, execution_options={"deferred": then})
 
 
 def ask(tx: Connection, statement: Executable) -> list[tuple[Any, ...]]:
@@ -53,7 +57,7 @@ def ask(tx: Connection, statement: Executable) -> list[tuple[Any, ...]]:
     They are as the driver gives them, without the conversions of SQLAlchemy's types.
     """
     rows = list[tuple[Any, ...]]()
-    defer(tx, statement, rows.extend)
+    defer(tx, statement, then=rows.extend)
     return rows
 
 

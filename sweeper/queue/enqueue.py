@@ -1,6 +1,7 @@
 """Enqueuing: one statement that sends a job for each row, and a function that sends one job."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    bindparam,
     cast,
     func,
     literal,
@@ -25,6 +27,7 @@ from sweeper.postgres.clock import iso
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import encode, faults, retries_of, split_payload
 
+CREATED_AT = bindparam("created_at", type_=Text)
 _CHUNK = 5_000  # bodies in one send_batch call, which the server holds in memory
 
 
@@ -33,13 +36,14 @@ def enqueue_statement(
     job: JobType[Any],
     rows: FromClause,
     *,
-    now: datetime,
+    created_at: ColumnElement[str],
     max_retries: int,
     **extra: str,
 ) -> Select[Any]:
     """Return the statement that enqueues one *job* for each of *rows* and counts the jobs.
 
     rows        -- columns that are named like payload fields become the payload
+    created_at  -- the time of all of them, in the format of the wire
     max_retries -- the default for a job type without a number of its own
     extra       -- further keys of the body, which other readers ignore
     """
@@ -49,7 +53,7 @@ def enqueue_statement(
         payload=json_object(**{job.wire(column.name): column for column in fields}),
         retryCount=literal(0),
         maxRetries=literal(retries_of(job, max_retries)),
-        createdAt=literal(iso(now)),
+        createdAt=created_at,
         **{key: literal(value) for key, value in extra.items()},
     )
     place = func.row_number().over().label("place")
@@ -69,6 +73,19 @@ def enqueue_statement(
     )
     sent = select(send.label("msg_id")).select_from(chunks).subquery("sent")
     return select(func.count()).select_from(sent)
+
+
+@lru_cache(maxsize=64)
+def enqueuing(
+    queues: Queues, job: JobType[Any], rows: Select[Any], max_retries: int
+) -> Select[Any]:
+    """Return the statement for these *rows*, with CREATED_AT as a parameter.
+
+    It is built once for rows that are.
+    """
+    return enqueue_statement(
+        queues, job, rows.cte("follow_ups"), created_at=CREATED_AT, max_retries=max_retries
+    )
 
 
 def validated(job: JobType[Any], payload: Any) -> Any:

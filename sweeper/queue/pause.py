@@ -27,7 +27,8 @@ from sweeper.errors import UsageError
 from sweeper.ledger import METADATA
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
-from sweeper.queue.pgmq import EVERYTHING, Queues
+from sweeper.queue.pgmq import Queues
+from sweeper.queue.read import EVERYTHING
 
 OUTBOUND = "outbound"
 """What people call the outbound queue, whatever its name."""

@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType, Lane, Message, Priority
 from sweeper.postgres.deferred import last
+from sweeper.queue.read import reading
 
 _DELETE = text("select pgmq.delete(cast(:queue as text), cast(:ids as bigint[]))")
 _RENEW = text(
@@ -38,31 +39,6 @@ _SEND = text(
     "select pgmq.send_batch(cast(:queue as text), cast(cast(:bodies as text[]) as jsonb[]),"
     " cast(:delay as integer))"
 )
-_READ = (
-    "with {reads} select queue, msg_id, read_ct, enqueued_at,"
-    " case when size <= :body and before < :bytes then raw end as raw,"
-    " clock_timestamp() as read_at, size, before < :bytes as fits from ("
-    "   select *, sum(least(size, :body)) over (order by msg_id) - least(size, :body) as before"
-    "   from (select *, coalesce(octet_length(raw), 0) as size from ({found}) as message) as sized"
-    " ) as placed order by msg_id"
-)
-_READ_FIRST = (
-    "q{n} as materialized (select cast(:queue{n} as text) as queue, msg_id, read_ct,"
-    # A sender may have set it to a time that Python cannot hold.
-    " least(greatest(enqueued_at, to_timestamp(0)), clock_timestamp()) as enqueued_at,"
-    " cast(message as text) as raw"
-    " from pgmq.read(cast(:queue{n} as text), cast(:lease as integer), cast(:quantity as integer),"
-    " cast(:which as jsonb)) where {condition})"
-)
-EVERYTHING = "everything"
-"""The target of a pause that holds for every rule and queue."""
-
-_NOT_PAUSED = (
-    "not exists (select from sweeper.pause"
-    f" where target in (cast(:queue{{n}} as text), '{EVERYTHING}')"
-    " and (ends_at is null or ends_at > now()))"
-)
-
 BODY_BYTES = 1 << 20
 """The largest body that is loaded; a message with a larger one is dead-lettered as invalid."""
 
@@ -87,7 +63,7 @@ class Queues:
 
     def __init__(self, name: str, horizon: timedelta = HORIZON, *, pausing: bool = True) -> None:
         self.horizon = horizon
-        self._condition = _NOT_PAUSED if pausing else "true"
+        self._pausing = pausing
         self.by_priority = {
             Priority.HIGH: f"{name}_high",
             Priority.NORMAL: name,
@@ -135,16 +111,10 @@ class Queues:
         only   -- the sweep whose messages are read; None for all messages
         commit -- whether *tx* is committed in the same round trip
         """
-        reads, earlier = [], list[str]()
-        for n in range(len(queues)):
-            condition = " and ".join((self._condition.format(n=n), *earlier))
-            reads.append(_READ_FIRST.format(n=n, condition=condition))
-            earlier.append(f"not exists (select from q{n})")
-        found = " union all ".join(f"table q{n}" for n in range(len(queues)))
         names = {f"queue{n}": queue for n, queue in enumerate(queues)}
         which = json.dumps({} if only is None else {"sweepId": only})
         rows = tx.execute(
-            text(_READ.format(reads=", ".join(reads), found=found)),
+            reading(len(queues), pausing=self._pausing),
             {
                 **names,
                 "lease": _seconds(lease),

@@ -19,11 +19,13 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    literal,
     select,
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
 from sweeper.ledger import SWEEP
+from sweeper.postgres.clock import iso
 from sweeper.queue.enqueue import enqueue_statement
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.waiting import dead_among, waiting_among
@@ -111,7 +113,7 @@ class ScanStatement:
             self.queues,
             self.rule.job,
             chosen,
-            now=self.row["at"],
+            created_at=literal(iso(self.row["at"])),
             max_retries=self.max_retries,
             sweepId=self.row["id"],
         )

@@ -17,12 +17,13 @@ from sweeper import events
 from sweeper.batch import Batch, Decision, Tally
 from sweeper.job import Job, JobType, Message, Section
 from sweeper.ledger import Outcome, record, recording
+from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import defer
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_locked
 from sweeper.queue import dead_letter
 from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.enqueue import enqueue_statement
+from sweeper.queue.enqueue import CREATED_AT, enqueuing
 from sweeper.queue.pgmq import BODY_BYTES, Queues
 from sweeper.queue.wire import retry_body
 from sweeper.retry import Backoff, Dead, Retry, judge
@@ -127,12 +128,12 @@ class Completer:
             letter.ending(job.message.msg_id)
             for job, letter in zip(jobs[Outcome.DEAD], letters, strict=True)
         ]
-        for statement, then in batch.later:
-            defer(batch.tx, statement, then)
+        for later in batch.later:
+            defer(batch.tx, *later)
         if ended or died:
-            defer(batch.tx, recording([*ended, *died], batch.now))
-        for statement in batch.at_the_end:
-            defer(batch.tx, statement)
+            defer(batch.tx, *recording([*ended, *died], batch.now))
+        for later in batch.at_the_end:
+            defer(batch.tx, *later)
         return Completion(batch, jobs, list(zip(ids, letters, strict=True)), again)
 
     def committed(self, completion: Completion, seconds: float) -> Tally:
@@ -235,10 +236,10 @@ class Completer:
             for job in jobs:
                 self.decided(job, decide(job))
 
-    def _follow_ups(self, job: JobType[Any], rows: Select[Any], now: datetime) -> Executable:
-        return enqueue_statement(
-            self.queues, job, rows.cte("follow_ups"), now=now, max_retries=self.max_retries
-        )
+    def _follow_ups(
+        self, job: JobType[Any], rows: Select[Any], now: datetime
+    ) -> tuple[Executable, Mapping[str, Any]]:
+        return enqueuing(self.queues, job, rows, self.max_retries), {CREATED_AT.key: iso(now)}
 
 
 _DECIDED = (Outcome.DONE, Outcome.SKIPPED, Outcome.RETRIED, Outcome.POSTPONED, Outcome.DEAD)

@@ -1,5 +1,6 @@
 """The engine at its default settings, in as many drainers as are asked for."""
 
+import gc
 from threading import Event, Thread
 
 from sqlalchemy import func, select
@@ -22,6 +23,7 @@ class Engine:
         flags = {"database.url": url, "stock.taken_at": "checkout"}
         self.app = App.load(catalog.load("jobs"), file=DEFAULTS, flags=flags)
         logs.configure(self.app.settings.log.level, "json")
+        gc.freeze()  # as each command does
         self.drainers = drainers or self.app.settings.queue.drainers
 
     def enqueue(self) -> None:

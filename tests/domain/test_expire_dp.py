@@ -12,8 +12,9 @@ from sqlalchemy import Connection, and_, func, text
 from jobs.demo.sample_orders import UNUSUAL_IDS
 from jobs.demo.shop import Shop
 from jobs.expire_dp import REASON, unpaid
-from jobs.orders import claim
+from jobs.orders import claim, claiming
 from jobs.tables import ORDER
+from jobs.values import CUTOFF
 from sweeper import Batch
 from sweeper.app import App
 from sweeper.batch import Tally
@@ -252,8 +253,8 @@ def test_a_payment_that_commits_during_the_claim_is_not_overwritten(
     payer.execute(text("select pg_advisory_xact_lock(1)"))
 
     def expire(batch: Batch[Any]) -> None:
-        due = and_(unpaid(batch.cutoff), func.public.gate(ORDER.c.id))
-        claim(batch, due, "cancelled", REASON)
+        due = and_(unpaid(CUTOFF), func.public.gate(ORDER.c.id))
+        claim(batch, claiming(due, "cancelled"), REASON)
 
     scan(app)
     tallies: list[Any] = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause, event, text
 from sqlalchemy.exc import DBAPIError
 
 from jobs.demo.shop import Shop
@@ -54,6 +54,28 @@ def test_a_batch_is_read_in_one_round_trip_and_handled_in_three(
 
     assert Tally(done=3) == app.drain().step()
     assert 4 == len(sent), sent
+
+
+@pytest.mark.parametrize("rule", ["expire_dp", "auto_refund"])
+def test_the_statements_of_a_batch_are_built_once_for_all(app: App, shop: Shop, rule: str) -> None:
+    """Building and compiling them took longer than all that is done with the messages."""
+    executed = list[Any]()
+
+    def note(_connection: Any, statement: Any, *_arguments: Any) -> None:
+        executed.append(statement)
+
+    event.listen(app.database._engine, "before_execute", note)
+    drain, batches = app.drain(), []
+    for _ in range(2):
+        shop.order(age=HOUR, items=[(shop.product(stock=0), 1)])
+        shop.order(status="awaiting_validation", age=LONG, paid_ago=LONG)
+        scan(app, rule)
+        executed.clear()
+        assert Tally(done=1) == drain.step()
+        batches.append(executed.copy())
+
+    pairs = zip(*batches, strict=True)
+    assert [] == [str(again) for first, again in pairs if first is not again]
 
 
 def test_a_rejection_with_its_refund_takes_as_many_round_trips(
@@ -118,10 +140,10 @@ def test_deferred_statements_are_sent_with_the_next_one(app: App, sent: list[str
     """Each is given its own rows."""
     found = list[object]()
     with app.database.transaction() as tx:
-        deferred.defer(tx, text("select 'a%%', :b").bindparams(b="it's; b"), found.append)
-        deferred.defer(tx, text("select 2 where false"), found.append)
+        deferred.defer(tx, text("select 'a%%', :b").bindparams(b="it's; b"), then=found.append)
+        deferred.defer(tx, text("select 2 where false"), then=found.append)
         assert (3,) == tx.execute(text("select 3")).one()
-        deferred.defer(tx, text("select 4"), found.append)
+        deferred.defer(tx, text("select 4"), then=found.append)
 
     assert [[("a%%", "it's; b")], [], [(4,)]] == found
     assert 2 == len(sent), sent

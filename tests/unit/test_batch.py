@@ -1,5 +1,6 @@
 """The batch that a handler receives, and the decisions that it can make about its jobs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
@@ -41,9 +42,11 @@ def work(batch: Batch[ParcelPayload]) -> None:
 SHIP = JobType("SHIP", payload=ParcelPayload, key="parcel_id", handler=work)
 
 
-def follow_ups(job: JobType[Any], rows: Select[Any], now: datetime) -> Executable:
-    """Return a statement that shows what it was made of."""
-    return select(literal(job.name), literal(now)).select_from(rows.subquery())
+def follow_ups(
+    job: JobType[Any], rows: Select[Any], now: datetime
+) -> tuple[Executable, Mapping[str, Any]]:
+    """Return a statement and a value that show what they were made of."""
+    return select(literal(job.name)).select_from(rows.subquery()), {"now": now}
 
 
 def jobs(*keys: str) -> list[Job[ParcelPayload]]:
@@ -166,10 +169,11 @@ def test_follow_up_jobs_are_enqueued_behind_what_the_handler_waits_for() -> None
     rows = select(literal(1))
 
     batch.run(select(literal(2)))
-    batch.enqueue(SHIP, rows)
+    batch.enqueue(SHIP, rows, {"a": 3})
 
-    expected = [select(literal(2)), follow_ups(SHIP, rows, NOW)]
+    expected = [select(literal(2)), follow_ups(SHIP, rows, NOW)[0]]
     assert list(map(str, expected)) == [str(one.statement) for one in batch.later]
+    assert [{}, {"a": 3, "now": NOW}] == [one.values for one in batch.later]
     assert not cast("Mock", batch.tx).execute.called
 
 

@@ -40,6 +40,7 @@ from tests.support.verbs import (
 
 ALL = (HIGH, QUEUE, LOW, OUTBOUND, DEAD)
 LEASE = timedelta(seconds=30)
+CREATED_AT = literal("2026-01-31T12:00:00.000Z")
 
 
 @pytest.fixture
@@ -291,7 +292,9 @@ def test_rows_are_enqueued_in_one_statement(app: App, tx: Connection) -> None:
     row = select(literal("c1").label("order_id"), literal("x").label("since"))
     found = union_all(row, row.with_only_columns(literal("c2"), literal("y"))).cte("found")
 
-    sending = enqueue_statement(app.queues, job(app), found, now=NOW, max_retries=7, sweepId="s1")
+    sending = enqueue_statement(
+        app.queues, job(app), found, created_at=CREATED_AT, max_retries=7, sweepId="s1"
+    )
 
     assert tx.execute(sending).scalar_one() == 2
     bodies = [
@@ -318,7 +321,11 @@ def test_rows_are_enqueued_with_the_queue_and_retries_of_their_type(
 
     tx.execute(
         enqueue_statement(
-            app.queues, job(app, "STOCK_RELEASE"), row.cte("found"), now=NOW, max_retries=7
+            app.queues,
+            job(app, "STOCK_RELEASE"),
+            row.cte("found"),
+            created_at=CREATED_AT,
+            max_retries=7,
         )
     )
 
@@ -335,7 +342,7 @@ def test_many_rows_are_enqueued_in_order(app: App, tx: Connection) -> None:
     found = select(cast(number, Text).label("order_id")).cte("found")
 
     sent = tx.execute(
-        enqueue_statement(app.queues, job(app), found, now=NOW, max_retries=3)
+        enqueue_statement(app.queues, job(app), found, created_at=CREATED_AT, max_retries=3)
     ).scalar_one()
 
     assert sent == count
@@ -349,7 +356,7 @@ def test_many_rows_are_enqueued_in_few_calls(app: App, tx: Connection) -> None:
     found = select(cast(number, Text).label("order_id")).cte("found")
     tx.execute(text("set local track_functions = 'all'"))
 
-    tx.execute(enqueue_statement(app.queues, job(app), found, now=NOW, max_retries=3))
+    tx.execute(enqueue_statement(app.queues, job(app), found, created_at=CREATED_AT, max_retries=3))
 
     calls = text("select max(calls) from pg_stat_xact_user_functions where funcname = 'send_batch'")
     assert 1 <= tx.execute(calls).scalar_one() <= 10
