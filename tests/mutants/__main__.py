@@ -13,7 +13,6 @@ from tests.mutants.page import PAGE, page, table
 from tests.mutants.suite import Suite, suite
 from tests.mutants.tree import Result
 from tests.support.paths import ROOT
-from tests.support.server import embedded_server
 
 _WIDTH = 160  # of the table in a file
 _SHOWN = 15  # last lines of pytest's output about a mutant that survived
@@ -30,7 +29,7 @@ def main() -> None:
     if stale := [fault for mutant in chosen for fault in mutant.faults(ROOT)]:
         sys.exit("\n".join(stale))
     console = Console(stderr=True)
-    with embedded_server() as url, suite(url, options.jobs) as planted:
+    with suite(options.jobs) as planted:
         results = _run(planted, chosen, console)
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(table(results))
     wrong = [result for result in results if not result.is_well]

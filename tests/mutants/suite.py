@@ -1,18 +1,19 @@
-"""The run of all chosen mutants: one server, and a copy of the tree for each that runs at once."""
+"""The run of all chosen mutants: a copy of the tree and a server for each that runs at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.tree import Fate, Result, Tree
+from tests.support.server import embedded_server
 
 
 class Suite:
-    """Runs mutants, so many at once, on a server that the caller keeps."""
+    """Runs mutants, as many at once as there are trees."""
 
     def __init__(self, trees: Sequence[Tree]) -> None:
         self._size = len(trees)
@@ -23,9 +24,15 @@ class Suite:
     def fault_of_the_tests(self, mutants: Sequence[Mutant]) -> str:
         """Run all tests of *mutants* on the unchanged tree; return what failed, or nothing."""
         tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests.split()))
-        with self._tree() as tree:
-            fate, _, said = tree.test(tests, "-p", "xdist", "-n", str(self._size), timeout=None)
-        return "" if fate is Fate.SURVIVED else said
+        parts = [tests[number :: self._size] for number in range(self._size)]
+
+        def run_part(part: list[str]) -> str:
+            with self._tree() as tree:
+                fate, _, said = tree.test(part, timeout=None)
+            return "" if fate is Fate.SURVIVED else said
+
+        with ThreadPoolExecutor(self._size) as threads:
+            return "\n".join(filter(None, threads.map(run_part, filter(None, parts))))
 
     def run(
         self, mutants: Sequence[Mutant], ended: Callable[[Result], None] = lambda _result: None
@@ -54,8 +61,15 @@ class Suite:
 
 
 @contextmanager
-def suite(url: str, jobs: int) -> Iterator[Suite]:
-    """Copy the tree *jobs* times, for so many mutants at once; the copies go with the context."""
-    with TemporaryDirectory(prefix="sweeper-mutants-") as name:
-        folders = [Path(name) / str(number) for number in range(jobs)]
-        yield Suite([Tree(folder, url) for folder in folders])
+def suite(jobs: int) -> Iterator[Suite]:
+    """Copy the tree *jobs* times, for so many mutants at once; all goes with the context.
+
+    Each copy has a server of its own, because tests also change logins and the server's settings.
+    """
+    with TemporaryDirectory(prefix="sweeper-mutants-") as name, ExitStack() as servers:
+        yield Suite(
+            [
+                Tree(Path(name) / str(number), servers.enter_context(embedded_server()))
+                for number in range(jobs)
+            ]
+        )

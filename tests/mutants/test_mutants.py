@@ -32,9 +32,9 @@ HARMLESS = Mutant(
 
 
 @pytest.fixture(scope="module")
-def planted(server_url: str) -> Iterator[Suite]:
+def planted() -> Iterator[Suite]:
     """Return what plants mutants, two at once."""
-    with suite(server_url, 2) as made:
+    with suite(2) as made:
         yield made
 
 
