@@ -20,7 +20,7 @@ from tests.stateful.world import LIVE, World
 from tests.support.fake_provider import Behaviour
 from tests.support.hostile import hostile
 from tests.support.oracle import ACCEPTED, PENDING, REJECTED, WAITING
-from tests.support.verbs import DAY, DEAD, HOUR, MINUTE
+from tests.support.verbs import DAY, DEAD, HIGH, HOUR, MINUTE
 
 RAW = (
     None,
@@ -33,6 +33,7 @@ RAW = (
     '{"type": "ORDER_EXPIRE_DP", "payload": {"orderIds": []}}',
     '{"type": "NOTIFICATION_SEND_WHATSAPP", "payload": {"messageId": "none", "maxRetries": "x"}}',
 )
+FAULTS = ("kill", "stop", "lose", "deaf", "leases")
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "queue.batch": (1, 2, 500),
     "queue.visibility": ("30s", "60s"),
@@ -45,9 +46,11 @@ statuses = st.sampled_from([PENDING, WAITING])
 ages = st.sampled_from([DAY, MINUTE * 30, timedelta()])
 queues = st.sampled_from(LIVE)
 threads = st.integers(0, 2)
-workers = st.sampled_from([*ACTS, "drain", "drain"])
+turns = st.lists(threads, min_size=1, max_size=15)
+workers = st.sampled_from([*ACTS, "drain", "drain", "drain"])
 quantities = st.integers(1, 3)
 lines = st.lists(st.tuples(st.integers(0, 3), quantities), min_size=1, max_size=3)
+placed = st.tuples(statuses, ages, lines)
 
 
 class Machine(RuleBasedStateMachine):
@@ -70,11 +73,15 @@ class Machine(RuleBasedStateMachine):
             self.failed = True
             raise
 
-    @initialize(placed=st.lists(st.tuples(statuses, ages, lines), min_size=1, max_size=4))
-    def open(self, placed: Sequence[tuple[str, timedelta, Sequence[tuple[int, int]]]]) -> None:
-        """Begin with some orders."""
+    @initialize(placed=st.lists(placed, min_size=1, max_size=4), restocks=st.integers(0, 2))
+    def open(
+        self, placed: Sequence[tuple[str, timedelta, Sequence[tuple[int, int]]]], restocks: int
+    ) -> None:
+        """Begin with some orders, and with messages that a second execution would show."""
         for order in placed:
             self.world.place(*order)
+        for product in range(restocks):
+            self.send_restock(HIGH, product, 1)
 
     # The platform.
 
@@ -182,7 +189,7 @@ class Machine(RuleBasedStateMachine):
         self.world.past.dropped |= act == "drop"
         self.crew.begin(thread, act, patient=patient)
 
-    @rule(turns=st.lists(threads, min_size=1, max_size=15))
+    @rule(turns=turns)
     def go(self, turns: Sequence[int]) -> None:
         """Let threads make one round trip each, in this order."""
         for thread in turns:
@@ -195,10 +202,44 @@ class Machine(RuleBasedStateMachine):
         self.crew.may_crash()
         self.crew.step(thread, order)
 
+    @rule(act=workers, trips=st.integers(0, 8), fault=st.sampled_from(FAULTS))
+    def interrupt(self, act: str, trips: int, fault: str) -> None:
+        """Let a thread do something, and meet a fault after so many round trips."""
+        self.begin(0, act)
+        self.go([0] * trips)
+        match fault:
+            case "kill":
+                self.kill(0)
+            case "stop":
+                self.stop(0, {})
+            case "lose":
+                self.cut(0, Order.LOSE)
+            case "deaf":
+                self.cut(0, Order.DEAF)
+            case _:  # its leases run out, and another process does the work
+                self.move_on(MINUTE)
+                self.run("drain")
+        self.crew.finish(0)
+
+    @rule(acts=st.tuples(workers, workers), turns=turns, patient=st.booleans())
+    def race(self, acts: tuple[str, str], turns: Sequence[int], patient: bool) -> None:  # noqa: FBT001 -- likewise
+        """Let two processes do something at the same time, in turns, to the end."""
+        self.begin(0, acts[0], patient=patient)
+        self.begin(2, acts[1], patient=patient)
+        self.go(turns)
+        self.crew.finish(0)
+        self.crew.finish(2)
+
     @rule(thread=threads)
     def finish(self, thread: int) -> None:
         """Let a thread end what it does, while the others stand still."""
         self.crew.finish(thread)
+
+    @rule()
+    def scan(self) -> None:
+        """Scan both rules."""
+        self.run("scan expire_dp")
+        self.run("scan auto_refund")
 
     @rule(act=workers)
     def run(self, act: str) -> None:
