@@ -70,7 +70,7 @@ class Result:
             found.append(f"{verdict.crashes} crashes were counted")
         if self.recovered is None:
             found.append("the rate before was not reached again")
-        if self.tracebacks:
+        if "Traceback" in self.tracebacks:
             found.append(self.tracebacks)
         return found + ([self.error] if self.error else [])
 
@@ -131,7 +131,8 @@ def wait_until_steady(here: Site) -> None:
     while time.monotonic() < deadline:
         here.wait(1.0)
         placed = sum(count for _, count in here.load.placed)
-        if placed > here.load.rate and left(here) < 3 * here.load.rate + _SOME:
+        rate, waiting = here.load.rate, left(here)
+        if placed - waiting > rate and waiting < 3 * rate + _SOME:
             return
     last = here.fleet.lines([0] * here.fleet.size)[-3:]
     message = f"{left(here)} are left: the service does not keep up with the load\n{last}"

@@ -51,7 +51,7 @@ def test_a_soak_costs_nothing_and_nothing_grows(prepared: Prepared) -> None:
     assert verdict.due > FAULTS * PERIOD
     assert [0, 0] == exits
     assert growth(readings, "memory") < 10
-    assert growth(readings, "descriptors") <= 4
+    assert growth(readings, "descriptors") <= 16  # those of calls under way
     assert growth(readings, "threads") <= 4
     assert growth(readings, "connections") <= 4
     assert growth(readings, "dead") < 20_000
