@@ -14,7 +14,7 @@ MUTANTS = (
         "crashes are not counted",
         "L5",
         "sweeper/job.py",
-        "return self.read_ct - 1",
+        "return max(0, self.read_ct - 1)",
         "return 0",
         f"{DRAIN}::test_a_message_that_crashed_five_workers_is_dead_lettered",
     ),
@@ -71,7 +71,7 @@ MUTANTS = (
         "what was read with a skewed clock stays leased",
         "L5",
         FETCHER,
-        "            give_back(messages, PAUSE)\n            raise",
+        "            self.give_back.give_back(messages, PAUSE)\n            raise",
         "            raise",
         "tests/postgres/worker/test_ownership.py"
         "::test_messages_that_were_read_with_a_skewed_clock_are_given_back",
@@ -104,8 +104,8 @@ MUTANTS = (
         "what cannot be given back is forgotten",
         "L5",
         "sweeper/worker/lease.py",
-        "                self._owed = owed | self._owed\n            raise",
-        "                pass\n            raise",
+        "                self._owed = owed | self._owed\n                self._in_doubt",
+        "                self._in_doubt",
         f"{LEASE}::test_messages_not_given_back_in_an_outage_are_given_back_before_the_next_read",
     ),
     Mutant(
@@ -161,7 +161,7 @@ MUTANTS = (
     Mutant(
         "a read loads bodies of any size",
         "L9",
-        "sweeper/queue/pgmq.py",
+        "sweeper/queue/read.py",
         "case when size <= :body and before < :bytes then raw end as raw",
         "case when :body > 0 then raw end as raw",
         f"{DRAIN}::test_a_message_that_is_too_large_is_dead_lettered_without_being_loaded",

@@ -178,7 +178,7 @@ MUTANTS = (
         "a pooler is not recognized",
         "L10",
         URLS,
-        'options.get("pgbouncer") == "true" or port == 6543',
+        'options.get("pgbouncer") == "true" or _SUPABASE_POOLER in ports',
         'options.get("pgbouncer") == "yes"',
         f"{URL}::test_a_pooler_is_recognized_by_its_flag_or_its_port",
     ),

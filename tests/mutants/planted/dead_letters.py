@@ -102,8 +102,8 @@ MUTANTS = (
         "the filter by cause is ignored",
         "L2",
         TAKEN,
-        "return [*ids, *equal, *died]",
-        "return [*ids, *died]",
+        "return [*ids, *equal, *key, *died]",
+        "return [*ids, *key, *died]",
         f"{QUEUE}::test_dead_letters_are_filtered_by_fingerprint",
     ),
     Mutant(

@@ -69,8 +69,8 @@ MUTANTS = (
         "the rows of products are locked before the rest of the work",
         "L5",
         "jobs/stock.py",
-        "batch.run_last(releasing(batch, order_ids))",
-        "batch.run(releasing(batch, order_ids))",
+        "batch.run_last(*releasing(batch, order_ids))",
+        "batch.run(*releasing(batch, order_ids))",
         "tests/postgres/test_round_trips.py"
         "::test_the_statement_that_locks_products_is_the_last_before_the_commit",
     ),
@@ -142,9 +142,9 @@ MUTANTS = (
     Mutant(
         "refunds show whole phone numbers",
         "L11",
-        "jobs/refund_ledger.py",
-        'mask(row["buyer_phone"] or "")',
-        'row["buyer_phone"]',
+        "jobs/refunds.py",
+        'mask(refund["buyer_phone"] or "")',
+        'refund["buyer_phone"]',
         f"{COMMAND}::test_no_command_prints_a_full_phone",
     ),
 )
