@@ -74,12 +74,18 @@ def scans(server: Server, size: Size, step: Step) -> Table:
             fill_queue(session, queued)
             session.execute(text("vacuum analyze"))
     step("scanning")
+    table = _in_turn(apps, size)
+    for app in apps.values():
+        app.close()
+    return table
+
+
+def _in_turn(apps: dict[tuple[int, int], App], size: Size) -> Table:
+    """Scan with each of *apps* in turn; they are by their numbers of orders and of messages."""
     found: dict[tuple[int, int], list[tuple[float, int]]] = {which: [] for which in apps}
     for _ in range(size.repeats + 1):
         for which, app in apps.items():
             found[which].append(_scan(app, size.due))
-    for app in apps.values():
-        app.close()
     base = found[size.few, 0]
     rows = [
         [f"{orders:,}", f"{queued:,}", f"{size.due:,}", *_compared(taken[1:], base[1:])]
@@ -204,10 +210,11 @@ def _scan(app: App, due: int) -> tuple[float, int]:
 def _pages(app: App) -> int:
     """Return how many pages the sessions of the app have touched, which tell it as they end."""
     app.database.close()
-    with app.database.transaction() as tx:
-        while tx.execute(_SESSIONS).scalar_one():
-            Event().wait(0.01)
-        return int(tx.execute(_PAGES).scalar_one())
+    while True:
+        with app.database.transaction() as tx:  # each sees the sessions as they are at its begin
+            if not tx.execute(_SESSIONS).scalar_one():
+                return int(tx.execute(_PAGES).scalar_one())
+        Event().wait(0.01)
 
 
 def _compared(taken: list[tuple[float, int]], base: list[tuple[float, int]]) -> list[str]:
