@@ -62,6 +62,10 @@ class Service:
         finally:
             connection.close()
 
+    def logged(self) -> str:
+        """Return everything that was written to stdout and stderr until now."""
+        return self._log.read_text() + self.errors.read_text()
+
     def events(self) -> list[str]:
         """Return the names of the logged events."""
         return [str(line["event"]) for line in log_schema.lines(self._log.read_text())]
@@ -116,7 +120,7 @@ def test_a_service_waits_for_its_database_with_its_eyes_open(
     """L9: page, metrics, readiness and systemd's status say what it waits for; then it works."""
     order = shop.order(age=HOUR)
     network.disconnect()
-    service = start(network.url(database_url))
+    service = start(network.url(database_url, password="kelinci putih"))  # noqa: S106 -- anybody's
     service.wait_for("service.heartbeat")
 
     status, page = service.get("/")
@@ -128,6 +132,7 @@ def test_a_service_waits_for_its_database_with_its_eyes_open(
     assert ["database.lost", "web.opened", "service.started"] == service.events()[:3]
     assert "EXTEND_TIMEOUT_USEC=" in service.told_systemd()
     assert "STATUS=DOWN" in service.told_systemd()
+    assert "kelinci" not in page + service.logged() + service.told_systemd()
 
     network.restore()
     service.wait_for("service.ready")
