@@ -252,3 +252,17 @@ def test_stopping_twice_is_harmless(scheduler: Scheduler, *, was_started: bool) 
     ticks = Ticks()
     scheduler.add("expire_dp", TICK, ticks)
     assert ticks.silent_for(0.1)
+
+
+def test_a_clock_that_is_set_back_delays_no_call(scheduler: Scheduler) -> None:
+    """L4: it was an hour ahead for a while, so that the next call is due in an hour."""
+    ticks = Ticks()
+    scheduler.add("expire_dp", TICK, ticks)
+    scheduler.start()
+    ticks.next()
+
+    set_overdue(scheduler, "expire_dp", -timedelta(hours=1))
+    ticks.forget()
+
+    ticks.next()
+    ticks.next()
