@@ -114,11 +114,13 @@ def provider(kind: str) -> Iterator[Provider]:
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield state
-    state.closed.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield state
+    finally:
+        state.closed.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def _handler(state: Provider) -> type[BaseHTTPRequestHandler]:
