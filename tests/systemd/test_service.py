@@ -258,9 +258,7 @@ def test_a_database_outage_causes_no_restart(unit: Unit, network: NetworkProxy, 
     assert (before, "0") == (unit.show("MainPID"), unit.show("NRestarts"))
 
 
-def test_a_start_waits_until_the_database_is_reachable(
-    unit: Unit, network: NetworkProxy
-) -> None:
+def test_a_start_waits_until_the_database_is_reachable(unit: Unit, network: NetworkProxy) -> None:
     unit("stop")
     network.disconnect()
 
