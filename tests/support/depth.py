@@ -1,9 +1,11 @@
 """Deep queues and tables that nobody analyzed, and how many of their rows a piece of work reads."""
 
+import os
 from collections.abc import Callable
 from threading import Event
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, text
 
 from sweeper.app import App
@@ -12,6 +14,7 @@ from tests.support.verbs import DEAD, QUEUE
 _ROWS_READ = text(
     "select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) as rows from pg_stat_user_tables"
 )
+_IS_POOLED = bool(os.environ.get("SWEEPER_TEST_POOLER"))  # read before a fixture deletes it
 _SESSIONS = text(
     "select count(*) from pg_stat_activity"
     " where datname = current_database() and application_name = 'sweeper'"
@@ -81,8 +84,11 @@ def fill_refunds(connection: Connection, count: int) -> None:
 def rows_read(connection: Connection, app: App, work: Callable[[], Any]) -> dict[str, int]:
     """Do *work*; return how many rows of each table it has read, by the table's name.
 
-    What a session has read is counted for certain only when it has ended.
+    What a session has read is counted for certain only when it has ended, which those of a pooler
+    do not: through one, the test is skipped.
     """
+    if _IS_POOLED:
+        pytest.skip("PgBouncer keeps its sessions, so what they have read is counted too late")
     before = _counts(connection, app)
     work()
     after = _counts(connection, app)
@@ -91,6 +97,10 @@ def rows_read(connection: Connection, app: App, work: Callable[[], Any]) -> dict
 
 def _counts(connection: Connection, app: App) -> dict[str, int]:
     app.database.close()
-    while connection.execute(_SESSIONS).scalar_one():
+    for _ in range(2_000):
+        if not connection.execute(_SESSIONS).scalar_one():
+            break
         Event().wait(0.01)
+    else:
+        pytest.fail("the sessions of the app have not ended within twenty seconds")
     return {row.relname: row.rows for row in connection.execute(_ROWS_READ)}
