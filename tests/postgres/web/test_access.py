@@ -1,7 +1,5 @@
 """Who may read the page, whose requests keep out whose, and what signing out ends."""
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import Connection
 
@@ -26,19 +24,6 @@ OTHER_SITES = [
     {"origin": "https://evil.example"},
     {"origin": "null"},
 ]
-
-
-@pytest.fixture
-def app(open_app: OpenApp) -> App:
-    """Return an app whose page accepts the token."""
-    return open_app(web__token=TOKEN, web__port=0)
-
-
-@pytest.fixture
-def site(app: App) -> Iterator[Site]:
-    """Serve the app's page."""
-    with served(app) as site:
-        yield site
 
 
 # Reading.

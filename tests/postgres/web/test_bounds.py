@@ -12,26 +12,12 @@ from starlette.responses import Response as Answer
 from sweeper.app import App
 from sweeper.web import auth
 from sweeper.web.dashboard import Dashboard
-from tests.support.verbs import OpenApp
 from tests.support.web_client import TOKEN, Site, served
 
 OTHER_PEER = "127.0.0.2"
 MACHINES = ("/livez", "/readyz", "/metrics")
 PEOPLE = 8
 """Requests of people without a session that the server works on at the same time."""
-
-
-@pytest.fixture
-def app(open_app: OpenApp) -> App:
-    """Return an app whose page accepts the token."""
-    return open_app(web__token=TOKEN, web__port=0)
-
-
-@pytest.fixture
-def site(app: App) -> Iterator[Site]:
-    """Serve the app's page."""
-    with served(app) as site:
-        yield site
 
 
 def connect(site: Site, peer: str = "127.0.0.1") -> socket.socket:

@@ -1,25 +1,10 @@
 """Pauses over HTTP: the page's headline and forms, the API and the metric."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from sweeper.app import App
-from tests.support.verbs import QUEUE, OpenApp
-from tests.support.web_client import TOKEN, Site, csrf_token, served, sign_in
-
-
-@pytest.fixture
-def app(open_app: OpenApp) -> App:
-    """Return an app whose page accepts write requests with the token."""
-    return open_app(web__token=TOKEN, web__port=0)
-
-
-@pytest.fixture
-def site(app: App) -> Iterator[Site]:
-    """Serve the app's page, as part of a healthy service."""
-    with served(app) as site:
-        yield site
+from tests.support.verbs import QUEUE
+from tests.support.web_client import Site, csrf_token, sign_in
 
 
 def test_a_program_pauses_and_resumes(site: Site, app: App) -> None:

@@ -63,19 +63,6 @@ NOWHERE = "postgresql://sari@127.0.0.1:1/jastip"
 
 
 @pytest.fixture
-def app(open_app: OpenApp) -> App:
-    """Return an app whose page accepts write requests with the token."""
-    return open_app(web__token=TOKEN, web__port=0)
-
-
-@pytest.fixture
-def site(app: App) -> Iterator[Site]:
-    """Serve the app's page, as part of a healthy service."""
-    with served(app) as site:
-        yield site
-
-
-@pytest.fixture
 def site_without_database(open_app: OpenApp) -> Iterator[Site]:
     """Serve a page whose database cannot be reached."""
     with served(open_app(url=NOWHERE, web__token=TOKEN, web__port=0)) as site:
