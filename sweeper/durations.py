@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from sweeper.redact import shortened
 
@@ -19,8 +19,6 @@ _UNITS = {
 _LONGEST = timedelta(days=36_500)  # may be doubled, or added to a time, and is still one
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
-PATTERN = rf"^{_WHOLE.pattern}$"
-"""The regular expression of a duration, for descriptions."""
 
 
 def parse(text: object) -> timedelta:
@@ -79,4 +77,8 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{_WHOLE.pattern}$", "examples": ["90m", "2h"]},
+        mode="validation",
+    ),
 ]

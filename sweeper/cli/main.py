@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from sweeper import catalog, durations, redact
+from sweeper import catalog, redact
 from sweeper.cli import dead_letters, output, pauses, reports, streams, sweep
-from sweeper.cli.session import JOB_PACKAGE, Json, open_app, stoppable
+from sweeper.cli.session import JOB_PACKAGE, Json, length, open_app, stoppable
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
 from sweeper.postgres.errors import in_one_line
@@ -216,7 +216,7 @@ def purge(
 
     With --older-than, drop old dead letters, as `dead drop` does: the ledger records each of them.
     """
-    age = None if older_than is None else _age(older_than)
+    age = None if older_than is None else length(older_than)
     with stoppable() as stopping, open_app(context) as app:
         if queue not in app.queues:
             message = f"there is no queue {queue!r}; there are {', '.join(app.queues)}"
@@ -238,13 +238,6 @@ def purge(
             output.document({"queue": queue, "purged": count})
         else:
             output.line(f"{count} messages deleted from {queue}")
-
-
-def _age(text: str) -> timedelta:
-    try:
-        return durations.positive(durations.parse(text))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 COMMANDS.add_typer(dead_letters.COMMANDS, name="dead")

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from sweeper import durations
 from sweeper.cli import output
-from sweeper.cli.session import Json, open_app, user
+from sweeper.cli.session import Json, length, open_app, user
 from sweeper.errors import UsageError
 
 Target = Annotated[
@@ -41,13 +40,10 @@ def pause(
     if not reason.strip():
         message = "say why, with --reason"
         raise UsageError(message)
-    try:
-        length = None if until_resumed else durations.positive(durations.parse(for_))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    after = None if until_resumed else length(for_)
     with open_app(context) as app:
         app.check()
-        paused = app.pauses.pause(target, length, user(), reason)
+        paused = app.pauses.pause(target, after, user(), reason)
     output.document(paused.as_json()) if as_json else output.line(str(paused))
 
 

@@ -6,17 +6,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sweeper import logs
+from sweeper import durations, logs
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output
-from sweeper.errors import StoppedError
+from sweeper.errors import StoppedError, UsageError
 from sweeper.postgres.errors import unusable
 from sweeper.service import signals
 
@@ -71,6 +72,14 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         what = "what was begun is finished, and the rest was given back"
         output.line(f"sweeper: stopped by {received[0]}: {what}", to_stderr=True)
         raise typer.Exit(signals.exit_code(received[0]))
+
+
+def length(text: str) -> timedelta:
+    """Return the length of time that was typed; raises UsageError where it is none."""
+    try:
+        return durations.positive(durations.parse(text))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def user() -> str:

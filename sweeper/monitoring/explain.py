@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, any_, func, select, union
+from sqlalchemy import Connection, any_, func, literal, select, union
 
 from sweeper.catalog import Catalog
 from sweeper.ledger import JOB_LOG, SWEEP, latest_scans
@@ -88,8 +88,9 @@ class Explainer:
                 for name, rule in self.catalog.rules.items()
                 if (check := self._check(tx, rule, key, now))
             }
-            facts = [*_swept(tx, key), *_ended(tx, key), *self._queued(tx, key)]
-            since = _first_searched(tx)
+            first = tx.execute(latest_scans(SCANS, KEYS)).scalar()
+            facts = [*_swept(tx, key, first), *_ended(tx, key), *self._queued(tx, key)]
+            since = iso(first) if first and _has_older(tx, first) else None
             for query in self.catalog.facts:
                 facts += [Fact(*row) for row in tx.execute(query(key))]
         facts.sort(key=lambda fact: fact.at)
@@ -124,10 +125,10 @@ class Explainer:
         return waiting + dead
 
 
-def _swept(tx: Connection, key: str) -> list[Fact]:
-    """Return the scans that found *key*: the latest ones, and those whose jobs have ended."""
+def _swept(tx: Connection, key: str, first: datetime | None) -> list[Fact]:
+    """Return the scans that found *key*: those since *first*, and those whose jobs have ended."""
     columns = (SWEEP.c.at, SWEEP.c.rule, SWEEP.c.trigger, SWEEP.c.id, SWEEP.c.host)
-    latest = SWEEP.c.at >= latest_scans(SCANS, KEYS).scalar_subquery()
+    latest = SWEEP.c.at >= literal(first, SWEEP.c.at.type)
     named = select(uuid_of(JOB_LOG.c.sweep_id)).where(JOB_LOG.c.key == key)
     ended = SWEEP.c.id == any_(func.array(named.scalar_subquery()))
     finds = SWEEP.c["keys"].contains([key])
@@ -138,13 +139,10 @@ def _swept(tx: Connection, key: str) -> list[Fact]:
     ]
 
 
-def _first_searched(tx: Connection) -> str | None:
-    """Return when the first scan was that is surely shown; None if all are."""
-    since = tx.execute(latest_scans(SCANS, KEYS)).scalar()
-    if since is None:
-        return None
-    older = select(SWEEP.c.id).where(SWEEP.c.at < since).limit(1)
-    return iso(since) if tx.execute(older).first() else None
+def _has_older(tx: Connection, first: datetime) -> bool:
+    """Return whether there are scans before *first*."""
+    older = select(SWEEP.c.id).where(SWEEP.c.at < first).limit(1)
+    return tx.execute(older).first() is not None
 
 
 def _ended(tx: Connection, key: str) -> list[Fact]:

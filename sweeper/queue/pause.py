@@ -4,22 +4,23 @@ They are rows of one table, which every scan, read and look asks in its own stat
 for every process on every machine from its commit on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ColumnElement,
     Connection,
     Select,
     Table,
     Text,
-    and_,
     func,
-    or_,
+    literal_column,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 
@@ -28,7 +29,7 @@ from sweeper.ledger import METADATA
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.read import EVERYTHING
+from sweeper.queue.read import EVERYTHING, IN_FORCE
 
 OUTBOUND = "outbound"
 """What people call the outbound queue, whatever its name."""
@@ -45,7 +46,7 @@ PAUSE = Table(
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
 )
-_IN_FORCE: ColumnElement[bool] = or_(PAUSE.c.ends_at.is_(None), PAUSE.c.ends_at > func.now())
+_IN_FORCE = literal_column(IN_FORCE, Boolean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +152,9 @@ class Pauses:
         Raises UsageError for a target that does not exist.
         """
         name = self._stored(target)
-        ended: Iterable[ColumnElement[bool]] = (
-            () if name == EVERYTHING else (PAUSE.c.target == name,)
-        )
+        ended = true() if name == EVERYTHING else PAUSE.c.target == name
         with self.database.transaction() as tx:
-            rows = tx.execute(
-                PAUSE.delete().where(and_(_IN_FORCE, *ended)).returning(PAUSE.c.target)
-            )
+            rows = tx.execute(PAUSE.delete().where(_IN_FORCE, ended).returning(PAUSE.c.target))
             return sorted(rows.scalars())
 
     def _stored(self, target: str) -> str:

@@ -39,6 +39,7 @@ _SEND = text(
     "select pgmq.send_batch(cast(:queue as text), cast(cast(:bodies as text[]) as jsonb[]),"
     " cast(:delay as integer))"
 )
+
 BODY_BYTES = 1 << 20
 """The largest body that is loaded; a message with a larger one is dead-lettered as invalid."""
 

@@ -24,10 +24,12 @@ _READ_FIRST = (
 EVERYTHING = "everything"
 """The target of a pause that holds for every rule and queue."""
 
+IN_FORCE = "(ends_at is null or ends_at > now())"
+"""The condition that a row of sweeper.pause is in force."""
+
 _NOT_PAUSED = (
     "not exists (select from sweeper.pause"
-    f" where target in (cast(:queue{{n}} as text), '{EVERYTHING}')"
-    " and (ends_at is null or ends_at > now()))"
+    f" where target in (cast(:queue{{n}} as text), '{EVERYTHING}') and {IN_FORCE})"
 )
 
 

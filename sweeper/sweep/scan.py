@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal, select
 
 from sweeper import events
 from sweeper.event import INSTANCE
@@ -98,13 +98,13 @@ class Scanner:
             # Two messages to the server: what must be known before, and what is done.
             compared = clock.Comparison(tx)
             with row_lock.taken(tx, self.database, f"scan.{rule.job.name}"):
-                paused = [] if options.dry_run else deferred.ask(tx, select(is_paused(rule.name)))
+                paused = [] if options.dry_run else _paused(tx, rule)
                 earlier = _scanned(tx, rule, now, options.every) if options.every else []
                 found = self._anomalies(tx, rule, now)
                 compared.end(tx)
                 deferred.send(tx)
             compared.check(self.max_skew)
-            if earlier or any(row[0] for row in paused):
+            if earlier or paused:
                 return None
             named = [(key, reason) for key, reason, _ in found]
             far = deferred.ask(tx, select_hidden(self.queues))
@@ -186,6 +186,11 @@ class Scanner:
             anomalies=result.anomalies,
             duration_ms=round(seconds * 1000, 1),
         )
+
+
+def _paused(tx: Connection, rule: Rule) -> list[tuple[Any, ...]]:
+    """Ask for a row if *rule* is paused."""
+    return deferred.ask(tx, select(literal(value=True)).where(is_paused(rule.name)))
 
 
 def _scanned(tx: Connection, rule: Rule, now: datetime, every: timedelta) -> list[tuple[Any, ...]]:

@@ -7,22 +7,15 @@ from datetime import timedelta
 from threading import Lock
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
 from sweeper import events
 from sweeper.app import App
-from sweeper.durations import PATTERN, parse, positive
 from sweeper.errors import BusyError, UsageError
 from sweeper.postgres import clock
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.queue.pause import Pause
+from sweeper.settings import Length
 from sweeper.sweep.runner import Report
 
 
@@ -41,14 +34,6 @@ class SweepRequest(BaseModel):
     max: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     reason: Annotated[str, Field(max_length=200)] | None = None
     plan: str | None = None
-
-
-Length = Annotated[
-    timedelta,
-    AfterValidator(positive),
-    BeforeValidator(parse),
-    WithJsonSchema({"type": "string", "pattern": PATTERN, "examples": ["90m", "2h"]}),
-]
 
 
 class PauseRequest(BaseModel):
