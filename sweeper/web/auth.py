@@ -85,7 +85,7 @@ class Auth:
 
         return guarded
 
-    def require_sign_in(self, endpoint: Callable[[Request], Response]) -> Endpoint:
+    def require_sign_in(self, endpoint: Callable[[Request, bytes], Response]) -> Endpoint:
         """Allow requests whose form has the token and comes from this origin."""
 
         async def guarded(request: Request) -> Response:
@@ -93,7 +93,7 @@ class Auth:
             if not _is_same_origin(request):
                 raise _refused(request, 403, "foreign form")
             self._check(request, fields(body).get("token", ""))
-            return endpoint(request)
+            return endpoint(request, body)
 
         return guarded
 

@@ -1,6 +1,6 @@
 """The routes: every path, the authentication that it requires, and the answers to errors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,8 +20,10 @@ from sweeper.web.actions import Actions
 from sweeper.web.api import UNREADABLE, Api
 from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
-from sweeper.web.dashboard import UNAUTHORIZED, Dashboard
 from sweeper.web.openapi import OPERATIONS, Access, Operation
+from sweeper.web.pages.dashboard import Dashboard
+from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
+from sweeper.web.pages.sign_in import SignIn
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
@@ -34,23 +36,15 @@ def routes(
     app: App, auth: Auth, stats: Stats, health: Health, wake: Callable[[], None]
 ) -> Starlette:
     """Return the ASGI application; *wake* makes the service's workers read the queues at once."""
-    cache = Cache(app, stats, health)
+    cache, renderer = Cache(app, stats, health), Renderer(auth)
     actions = Actions(app, wake)
-    dashboard, api = Dashboard(cache, actions, auth), Api(cache, actions)
+    api = Api(cache, actions)
     return Starlette(
         routes=[
             *(_machines(operation, api, auth) for operation in OPERATIONS),
-            Route("/", auth.require_local_or_token(dashboard.show)),
-            Route("/page/{name}", dashboard.asset),
-            Route(SIGN_IN, auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
-            Route("/sign-out", auth.require_token(dashboard.sign_out), methods=["POST"]),
-            Route("/preview", auth.require_token(dashboard.preview), methods=["POST"]),
-            Route("/sweep", auth.require_token(dashboard.sweep), methods=["POST"]),
-            Route("/pause", auth.require_token(dashboard.pause), methods=["POST"]),
-            Route("/resume", auth.require_token(dashboard.resume), methods=["POST"]),
-            Route("/dead", auth.require_token(dashboard.dead), methods=["POST"]),
+            *_people(auth, Dashboard(cache, actions, renderer), renderer),
         ],
-        exception_handlers=dict.fromkeys(_HANDLED, _error_handler(dashboard, api)),
+        exception_handlers=dict.fromkeys(_HANDLED, _error_handler(renderer, api)),
         max_body_size=MAX_BODY,
     )
 
@@ -71,7 +65,28 @@ def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-def _error_handler(dashboard: Dashboard, api: Api) -> Callable[[Request, Exception], Response]:
+def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Route]:
+    """Yield the routes of the pages, and of their forms."""
+    sign_in = SignIn(auth.sessions, renderer)
+    yield Route("/page/{name}", renderer.asset)
+    yield Route(SIGN_IN, sign_in.show)
+    yield Route(SIGN_IN, auth.require_sign_in(sign_in.begin), methods=["POST"])
+    pages = {"/": dashboard.show}
+    for path, page in pages.items():
+        yield Route(path, auth.require_local_or_token(page))
+    forms = {
+        "/sign-out": sign_in.end,
+        "/preview": dashboard.preview,
+        "/sweep": dashboard.sweep,
+        "/pause": dashboard.pause,
+        "/resume": dashboard.resume,
+        "/dead": dashboard.dead,
+    }
+    for path, form in forms.items():
+        yield Route(path, auth.require_token(form), methods=["POST"])
+
+
+def _error_handler(renderer: Renderer, api: Api) -> Callable[[Request, Exception], Response]:
     """Return the handler of every error: it answers machines with JSON, and people with a page."""
 
     def answer(request: Request, error: Exception) -> Response:
@@ -79,7 +94,7 @@ def _error_handler(dashboard: Dashboard, api: Api) -> Callable[[Request, Excepti
         if is_for_machines(request.url.path):
             response = api.error_response(status, message)
         else:
-            response = dashboard.error_response(request, status, message)
+            response = renderer.error_response(request, status, message)
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         if status == UNAUTHORIZED:

@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         "scripts and other sites get the session's cookie",
         "access",
-        "sweeper/web/dashboard.py",
+        "sweeper/web/pages/sign_in.py",
         'max_age=int(SESSION), httponly=True, samesite="strict"',
         "max_age=int(SESSION)",
         f"{WEB}::test_the_session_cookie_is_restricted_to_this_site",

@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant(
         "strangers' markup is obeyed",
         "access",
-        "sweeper/web/dashboard.py",
+        "sweeper/web/pages/renderer.py",
         "autoescape=True",
         "autoescape=False",
         f"{ACCESS}::test_markup_in_strangers_texts_is_shown_as_text",

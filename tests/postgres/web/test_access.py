@@ -1,5 +1,8 @@
 """Who may read the page, whose requests keep out whose, and what signing out ends."""
 
+from html import escape
+from urllib.parse import urlencode
+
 import pytest
 from sqlalchemy import Connection
 
@@ -156,3 +159,24 @@ def test_markup_in_strangers_texts_is_shown_as_text(
         assert [] == [sign for sign in SIGNS if sign in text]
     assert [] == [mark for mark in written.page if mark not in page]
     assert [] == [mark for mark in written.preview if mark not in preview]
+
+
+@pytest.mark.parametrize(
+    ("asked", "opened"),
+    [
+        ("/dead?type=A", "/dead?type=A"),
+        ("", "/"),
+        ("https://evil.example", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/\t/evil.example", "/"),
+    ],
+)
+def test_signing_in_leads_back_to_the_page_that_asked(site: Site, asked: str, opened: str) -> None:
+    """Whatever a link to the form says, it leads to no other site."""
+    form = site.get(f"/sign-in?{urlencode({'next': asked})}").text
+    answer = site.submit("/sign-in", {"token": TOKEN, "next": asked})
+
+    assert 'name="token"' in form
+    assert f'name="next" value="{escape(opened)}"' in form
+    assert (303, opened) == (answer.status, answer.headers["location"])

@@ -11,7 +11,7 @@ from starlette.responses import Response as Answer
 
 from sweeper.app import App
 from sweeper.web import auth
-from sweeper.web.dashboard import Dashboard
+from sweeper.web.pages.dashboard import Dashboard
 from tests.support.web_client import TOKEN, Site, served
 
 OTHER_PEER = "127.0.0.2"

@@ -9,7 +9,7 @@ from sweeper.exports import Figure
 from sweeper.monitoring.status import Dead, Overdue, Server, Status
 from sweeper.queue.hidden import Hidden
 from sweeper.queue.inspect import Depth
-from sweeper.web.summary import Number, numbers, summarize
+from sweeper.web.pages.summary import Number, numbers, summarize
 
 QUIET = Overdue(0, 0.0, 0, "2026-01-31T12:00:00.000Z", last_sweep_ok=True)
 LATE = replace(QUIET, overdue=1_234, oldest_overdue_seconds=3_600.0)

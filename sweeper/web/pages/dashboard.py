@@ -1,68 +1,38 @@
 """The dashboard: an HTML page with the status and the backlog, and the forms for actions."""
 
-import time
-from importlib import resources
-from typing import Any
 from urllib.parse import parse_qs
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 
-from sweeper import redact
 from sweeper.durations import format_duration
 from sweeper.errors import UsageError
-from sweeper.event import INSTANCE
-from sweeper.humanize import age, at, capped, number, visible
 from sweeper.monitoring.backlog import Backlog
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
-from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.actions import Actions, PauseRequest, SweepRequest
-from sweeper.web.auth import COOKIE, Auth, fields, peer
+from sweeper.web.auth import fields, peer
 from sweeper.web.cache import Cache
-from sweeper.web.sessions import SESSION
-from sweeper.web.summary import numbers, summarize
+from sweeper.web.pages.renderer import Renderer, back_to
+from sweeper.web.pages.summary import numbers, summarize
 
-_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
-UNAUTHORIZED = 401
-_SEE_OTHER = 303
 _PAUSE = ("target", "for", "reason")
 _RESULTS = ("swept", "retried", "dropped")
 
 
 class Dashboard:
-    """Renders the pages, and answers forms with a redirect to the dashboard."""
+    """Shows the dashboard, and answers its forms."""
 
-    def __init__(self, cache: Cache, actions: Actions, auth: Auth) -> None:
+    def __init__(self, cache: Cache, actions: Actions, renderer: Renderer) -> None:
         self._cache = cache
         self._actions = actions
-        self._auth = auth
+        self._page = renderer.page
         self._settings = cache.app.settings
-        self._pages = Environment(
-            loader=PackageLoader("sweeper.web", "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_shown,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._pages.filters |= {"age": age, "at": at, "number": number, "capped": capped}
-        self._pages.globals["most_anomalies"] = MOST_ANOMALIES
-        folder = resources.files("sweeper.web").joinpath("templates")
-        self._assets = {name: folder.joinpath(name).read_bytes() for name in _ASSETS}
-
-    def asset(self, request: Request) -> Response:
-        """Answer /page/... with a static file, without authentication."""
-        name = request.path_params["name"]
-        if name not in _ASSETS:
-            raise HTTPException(404)
-        return Response(self._assets[name], media_type=_ASSETS[name])
 
     def show(self, request: Request) -> Response:
         """Answer / with the dashboard, without status and backlog if the database is down."""
@@ -89,7 +59,6 @@ class Dashboard:
             },
             limit=self._settings.safety.max_per_sweep,
             targets=app.pauses.targets,
-            can_sign_in=self._auth.sessions.exist,
             results={name: count for name, count in results.items() if count.isdecimal()},
         )
 
@@ -141,48 +110,15 @@ class Dashboard:
         self._actions.resume(fields(body).get("target", ""), peer(request))
         return self._back()
 
-    def sign_in(self, _request: Request) -> Response:
-        """Start a session and set its cookie."""
-        answer = self._back()
-        session = self._auth.sessions.begin(time.time())
-        answer.set_cookie(COOKIE, session, max_age=int(SESSION), httponly=True, samesite="strict")
-        return answer
-
-    def sign_out(self, request: Request, _body: bytes) -> Response:
-        """End the session, and delete its cookie."""
-        self._auth.sessions.end(request.cookies.get(COOKIE, ""))
-        answer = self._back()
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
-
-    def error_response(self, request: Request, status: int, message: str) -> Response:
-        """Return the page for an error."""
-        answer = self._page("refusal.html", request, status=status, message=message)
-        answer.status_code = status
-        return answer
-
     def _read(self) -> tuple[Status | None, Backlog | None]:
         try:
             return self._cache.status.get(), self._cache.backlog.get()
         except (SQLAlchemyError, TimeoutError):
             return None, None
 
-    def _page(self, name: str, request: Request, **context: Any) -> Response:
-        session = request.cookies.get(COOKIE, "")
-        signed_in = self._auth.sessions.is_valid(session, time.time())
-        csrf_token = self._auth.sessions.csrf_token(session) if signed_in else None
-        page = self._pages.get_template(name)
-        return HTMLResponse(page.render(instance=INSTANCE, csrf_token=csrf_token, **context))
-
     def _back(self, **results: int) -> Response:
         self._cache.forget()
-        query = "&".join(f"{name}={count}" for name, count in results.items())
-        return RedirectResponse(f"/?{query}" if query else "/", _SEE_OTHER)
-
-
-def _shown(value: Any) -> Any:
-    """Mask a text, and make its control characters visible; `| e` in a template leaves it as is."""
-    return visible(redact.text(value)) if type(value) is str else value
+        return back_to("/", **results)
 
 
 def _names(queues: Queues) -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""The renderer: turns templates into pages, with the header that all pages share."""
+
+import time
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from sweeper import redact
+from sweeper.event import INSTANCE
+from sweeper.humanize import age, at, capped, number, visible
+from sweeper.rule import MOST_ANOMALIES
+from sweeper.web.auth import COOKIE, Auth
+
+UNAUTHORIZED = 401
+_SEE_OTHER = 303
+_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
+_NAVIGATION = (("/", "Now"),)
+
+
+class Renderer:
+    """Renders pages for whoever asks; one for all pages."""
+
+    def __init__(self, auth: Auth) -> None:
+        self._auth = auth
+        self._templates = Environment(
+            loader=PackageLoader("sweeper.web.pages", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_shown,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {"age": age, "at": at, "number": number, "capped": capped}
+        self._templates.globals |= {
+            "instance": INSTANCE,
+            "most_anomalies": MOST_ANOMALIES,
+            "navigation": _NAVIGATION,
+        }
+        folder = resources.files("sweeper.web.pages").joinpath("templates")
+        self._assets = {name: folder.joinpath(name).read_bytes() for name in _ASSETS}
+
+    def asset(self, request: Request) -> Response:
+        """Answer /page/... with a static file, without authentication."""
+        name = request.path_params["name"]
+        if name not in _ASSETS:
+            raise HTTPException(404)
+        return Response(self._assets[name], media_type=_ASSETS[name])
+
+    def page(self, name: str, request: Request, **context: Any) -> Response:
+        """Return the page of a template, which finds the session's CSRF token in `csrf_token`."""
+        session = request.cookies.get(COOKIE, "")
+        signed_in = self._auth.sessions.is_valid(session, time.time())
+        query = f"?{request.url.query}" if request.url.query else ""
+        html = self._templates.get_template(name).render(
+            path=request.url.path,
+            here=f"{request.url.path}{query}" if request.method == "GET" else "/",
+            csrf_token=self._auth.sessions.csrf_token(session) if signed_in else None,
+            can_sign_in=self._auth.sessions.exist,
+            **context,
+        )
+        return HTMLResponse(html)
+
+    def error_response(self, request: Request, status: int, message: str) -> Response:
+        """Return the page for an error."""
+        answer = self.page("refusal.html", request, status=status, message=message)
+        answer.status_code = status
+        return answer
+
+
+def back_to(path: str, **results: int) -> Response:
+    """Return the answer to a form: the browser opens *path*, which tells the *results*."""
+    query = "&".join(f"{name}={count}" for name, count in results.items())
+    return RedirectResponse(f"{path}?{query}" if query else path, _SEE_OTHER)
+
+
+def _shown(value: Any) -> Any:
+    """Mask a text, and make its control characters visible; `| e` in a template leaves it as is."""
+    return visible(redact.text(value)) if type(value) is str else value
