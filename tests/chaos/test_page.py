@@ -91,6 +91,8 @@ def sign_in(browser: Page, site: Site) -> None:
     """Open the page on a wide screen, and sign in."""
     browser.look(width=1280, height=900)
     browser.open(site.url)
+    browser.press("Sign in")
+    browser.until("document.querySelector('[name=token]')")
     browser.fill("[name=token]", TOKEN)
     browser.press("Sign in")
     browser.until("document.body.innerText.includes('Sweep by hand')")
@@ -214,7 +216,7 @@ def test_a_page_whose_session_has_ended_asks_for_the_token(
 
 
 def test_a_wrong_token_is_not_accepted(site: Site, browser: Page) -> None:
-    browser.open(site.url)
+    browser.open(f"{site.url}sign-in")
     browser.fill("[name=token]", "tebakan")
     browser.press("Sign in")
     browser.until("document.body.innerText.includes('The token, please')")
