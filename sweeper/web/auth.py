@@ -22,6 +22,7 @@ COOKIE = "sweeper"
 PROBES = ("/livez", "/readyz")
 METRICS = "/metrics"
 SIGN_IN = "/sign-in"
+LIVE = "/live"
 
 _BODY_TIMEOUT = 10.0  # seconds to receive a body
 _PROXY = re.compile("x-forwarded|forwarded$|via$|x-real-ip$|.*client-ip$|cf-connecting-ip$")
@@ -37,6 +38,7 @@ class Caller(Enum):
     PERSON     -- has a session
     SCRAPER    -- reads the metrics, without the token
     READER     -- has neither token nor session
+    LISTENER   -- a page that is open, whose browser waits to be told what changes
     GUESSER    -- has a wrong token, or signs in
     OTHER_SITE -- a browser, because a page of another site told it to
     """
@@ -46,8 +48,13 @@ class Caller(Enum):
     PERSON = auto()
     SCRAPER = auto()
     READER = auto()
+    LISTENER = auto()
     GUESSER = auto()
     OTHER_SITE = auto()
+
+
+_OWN_KINDS = {**dict.fromkeys(PROBES, Caller.PROBE), LIVE: Caller.LISTENER}
+"""The addresses whose callers are of one kind, whoever they are."""
 
 
 class Auth:
@@ -102,8 +109,8 @@ class Auth:
         path, token = request.scope["path"], _bearer(request)
         if _is_from_other_site(request):
             return Caller.OTHER_SITE
-        if path in PROBES:
-            return Caller.PROBE
+        if path in _OWN_KINDS:
+            return _OWN_KINDS[path]
         if token is not None:
             return Caller.PROGRAM if self.sessions.accept(token) else Caller.GUESSER
         if path == SIGN_IN:

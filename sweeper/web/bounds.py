@@ -27,14 +27,15 @@ class Share:
     burst: int = 200
 
 
-# Together they are fewer at once than the threads that work on requests (40), and than the
-# connections of one peer: where one kind takes all that it may, the others still find both.
+# Together they are fewer at once than the threads that work on requests (40; one who listens needs
+# none), and than the connections of one peer: whatever one kind takes, the others still find both.
 SHARES: Mapping[Caller, Share] = {
     Caller.PROBE: Share(at_once=4, rate=50, burst=400),
     Caller.SCRAPER: Share(at_once=4),
     Caller.PROGRAM: Share(at_once=8),
     Caller.PERSON: Share(at_once=8),
     Caller.READER: Share(at_once=8),
+    Caller.LISTENER: Share(at_once=8, rate=2, burst=50),
     Caller.GUESSER: Share(at_once=4),
     Caller.OTHER_SITE: Share(at_once=2, rate=1, burst=20),
 }

@@ -11,15 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sweeper import events
-from sweeper.app import App
 from sweeper.errors import BusyError, SweeperError, UsageError
-from sweeper.monitoring.health import Health
-from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Actions
 from sweeper.web.api import UNREADABLE, Api
-from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
+from sweeper.web.auth import LIVE, METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
+from sweeper.web.live import Live
+from sweeper.web.once import Once
 from sweeper.web.openapi import OPERATIONS, Access, Operation
 from sweeper.web.pages.dashboard import Dashboard
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
@@ -32,16 +31,19 @@ _MACHINES = ("/api/", METRICS, *PROBES)
 _HANDLED = (HTTPException, SweeperError, SQLAlchemyError, TimeoutError, Exception)
 
 
-def routes(
-    app: App, auth: Auth, stats: Stats, health: Health, wake: Callable[[], None]
-) -> Starlette:
+def routes(auth: Auth, cache: Cache, live: Live, wake: Callable[[], None]) -> Starlette:
     """Return the ASGI application; *wake* makes the service's workers read the queues at once."""
-    cache, renderer = Cache(app, stats, health), Renderer(auth)
-    actions = Actions(app, wake)
+
+    def acted() -> None:
+        live.changed()
+        wake()
+
+    renderer, actions = Renderer(auth), Actions(cache.app, acted)
     api = Api(cache, actions)
     return Starlette(
         routes=[
             *(_machines(operation, api, auth) for operation in OPERATIONS),
+            Route(LIVE, auth.require_local_or_token(live.listen)),
             *_people(auth, Dashboard(cache, actions, renderer), renderer),
         ],
         exception_handlers=dict.fromkeys(_HANDLED, _error_handler(renderer, api)),
@@ -82,8 +84,9 @@ def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Ro
         "/resume": dashboard.resume,
         "/dead": dashboard.dead,
     }
+    once = Once()
     for path, form in forms.items():
-        yield Route(path, auth.require_token(form), methods=["POST"])
+        yield Route(path, auth.require_token(once.once(form)), methods=["POST"])
 
 
 def _error_handler(renderer: Renderer, api: Api) -> Callable[[Request, Exception], Response]:

@@ -15,7 +15,9 @@ from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.auth import Auth
 from sweeper.web.bounds import Bounds
+from sweeper.web.cache import Cache
 from sweeper.web.connection import MAX_HEADER, Connection
+from sweeper.web.live import Live
 from sweeper.web.routes import routes
 
 _HEADERS = {
@@ -40,9 +42,10 @@ class Web:
 
     def __init__(self, app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> None:
         self._settings = app.settings.web
-        auth = Auth(app.settings.web)
+        auth, cache = Auth(app.settings.web), Cache(app, stats, health)
+        self._live = Live(cache)
         config = uvicorn.Config(
-            SecurityHeaders(Bounds(routes(app, auth, stats, health, wake), auth)),
+            SecurityHeaders(Bounds(routes(auth, cache, self._live, wake), auth)),
             http=Connection,
             h11_max_incomplete_event_size=MAX_HEADER,
             ws="none",
@@ -82,6 +85,7 @@ class Web:
     def close(self) -> None:
         """Accept no more requests; those in progress have two seconds to finish."""
         if self._thread.is_alive():
+            self._live.over = True
             self._server.should_exit = True
             self._thread.join(3)
 

@@ -4,11 +4,12 @@ With SWEEPER_TEST_SCREENSHOTS=docs, its screenshots are saved in docs.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
@@ -43,6 +44,7 @@ def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture
 def browser(chromium_page: Page) -> Iterator[Page]:
     """Return a browser without cookies; fail the test if the page has logged problems."""
+    chromium_page.open("about:blank")  # or the last page would still listen to its server
     chromium_page.command("Network.clearBrowserCookies")
     chromium_page.problems.clear()
     yield chromium_page
@@ -137,6 +139,42 @@ def test_the_page_refreshes_itself_and_keeps_open_details_open(
     browser.until("document.title.startsWith('6 overdue')")
 
     assert 1 == browser.ask("document.querySelectorAll('details[open]').length")
+
+
+def test_what_one_types_is_kept_while_the_page_refreshes(site: Site, browser: Page) -> None:
+    """What another operator does is seen meanwhile, at once."""
+    sign_in(browser, site)
+    browser.press("Pause…")
+    browser.ask("document.querySelector('#pause [name=reason]').focus()")
+    browser.command("Input.insertText", text="the app's clock")
+    began = time.monotonic()
+    site.post("/api/pause", {"target": "expire_dp", "reason": "a look", "for": "1h"})
+    browser.until("document.title.startsWith('Paused')")
+
+    assert time.monotonic() < began + 4.0
+    assert "the app's clock" == browser.ask("document.activeElement.value")
+    assert browser.ask("document.querySelector('#pause').open")
+
+
+def test_a_form_that_is_sent_twice_acts_once(
+    acting: App, site: Site, shop: Shop, browser: Page, connection: Connection
+) -> None:
+    fill(acting, shop)
+    sign_in(browser, site)
+    browser.fill("[name=reason]", "twice")
+    browser.press("Preview")
+    browser.until("document.body.innerText.includes('would be swept')")
+    twice = (
+        "(async () => { const form = document.querySelector('form[action=\"/sweep\"]');"
+        " const body = new URLSearchParams(new FormData(form));"
+        " const sent = [1, 2].map(() => fetch('/sweep', {method: 'POST', body}));"
+        " return (await Promise.all(sent)).map(each => each.url); })()"
+    )
+    first, second = browser.ask(twice)
+
+    assert first == second
+    counted = text("select count(distinct id) from sweeper.sweep where reason = 'twice'")
+    assert 1 == connection.execute(counted).scalar_one()
 
 
 def test_a_page_that_cannot_refresh_says_that_it_is_old(acting: App, browser: Page) -> None:

@@ -1,7 +1,9 @@
 """The renderer: turns templates into pages, with the header that all pages share."""
 
 import time
+from functools import partial
 from importlib import resources
+from secrets import token_hex
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -39,6 +41,7 @@ class Renderer:
             "instance": INSTANCE,
             "most_anomalies": MOST_ANOMALIES,
             "navigation": _NAVIGATION,
+            "new_once": partial(token_hex, 8),
         }
         folder = resources.files("sweeper.web.pages").joinpath("templates")
         self._assets = {name: folder.joinpath(name).read_bytes() for name in _ASSETS}

@@ -14,6 +14,8 @@ from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.web import openapi
 from sweeper.web.auth import Auth
+from sweeper.web.cache import Cache
+from sweeper.web.live import Live
 from sweeper.web.routes import is_for_machines, routes
 from tests.support.verbs import HOUR
 
@@ -26,7 +28,8 @@ def served() -> list[Route]:
     """Return the routes of the web server, whose database is never asked."""
     app = App.load(JOBS, flags={"database.url": NOWHERE})
     health = Health({}, HOUR, {}, HOUR)
-    application = routes(app, Auth(app.settings.web), Stats(), health, lambda: None)
+    cache = Cache(app, Stats(), health)
+    application = routes(Auth(app.settings.web), cache, Live(cache), lambda: None)
     return [route for route in application.routes if isinstance(route, Route)]
 
 
