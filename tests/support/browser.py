@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from threading import Event
@@ -18,6 +19,8 @@ from typing import Any, BinaryIO
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_SPEC = find_spec("axe_core_python")
+AXE = Path(str(_SPEC and _SPEC.origin)).with_name("axe.min.js")
 
 _FLAGS = (
     "--headless=new",
@@ -121,6 +124,33 @@ class Page:
                 button="left",
                 clickCount=1,
             )
+
+    def tab_through(self, count: int) -> list[str]:
+        """Press the tab key *count* times; return what has the focus each time, if it is marked."""
+        found = list[str]()
+        for _ in range(count):
+            for kind in ("keyDown", "keyUp"):
+                self.command("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab")
+            found.append(
+                self.ask(
+                    "(() => { const one = document.activeElement, style = getComputedStyle(one);"
+                    " return parseInt(style.outlineWidth) ? one.outerHTML.slice(0, 200) : '' })()"
+                )
+            )
+        return found
+
+    def barriers(self) -> list[str]:
+        """Return what axe finds on the page that keeps some people from reading or using it.
+
+        https://github.com/dequelabs/axe-core
+        """
+        self.ask(AXE.read_text("utf-8") + "; true")
+        options = json.dumps({"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+        found: list[str] = self.ask(
+            f"axe.run(document, {options}).then(result => result.violations"
+            ".flatMap(each => each.nodes.map(node => `${each.id}: ${node.html}`)))"
+        )
+        return found
 
     def picture(self) -> bytes:
         """Return a screenshot of the whole page as PNG."""

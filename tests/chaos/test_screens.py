@@ -1,0 +1,142 @@
+"""Every page of the console in a real browser, on narrow and wide screens, light and dark.
+
+In each state, no page scrolls sideways, and axe finds nothing that keeps people from using it.
+With SWEEPER_TEST_SCREENSHOTS=FOLDER, the screenshots are saved there.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from jobs.demo.sample_orders import INT_MAX
+from jobs.demo.shop import Shop
+from sweeper import catalog
+from sweeper.app import App
+from tests.support.browser import Page, chromium
+from tests.support.depth import fill_dead_letters, fill_ledger, fill_refunds
+from tests.support.length import LONG
+from tests.support.verbs import HOUR, MINUTE, OpenApp, scan, send, send_raw, sweep
+from tests.support.web_client import TOKEN, Site, served
+
+PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` deletes it
+SCREENS = [(width, dark) for width in (390, 1280) for dark in (False, True)]
+PAGES = {
+    "now": "",
+    "sign-in": "sign-in",
+    "not-found": "nothing-here",
+}
+DEAD, SCANS = (100_000, 2_500_000) if LONG else (5_000, 10_000)
+NOWHERE = "postgresql://sari@127.0.0.1:1/jastip"
+
+
+def fill(app: App, shop: Shop) -> None:
+    """Create something of everything that the pages show."""
+    tins, shelf = shop.product(stock=8), shop.product(stock=INT_MAX)
+    for days in (2, 3, 5):
+        shop.order(
+            status="awaiting_validation",
+            age=days * 24 * HOUR,
+            paid_ago=25 * HOUR,
+            dp_amount=days * 60_000,
+            dp_proof_url="https://example.com/dp.jpg",
+        )
+    sweep(app, actor="ratih", reason="after the weekend")
+    overflowing = shop.order(age=50 * MINUTE, items=[(shelf, 1)], code="JST-PENUH")
+    send(app, "ORDER_EXPIRE_DP", {"orderId": overflowing}, maxRetries=0)
+    send_raw(app, '{"type": "NOTIFICATION_SEND_WHATSAPP", "payload": "0812-3456-7890"}')
+    send_raw(app, '"expire everything"')
+    sweep(app)
+    shop.order(age=40 * MINUTE, dp_proof_url="https://example.com/dp.jpg")
+    for minutes in (31, 33, 38):
+        shop.order(age=minutes * MINUTE, items=[(tins, 1)])
+    scan(app)
+    shop.order(age=31 * MINUTE, items=[(tins, 2)])
+
+
+@pytest.fixture(scope="module")
+def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Start one browser for all tests."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
+
+
+@pytest.fixture(params=["empty", "usual", "busy", "broken"])
+def state(request: pytest.FixtureRequest) -> str:
+    """Return the name of what the console is looked at in."""
+    return str(request.param)
+
+
+@pytest.fixture
+def site(state: str, open_app: OpenApp, shop: Shop, connection: Connection) -> Iterator[Site]:
+    """Serve the console in this state."""
+    with _app(state, open_app) as app:
+        if state in {"usual", "busy"}:
+            fill(app, shop)
+        if state == "busy":
+            fill_dead_letters(connection, DEAD)
+            fill_ledger(connection, SCANS)
+            fill_refunds(connection, 20_000)
+            for number in range(200):
+                shop.order(age=2 * HOUR, code=f"JST-BUSY-{number}")
+        with served(app, healthy=state != "broken") as site:
+            yield site
+
+
+@contextmanager
+def _app(state: str, open_app: OpenApp) -> Iterator[App]:
+    if state != "broken":
+        yield open_app(web__token=TOKEN, web__port=0)
+        return
+    flags = {"database.url": NOWHERE, "web.token": TOKEN, "web.port": 0}
+    app = App.load(catalog.load("jobs"), flags=flags)
+    yield app
+    app.close()
+
+
+def sign_in(browser: Page, site: Site) -> None:
+    """Sign in, and come back to the first page."""
+    browser.open(f"{site.url}sign-in")
+    browser.fill("[name=token]", TOKEN)
+    browser.press("Sign in")
+    browser.until("document.body.innerText.includes('Sign out')")
+
+
+@pytest.mark.parametrize("who", ["reader", "operator"])
+def test_every_page_fits_and_can_be_used_by_everybody(
+    chromium_page: Page, site: Site, state: str, who: str, tmp_path: Path
+) -> None:
+    folder = Path(PICTURES) if PICTURES else tmp_path
+    chromium_page.open("about:blank")
+    chromium_page.command("Network.clearBrowserCookies")
+    if who == "operator":
+        sign_in(chromium_page, site)
+    faults = list[str]()
+    for name, path in PAGES.items():
+        chromium_page.open(f"{site.url}{path}")
+        for width, dark in SCREENS:
+            chromium_page.look(width=width, height=900, dark=dark)
+            shown = f"{name}-{state}-{who}-{width}-{'dark' if dark else 'light'}"
+            (folder / f"{shown}.png").write_bytes(chromium_page.picture())
+            if chromium_page.ask("document.documentElement.scrollWidth") > width:
+                faults.append(f"{shown}: scrolls sideways")
+            faults += [f"{shown}: {barrier}" for barrier in chromium_page.barriers()]
+
+    assert [] == faults
+
+
+@pytest.mark.parametrize("state", ["usual"], indirect=True)
+def test_everything_can_be_reached_with_the_keyboard(chromium_page: Page, site: Site) -> None:
+    """The tab key leads to every link, button and field, in their order, and one sees where."""
+    chromium_page.look(width=1280, height=900)
+    sign_in(chromium_page, site)
+    for path in PAGES.values():
+        chromium_page.open(f"{site.url}{path}")
+        expected = chromium_page.ask(
+            "[...document.querySelectorAll('a, button, input:not([type=hidden]), select, summary')]"
+            ".filter(each => each.checkVisibility()).map(each => each.outerHTML.slice(0, 200))"
+        )
+        assert expected == chromium_page.tab_through(len(expected))
