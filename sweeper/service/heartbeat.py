@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 
-from sweeper import events, http_client
+from sweeper import events
 from sweeper.app import App
 from sweeper.errors import OutsideError
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
+from sweeper.outbound import http_client
 from sweeper.postgres.errors import is_disconnected
 from sweeper.queue.pause import Pause
 from sweeper.service.outage import Outage

@@ -13,13 +13,13 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
-from sweeper import http_client
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.monitoring import health as health_module
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
+from sweeper.outbound import http_client
 from sweeper.service import heartbeat
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.outage import Outage
