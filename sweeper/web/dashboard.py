@@ -22,6 +22,7 @@ from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
+from sweeper.remedies import LEFT_ALONE
 from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.actions import Actions, PauseRequest, SweepRequest
 from sweeper.web.auth import COOKIE, Auth, fields, peer
@@ -53,7 +54,7 @@ class Dashboard:
             lstrip_blocks=True,
         )
         self._pages.filters |= {"age": age, "at": at, "number": number, "capped": capped}
-        self._pages.globals["most_anomalies"] = MOST_ANOMALIES
+        self._pages.globals |= {"most_anomalies": MOST_ANOMALIES, "left_alone": LEFT_ALONE}
         folder = resources.files("sweeper.web").joinpath("templates")
         self._assets = {name: folder.joinpath(name).read_bytes() for name in _ASSETS}
 
