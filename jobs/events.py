@@ -1,6 +1,10 @@
 """The events that the job files log; `docs/events.md` lists them with the engine's events."""
 
-from sweeper import Event
+from sweeper import Event, Remedy
+
+REPLIES_LOST = Remedy("replies-lost", "sweeper explain ORDER")
+NOTICES_FAIL = Remedy("notices-fail", "sweeper dead list --type NOTIFICATION_SEND_WHATSAPP")
+REFUNDS_OWED = Remedy("refunds-owed", "sweeper refunds list")
 
 REPLY_LOST = Event(
     "reply.lost",
@@ -13,6 +17,7 @@ REPLY_LOST = Event(
         "error": "one line",
     },
     "If it is not sent again, see in the provider's history whether it arrived, or ask the person.",
+    REPLIES_LOST,
 )
 REFUND_RECORDED = Event(
     "refund.recorded",
@@ -22,6 +27,7 @@ REFUND_RECORDED = Event(
         "amount": "integer: their sum, in rupiah",
     },
     "Pay them back: sweeper refunds list, then sweeper refunds settle.",
+    REFUNDS_OWED,
 )
 REFUND_SETTLED = Event(
     "refund.settled", "info", {"key": "order", "amount": "integer: that was paid back, in rupiah"}
@@ -46,6 +52,7 @@ NOTIFICATION_FAILED = Event(
         "error": "one line",
     },
     "The order's change stands; tell the person in another way.",
+    NOTICES_FAIL,
 )
 
 EVENTS = (NOTIFICATION_FAILED, NOTIFICATION_SENT, REFUND_RECORDED, REFUND_SETTLED, REPLY_LOST)

@@ -12,10 +12,11 @@ from sweeper.errors import (
 )
 from sweeper.event import Event
 from sweeper.exports import Effect, Figure, Grant
-from sweeper.http_client import Reply, post
 from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Priority, Section
 from sweeper.ledger import METADATA, Outcome
+from sweeper.outbound.http_client import Reply, post
 from sweeper.postgres.clock import UtcTimestamp
+from sweeper.remedies import Remedy
 from sweeper.rule import Rule
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Priority",
     "RefusedError",
     "RejectedError",
+    "Remedy",
     "Reply",
     "Rule",
     "Section",

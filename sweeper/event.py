@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import structlog
 
+from sweeper.remedies import Remedy
+
 Level = Literal["debug", "info", "warning", "error"]
 
 INSTANCE = f"{socket.gethostname()}:{os.getpid()}"
@@ -27,12 +29,19 @@ class Event:
     fields -- what each field holds, as `KIND: meaning` or `KIND or null: meaning`, where the kinds
               are those of `cli.event_reference.KINDS`; a meaning alone stands for text
     action -- what an operator should do when it appears
+    remedy -- the command to type next, where it asks for a person; its line ends with it
     """
 
     name: str
     level: Level
     fields: Mapping[str, str]
     action: str = "Nothing."
+    remedy: Remedy | None = None
+
+    @property
+    def advice(self) -> Mapping[str, str]:
+        """The last field of its line where it asks for a person, else nothing."""
+        return {"remedy": str(self.remedy)} if self.remedy else {}
 
     def log(self, **values: Any) -> None:
         """Log the event; raises TypeError where *values* are not exactly its fields."""
@@ -41,7 +50,7 @@ class Event:
             message = f"{self.name} and its declaration differ in {different}"
             raise TypeError(message)
         if not _muted.get():
-            getattr(_logger, self.level)(self.name, **values)
+            getattr(_logger, self.level)(self.name, **values, **self.advice)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Every event that the engine logs: its name, level and fields, and what an operator does."""
 
+from sweeper import remedies
 from sweeper.event import Event
 
 SERVICE_STARTED = Event(
@@ -39,6 +40,7 @@ SERVICE_HEARTBEAT = Event(
         "processing": "count or null: messages in flight in all live queues; null likewise",
         "dead": "count or null: dead letters; null likewise",
         "hidden": "count or null: messages hidden for longer than any delay; null likewise",
+        "oldest_waiting_seconds": "seconds or null: the longest that any message waits to be read",
         "oldest_overdue_seconds": "seconds or null: the longest that any row is beyond its limit",
         "paused": "texts or null: rules and queues that operators have paused",
         "figures": "numbers or null: the job files' own, as the metrics have them",
@@ -56,6 +58,7 @@ SERVICE_PAUSED = Event(
         "reason": "why",
     },
     "What is due waits meanwhile; sweeper resume TARGET lets it go on.",
+    remedies.PAUSED,
 )
 SERVICE_RESUMED = Event(
     "service.resumed", "info", {"target": "rule, queue or everything that goes on"}
@@ -65,6 +68,7 @@ READINESS_LOST = Event(
     "warning",
     {"reasons": "texts: what was not done, or not in time"},
     "Look at what was logged before it; the service goes on trying. If it lasts: sweeper doctor.",
+    remedies.NOT_READY,
 )
 READINESS_REGAINED = Event(
     "readiness.regained", "info", {"seconds": "seconds: that the service was not ready"}
@@ -77,24 +81,28 @@ LOOP_STALLED = Event(
         "stacks": "texts: where each thread stands, the innermost call last",
     },
     "The watchdog is no longer fed: systemd restarts the service. If it happens again, report it.",
+    remedies.PROCESS_FROZEN,
 )
 HEARTBEAT_FAILED = Event(
     "heartbeat.failed",
     "warning",
     {"error": "why service.heartbeat_url could not be told"},
     "The work goes on; look at the monitor behind service.heartbeat_url, and the way to it.",
+    remedies.MONITOR_AWAY,
 )
 STATUS_FAILED = Event(
     "status.failed",
     "error",
     {"error": "why the heartbeat could not read the status, in one line"},
     "The work may go on all the same; if this does too, look for long locks on the queues' tables.",
+    remedies.TABLE_LOCKED,
 )
 WATCH_FAILED = Event(
     "watch.failed",
     "error",
     {"error": "why the watch could not look at the queues, in one line"},
     "It looks again at once; if it goes on, look for long locks on the queues' tables.",
+    remedies.TABLE_LOCKED,
 )
 HINT_GAINED = Event(
     "hint.gained",
@@ -113,11 +121,30 @@ HINT_LOST = Event(
     {"reason": "why notifications of new messages come no more, in one line"},
     "Nothing: the queues are polled, and the hint is tried again, in the end every five minutes.",
 )
+BACKLOG_INCREASED = Event(
+    "backlog.increased",
+    "warning",
+    {
+        "queue": "whose backlog it is",
+        "waiting": "count: messages that wait now",
+        "waited": "count: those 15 minutes ago; since then there were more after each 5 minutes",
+    },
+    "More is sent than done. See whether jobs fail, and what takes long; a burst ends by itself.",
+    remedies.BACKLOG_GROWS,
+)
+MESSAGE_WAITED = Event(
+    "message.waited",
+    "warning",
+    {"queue": "in which it waits", "seconds": "seconds: that the oldest message has waited"},
+    "Told once, until the queue is read again. See what keeps its messages from being read.",
+    remedies.MESSAGE_WAITS,
+)
 HISTORY_FAILED = Event(
     "history.failed",
     "error",
     {"error": "one line"},
     "The books keep more than they must; the next hour tries again. If it goes on: sweeper doctor.",
+    remedies.HISTORY_NOT_PRUNED,
 )
 HISTORY_PRUNED = Event(
     "history.pruned",
@@ -162,24 +189,28 @@ SCAN_BRAKED = Event(
         "limit": "count: safety.max_per_sweep, or --max",
     },
     "Look why so many are due (sweeper sweep --dry-run); if it is right: sweeper sweep --max N.",
+    remedies.BRAKE_HELD,
 )
 SCAN_FAILED = Event(
     "scan.failed",
     "error",
     {"rule": "name of the rule", "error": "one line"},
     "The next tick tries again; if it goes on, run sweeper doctor.",
+    remedies.SCAN_FAILED,
 )
 SCAN_MISSED = Event(
     "scan.missed",
     "warning",
     {"rule": "name of the rule", "due_at": "time: when it should have started"},
     "Nothing is lost, it is only late; if it goes on, this host is too busy.",
+    remedies.HOST_BUSY,
 )
 ORDER_ANOMALY = Event(
     "order.anomaly",
     "warning",
     {"rule": "name of the rule", "key": "whose row it is", "reason": "why it is left alone"},
     "Look at the order; the sweeper does not touch it.",
+    remedies.LEFT_ALONE,
 )
 MESSAGE_HIDDEN = Event(
     "message.hidden",
@@ -190,6 +221,7 @@ MESSAGE_HIDDEN = Event(
         "messages": "texts: queue and id of the first twenty in each queue",
     },
     "Scans do not wait for them. See who sent them; delete those that nobody wants.",
+    remedies.HIDDEN_MESSAGES,
 )
 BATCH_DONE = Event(
     "batch.done",
@@ -243,6 +275,7 @@ JOB_BLOCKED = Event(
     },
     "Somebody holds a lock that the job needs: find the session in pg_locks and end it. "
     "The job waits, and is never dead for it.",
+    remedies.ROW_LOCKED,
 )
 JOB_DEAD = Event(
     "job.dead",
@@ -257,6 +290,7 @@ JOB_DEAD = Event(
         "alike": "count: others of the same cause in its batch, which have no line of their own",
     },
     "sweeper dead show ID; mend the cause, then sweeper dead retry ID, or sweeper dead drop ID.",
+    remedies.DEAD_LETTERS,
 )
 JOB_LOST = Event(
     "job.lost",
@@ -268,6 +302,7 @@ JOB_LOST = Event(
         "problem": "one line",
     },
     "The audit says so: look at the order (sweeper explain KEY), and report it as a bug.",
+    remedies.JOB_LOST,
 )
 JOB_MOVED = Event(
     "job.moved",
@@ -287,12 +322,14 @@ JOB_UNDECIDED = Event(
         "error": "why, in one line, it could be neither completed, retried nor dead-lettered",
     },
     "It counts as a crash and is read again; after retry.crash_limit of them it is dead.",
+    remedies.UNEXPECTED_ERROR,
 )
 LEASE_LOST = Event(
     "lease.lost",
     "warning",
     {"type": "job type", "keys": "texts: whose jobs were settled by somebody else meanwhile"},
     "Nothing was done twice. If it goes on, raise queue.visibility.",
+    remedies.LEASE_LOST,
 )
 LIBRARY_LOGGED = Event(
     "library.logged",
@@ -309,6 +346,7 @@ WORKER_FAILED = Event(
     "error",
     {"lane": "one of: database or outbound", "error": "one line"},
     "The messages come back when their lease ends; if it goes on, report it as a bug.",
+    remedies.UNEXPECTED_ERROR,
 )
 LEASE_NOT_RENEWED = Event(
     "lease.not_renewed",
@@ -335,6 +373,7 @@ LANE_BLOCKED = Event(
         "error": "one line",
     },
     "Mend the token, the account or the settings that it names; the jobs wait and are not lost.",
+    remedies.PROVIDER_BLOCKED,
 )
 LANE_RESUMED = Event(
     "lane.resumed",
@@ -349,6 +388,7 @@ SETTINGS_LACKED = Event(
     "error",
     {"section": "of the settings", "problem": "one line"},
     "Set it; the jobs that need it wait and are not lost.",
+    remedies.SETTINGS_LACKED,
 )
 WEB_OPENED = Event("web.opened", "info", {"address": "host:port of the page"})
 WEB_FAILED = Event(
@@ -356,12 +396,14 @@ WEB_FAILED = Event(
     "error",
     {"error": "one line"},
     "Sweeping goes on. A port that is taken: set web.port. Anything else: report it as a bug.",
+    remedies.PAGE_CLOSED,
 )
 WEB_REFUSED = Event(
     "web.refused",
     "warning",
     {"peer": "address", "reason": "one of: wrong token or foreign form"},
     "If it is none of yours, see who the peer is; the token is guessed at no more than slowly.",
+    remedies.PAGE_REFUSED,
 )
 WEB_ACTED = Event(
     "web.acted",
@@ -377,6 +419,7 @@ DATABASE_LOST = Event(
     "error",
     {"error": "one line"},
     "The service waits and tries again by itself.",
+    remedies.DATABASE_AWAY,
 )
 DATABASE_RECOVERED = Event("database.recovered", "info", {"seconds": "seconds: that it was away"})
 CLOCK_SKEWED = Event(
@@ -387,6 +430,7 @@ CLOCK_SKEWED = Event(
         "allowed_ms": "milliseconds: safety.max_clock_skew",
     },
     "No order is touched until the clocks agree; mend this host's or the server's time.",
+    remedies.CLOCK_SKEWED,
 )
 
 ENGINE_EVENTS: tuple[Event, ...] = tuple(

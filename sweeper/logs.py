@@ -3,7 +3,8 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 import structlog
@@ -15,6 +16,7 @@ from sweeper.events import LIBRARY_LOGGED
 from sweeper.humanize import visible
 
 _VERBOSE_LIBRARIES = ("alembic", "apscheduler", "httpcore", "httpx", "sqlalchemy", "uvicorn")
+_logged = Counter[tuple[str, str]]()
 _LEVELS = ((logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info"))
 
 
@@ -42,6 +44,7 @@ def configure(
                 structlog.processors.format_exc_info,
                 _as_library_event,
                 redact.line,
+                _counted,
                 _renderer(stream, pretty=pretty),
             ],
         )
@@ -61,6 +64,11 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def logged() -> Mapping[tuple[str, str], int]:
+    """Return how many lines this process has logged, by event and level."""
+    return _logged.copy()
 
 
 def _renderer(stream: TextIO, *, pretty: bool) -> Processor:
@@ -105,6 +113,12 @@ def _as_library_event(_logger: object, _method: str, line: EventDict) -> EventDi
         "said": line["event"],
         "exception": line.get("exception"),
     }
+
+
+def _counted(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Count a line; the handler's lock lets one thread at a time come here."""
+    _logged[line["event"], line["level"]] += 1
+    return line
 
 
 def _log_dead_thread(died: threading.ExceptHookArgs) -> None:

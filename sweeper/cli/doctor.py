@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from sweeper import remedies
 from sweeper.admin import indexes, platform_tables
 from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
@@ -27,6 +28,7 @@ _ZONES = text(
 )
 _RECOVERY = text("select pg_is_in_recovery()")
 _SUPPORTED = range(14, 19)
+_LACKED, _AWAY = remedies.SETTINGS_LACKED.here, remedies.DATABASE_AWAY.here
 _OLDEST_PGMQ = (1, 5, 1)
 
 
@@ -36,8 +38,9 @@ def examine(app: App) -> list[Finding]:
     try:
         database = app.database
     except SweeperError as error:
-        about = "settings" if isinstance(error, SettingsError) else "connection"
-        return [*findings, Finding(Level.ERROR, about, *split(error))]
+        if isinstance(error, SettingsError):
+            return [*findings, Finding(Level.ERROR, "settings", *split(error), _LACKED)]
+        return [*findings, Finding(Level.ERROR, "connection", *split(error), _AWAY)]
     incomplete = False
     for about, check in _CHECKS.items():
         if incomplete and about in _OF_A_COMPLETE_SCHEMA:
@@ -48,7 +51,8 @@ def examine(app: App) -> list[Finding]:
         except (DBAPIError, PoolTimeoutError) as error:
             if not (about == "schema" and is_refused(error)):  # `grants` names what is lacking
                 fault = split(unusable(error, database.url))
-                findings.append(Finding(Level.ERROR, about, *fault))
+                page = _AWAY if is_disconnected(error) else ""
+                findings.append(Finding(Level.ERROR, about, *fault, page))
             if is_disconnected(error):
                 break
         else:
@@ -63,14 +67,14 @@ def _settings(app: App) -> Findings:
     try:
         app.settings.demand()
     except SettingsError as error:
-        yield Finding(Level.ERROR, "settings", *split(error))
+        yield Finding(Level.ERROR, "settings", *split(error), _LACKED)
     else:
         yield Finding(Level.OK, "settings", "valid and complete")
     for section in app.settings.sections.values():
         yield from (Finding(Level.OK, section.name, note) for note in section.notes())
         for problem in section.faults():
             remedy = "set it; until then its jobs wait, and none is lost"
-            yield Finding(Level.WARNING, section.name, problem, remedy)
+            yield Finding(Level.WARNING, section.name, problem, remedy, _LACKED)
     visibility, timeout = app.settings.queue.visibility, app.settings.database.statement_timeout
     if visibility < timedelta(seconds=5):
         yield Finding(
@@ -125,8 +129,9 @@ def _clock(app: App, tx: Connection) -> Findings:
     if abs(skew) <= allowed:
         yield Finding(Level.OK, "clock", what)
     else:
-        remedy = "set both clocks right (chronyc, timedatectl); until then no order is touched"
-        yield Finding(Level.ERROR, "clock", what, remedy)
+        command, page = remedies.CLOCK_SKEWED.command, remedies.CLOCK_SKEWED.here
+        remedy = f"set both clocks right ({command}, chronyc); until then no order is touched"
+        yield Finding(Level.ERROR, "clock", what, remedy, page)
 
 
 def _tables(app: App, tx: Connection) -> Findings:

@@ -47,8 +47,9 @@ def page(events: Iterable[Event]) -> str:
         "",
         "One line each, JSON on a pipe, colours on a terminal. Every line begins with `timestamp`",
         "(UTC), `level`, `event` and `instance` (host:process), then come the event's own fields.",
-        "The two alarms that matter are the absence of `service.heartbeat` and any `job.dead`;",
-        "`config/monitoring/` has these and five more ready-made.",
+        "An event that asks for a person ends with `remedy`: the command to type next, and its",
+        "section in [runbook.md](runbook.md). The two alarms that matter are the absence of",
+        "`service.heartbeat` and any `job.dead`; `config/monitoring/` has these and more.",
         "",
         "A field that may be null is there all the same. `config/monitoring/events.schema.json`",
         "says all this to machines. `make docs` generates both from `sweeper/events.py` and from",
@@ -56,6 +57,9 @@ def page(events: Iterable[Event]) -> str:
     ]
     for event in events:
         lines += ["", f"## {event.name}", "", f"Level `{event.level}`. {event.action}", ""]
+        if event.remedy:
+            page = event.remedy.page.removeprefix("docs/")
+            lines += [f"Type `{event.remedy.command}`; [what to do]({page}).", ""]
         lines += ["| field | holds | meaning |", "|---|---|---|"]
         for name, description in event.fields.items():
             kind, null, meaning = parse_field(description)
@@ -77,7 +81,8 @@ def schema(events: Iterable[Event]) -> dict[str, Any]:
 def _line(event: Event) -> dict[str, Any]:
     levels = {} if event is LIBRARY_LOGGED else {"level": {"const": event.level}}
     fields = {name: _field(description) for name, description in event.fields.items()}
-    properties = _COMMON_FIELDS | levels | {"event": {"const": event.name}} | fields
+    advice = {name: {"const": value} for name, value in event.advice.items()}
+    properties = _COMMON_FIELDS | levels | {"event": {"const": event.name}} | fields | advice
     return {
         "description": event.action,
         "type": "object",

@@ -19,15 +19,17 @@ class Level(StrEnum):
 class Finding:
     """The result of one check.
 
-    about  -- what was checked
-    what   -- the result
-    remedy -- what to do about it; empty if nothing
+    about   -- what was checked
+    what    -- the result
+    remedy  -- what to do about it; empty if nothing
+    runbook -- where the runbook says more; empty if it does not
     """
 
     level: Level
     about: str
     what: str
     remedy: str = ""
+    runbook: str = ""
 
 
 Findings = Iterator[Finding]

@@ -121,6 +121,8 @@ def findings(found: Sequence[Any]) -> None:
         out.print(f"{marks[one.level]}  {escape(one.about)}: {escape(one.what)}")
         if one.remedy:
             out.print(f"         {one.remedy}", markup=False)
+        if one.runbook:
+            out.print(f"         see {one.runbook}", markup=False)
 
 
 def status(now: Status) -> None:

@@ -14,6 +14,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from sweeper import logs
+from sweeper.catalog import Catalog
+from sweeper.event import Event
 from sweeper.exports import Figure
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Histogram, Stats
@@ -23,13 +26,12 @@ from sweeper.monitoring.version import version
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposition(
-    status: Status | None, stats: Stats, health: Health, figures: Iterable[Figure]
-) -> bytes:
+def exposition(status: Status | None, stats: Stats, health: Health, catalog: Catalog) -> bytes:
     """Return the body of /metrics; *status* is None while the database cannot be read."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(_Families(_process(stats, health), _database(status, figures)))
+    of_process = _process(stats, health, catalog.events)
+    registry.register(_Families(of_process, _database(status, catalog.figures)))
     return generate_latest(registry)
 
 
@@ -44,7 +46,7 @@ class _Families(Collector):
             yield from families
 
 
-def _process(stats: Stats, health: Health) -> Iterator[Metric]:
+def _process(stats: Stats, health: Health, events: Iterable[Event]) -> Iterator[Metric]:
     scans, handling, waiting = stats.copy()
     built = GaugeMetricFamily(
         "sweeper_build_info", "Always 1; the version is its label.", labels=["version"]
@@ -65,6 +67,7 @@ def _process(stats: Stats, health: Health) -> Iterator[Metric]:
     for labels, count in scans.items():
         scanned.add_metric(labels, count)
     yield scanned
+    yield _events(events)
     yield _gauges("lane_blocked", "Whether the outside world refuses us.", "type", stats.blocked())
     yield _histogram("job_handling_seconds", "A job's share of its batch's time.", handling)
     yield _histogram("job_waiting_seconds", "From being sent to being read.", waiting)
@@ -94,6 +97,9 @@ def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metr
     yield _gauge("hidden_messages", "Messages that become visible too late.", status.hidden.count)
     paused = {pause.target: pause.seconds(status.at) for pause in status.pauses}
     yield _gauges("paused_seconds", "How long it has been paused.", "target", paused)
+    ends = {pause.target: pause.ends_in(status.at) for pause in status.pauses}
+    known = {target: seconds for target, seconds in ends.items() if seconds is not None}
+    yield _gauges("pause_ends_in_seconds", "Until the pause ends by itself.", "target", known)
     for name, help_text, attribute in _RULES:
         values = {rule: float(getattr(one, attribute)) for rule, one in status.rules.items()}
         yield _gauges(name, help_text, "rule", values)
@@ -115,6 +121,17 @@ _RULES = (
     ),
     ("anomalies", "Rows that look due and must not be touched, up to 1,000.", "anomalies"),
 )
+
+
+def _events(events: Iterable[Event]) -> Metric:
+    """Return how often each event was logged: 0 at first, so that its first increase is seen."""
+    family = CounterMetricFamily(
+        "sweeper_events", "Lines in the log since the start.", labels=["event", "level"]
+    )
+    counts = dict.fromkeys(((event.name, event.level) for event in events), 0)
+    for labels, count in (counts | dict(logs.logged())).items():
+        family.add_metric(labels, count)
+    return family
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

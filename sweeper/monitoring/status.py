@@ -18,6 +18,7 @@ from sweeper.queue.inspect import Depth
 from sweeper.queue.install import SELECT_VERSION
 from sweeper.queue.pause import Pause, pause_of, select_pauses
 from sweeper.queue.pgmq import Queues
+from sweeper.queue.read import EVERYTHING
 from sweeper.rule import MOST_ANOMALIES, Rule
 
 _SERVER = text("select current_setting('server_version')")
@@ -82,6 +83,19 @@ class Status:
     def oldest_overdue_seconds(self) -> float:
         """How long the oldest overdue row is beyond its rule's limit; 0 without one."""
         return max((rule.oldest_overdue_seconds for rule in self.rules.values()), default=0.0)
+
+    @property
+    def open_queues(self) -> Mapping[str, Depth]:
+        """The queues that no pause keeps from being read."""
+        paused = {pause.target for pause in self.pauses}
+        queues = {} if EVERYTHING in paused else self.queues
+        return {queue: depth for queue, depth in queues.items() if queue not in paused}
+
+    @property
+    def oldest_waiting_seconds(self) -> float:
+        """How long the oldest message waits that could be read; 0 without one."""
+        ages = (depth.oldest_ready_seconds for depth in self.open_queues.values())
+        return max(ages, default=0.0)
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `status --json` prints."""

@@ -72,6 +72,11 @@ class Pause:
         """Return how long the pause has lasted at a time in ISO format."""
         return max(0.0, (datetime.fromisoformat(at) - self.since).total_seconds())
 
+    def ends_in(self, at: str) -> float | None:
+        """Return the seconds from *at* to the end; below zero once it has passed."""
+        end = self.ends_at
+        return (end - datetime.fromisoformat(at)).total_seconds() if end else None
+
     def as_json(self) -> dict[str, str | None]:
         """Return the pause as the JSON documents show it."""
         times = {"since": iso(self.since), "ends_at": iso(self.ends_at) if self.ends_at else None}

@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 
-from sweeper import events, http_client
+from sweeper import events
 from sweeper.app import App
 from sweeper.errors import OutsideError
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
+from sweeper.outbound import http_client
 from sweeper.postgres.errors import is_disconnected
 from sweeper.queue.pause import Pause
+from sweeper.service.foresight import Foresight
 from sweeper.service.outage import Outage
 
 _TIMEOUT = timedelta(seconds=5)  # of a ping to the external monitor
@@ -39,6 +41,7 @@ class Heartbeat:
         self._outage = outage
         self._saw = saw
         self._pauses: dict[str, Pause] = {}
+        self._foresight = Foresight()
 
     def beat(self) -> None:
         """Report the status to the log and to systemd; ping the monitor if the service is up."""
@@ -58,6 +61,7 @@ class Heartbeat:
             processing=sum(depth.in_flight for depth in depths) if status else None,
             dead=status and status.dead.count,
             hidden=status and status.hidden.count,
+            oldest_waiting_seconds=status and status.oldest_waiting_seconds,
             oldest_overdue_seconds=status and status.oldest_overdue_seconds,
             paused=[pause.target for pause in status.pauses] if status else None,
             figures=status and dict(status.figures),
@@ -78,6 +82,7 @@ class Heartbeat:
             self._outage.tell(error, events.STATUS_FAILED)
             return None, [_AWAY if is_disconnected(error) else _UNREADABLE]
         self._saw(status)
+        self._foresight.saw(status)
         self._tell({pause.target: pause for pause in status.pauses})
         return status, []
 

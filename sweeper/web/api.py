@@ -46,8 +46,8 @@ class Api:
 
     def metrics(self, _request: Request) -> Response:
         """Answer /metrics, also while the database cannot be read."""
-        figures = self._cache.app.catalog.figures
-        text = prometheus.exposition(self._status(), self._stats, self._health, figures)
+        catalog = self._cache.app.catalog
+        text = prometheus.exposition(self._status(), self._stats, self._health, catalog)
         return Response(text, headers={"content-type": prometheus.TYPE})
 
     def stats(self, _request: Request) -> Response:

@@ -40,6 +40,18 @@ FROZEN = (
     f"freezegun.freeze_time({NOW.isoformat()!r}).start(); main()"
 )
 
+# What the service tells only after a quarter of an hour, or an hour, of trouble.
+FORETOLD = """
+import sys
+from jobs.events import NOTIFICATION_FAILED
+from sweeper import events, logs
+logs.configure("info", "json", sys.stdout)
+events.MESSAGE_WAITED.log(queue="jastipin_jobs", seconds=901)
+events.BACKLOG_INCREASED.log(queue="jastipin_jobs", waiting=400, waited=100)
+for key in ("c1", "c2", "c3", "c4", "c5"):
+    NOTIFICATION_FAILED.log(key=key, event_type="ORDER_CANCELLED", to="+62********01", error="x")
+"""
+
 
 def needs(tool: str, package: str) -> pytest.MarkDecorator:
     """Skip the test without *tool*, and name the package to install."""
@@ -89,8 +101,10 @@ def troubled(
             text=True,
             check=False,
         )
+    foretold = run_tool(sys.executable, "-c", FORETOLD)
     with log.open("a") as appended:
         appended.writelines(re.findall(r"(?m)^{.*\n", skewed.stderr))
+        appended.write(foretold)
     return ServiceRun(log, exposed)
 
 
@@ -255,6 +269,8 @@ def test_mtail_exposes_every_trouble(troubled: ServiceRun) -> None:
     assert found["sweeper_heartbeat_timestamp_seconds"] > NOW.timestamp()
     assert found["sweeper_clock_skew_seconds"] < -86_400
     assert 4 * 86_400 <= found["sweeper_refunds_oldest_owed_seconds"] < 4.1 * 86_400
+    assert 0 <= found["sweeper_queue_oldest_ready_seconds"] < 600
+    assert 0 <= found['sweeper_queue_messages{queue="all",state="waiting"}'] < 100
     assert 1 == found['sweeper_brake_held{rule="auto_refund"}']
     assert 0 == found['sweeper_brake_held{rule="expire_dp"}']
     assert 1 == found['sweeper_lane_blocked{type="NOTIFICATION_SEND_WHATSAPP"}']
@@ -322,7 +338,7 @@ def test_a_recipe_prints_lines_only_where_there_is_trouble(
 
 
 def test_every_alert_has_a_recipe() -> None:
-    assert 8 == len(RECIPES)
+    assert 11 == len(RECIPES)
 
 
 def test_logql_queries_name_existing_events_and_fields() -> None:
@@ -331,7 +347,7 @@ def test_logql_queries_name_existing_events_and_fields() -> None:
     events = set(re.findall(r'event="([\w.]+)"', "".join(queries)))
     fields = set(re.findall(r"unwrap (\w+)", "".join(queries)))
 
-    assert 8 == len(queries)
+    assert 11 == len(queries)
     assert events <= log_schema.SCHEMA["$defs"].keys()
     heartbeat = log_schema.SCHEMA["$defs"]["service.heartbeat"]["properties"]
     assert {"hidden", "oldest_overdue_seconds"} == fields & heartbeat.keys()

@@ -43,7 +43,7 @@ def faults_of(event: Event, values: Mapping[str, Any]) -> list[str]:
         "event": event.name,
         "instance": "host:1",
     }
-    return faults(redact.line(None, "", {**head, **values}))
+    return faults(redact.line(None, "", {**head, **values, **event.advice}))
 
 
 def lines(log: str) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ ALLOWED_IN = {
     "apscheduler": {"sweeper/service/scheduler.py"},
     "h11": {"sweeper/web/connection.py"},
     "http.server": set[str](),  # uvicorn serves
-    "httpx": {"sweeper/http_client.py"},
+    "httpx": {"sweeper/outbound/http_client.py"},
     "jinja2": {"sweeper/web/pages/renderer.py"},
     "pgmq": {"sweeper/queue/install.py"},
     "phonenumbers": {"jobs/whatsapp/phones.py"},

@@ -48,7 +48,7 @@ PROMISED = (
     "clock.skewed",
 )
 
-COMMON_FIELDS = {"timestamp", "level", "event", "instance"}
+COMMON_FIELDS = {"timestamp", "level", "event", "instance", "remedy"}
 
 # By the type in the schema; a choice is the first of its members.
 SAMPLES: dict[str, Any] = {
@@ -140,7 +140,8 @@ def test_an_event_is_logged_with_its_fields_at_its_level(event: Event) -> None:
     with capture_logs() as lines:
         event.log(**values)
 
-    assert [{"event": event.name, "log_level": event.level, **values}] == lines
+    line = {"event": event.name, "log_level": event.level, **values, **event.advice}
+    assert [line] == lines
 
 
 @each

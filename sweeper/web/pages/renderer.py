@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from sweeper import redact
 from sweeper.event import INSTANCE
 from sweeper.humanize import age, at, capped, number, visible
+from sweeper.remedies import LEFT_ALONE
 from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.auth import COOKIE, Auth
 
@@ -39,6 +40,7 @@ class Renderer:
         self._templates.filters |= {"age": age, "at": at, "number": number, "capped": capped}
         self._templates.globals |= {
             "instance": INSTANCE,
+            "left_alone": LEFT_ALONE,
             "most_anomalies": MOST_ANOMALIES,
             "navigation": _NAVIGATION,
             "new_once": partial(token_hex, 8),

@@ -4,10 +4,12 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from sweeper import remedies
 from sweeper.exports import Figure
 from sweeper.humanize import age, capped, number
 from sweeper.monitoring.status import Overdue, Status
 from sweeper.queue.hidden import MOST_HIDDEN
+from sweeper.remedies import Remedy
 
 Tone = Literal["", "quiet", "good", "warn", "bad"]
 
@@ -17,11 +19,16 @@ _LATE = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The most important problem as a title, with lines that explain it."""
+    """The most important problem as a title, with lines that explain it, and its remedy."""
 
     tone: Tone
     title: str
     lines: Sequence[str] = ()
+    remedy: Remedy | None = None
+
+    def __str__(self) -> str:
+        command = f" ({self.remedy.command})" if self.remedy else ""
+        return f"{self.title[:1].lower()}{self.title[1:]}{command}"
 
 
 class Number(NamedTuple):
@@ -41,11 +48,11 @@ def summarize(status: Status | None, reasons: Sequence[str], on: Container[str])
     """
     if status is None:
         lines = ("Nothing is lost: what is due is found again as soon as it answers.", *reasons)
-        return Summary("bad", "The database does not answer", lines)
+        return Summary("bad", "The database does not answer", lines, remedies.DATABASE_AWAY)
     rules = {name: rule for name, rule in status.rules.items() if name in on}
     problems = [*_problems(rules, status, reasons)]
     first, *others = problems or [_all_well(rules)]
-    also = (f"Also: {', '.join(other.title for other in others).lower()}.",) if others else ()
+    also = (f"Also: {', '.join(map(str, others))}.",) if others else ()
     return replace(first, lines=(*first.lines, *also))
 
 
@@ -66,28 +73,32 @@ def _problems(
 ) -> Iterator[Summary]:
     """Yield the problems, the worst first."""
     dead, hidden = status.dead.count, status.hidden
+    lines: Sequence[str]
     if reasons:
-        yield Summary("bad", "The sweeper does not work", reasons)
+        yield Summary("bad", "The sweeper does not work", reasons, remedies.NOT_READY)
     if status.pauses:
-        rest = "What is due waits meanwhile; resume it below, or with sweeper resume."
+        rest = "What is due waits meanwhile; resume it below, or type the command."
         title = f"Paused: {', '.join(pause.target for pause in status.pauses)}"
-        yield Summary("warn", title, (*map(str, status.pauses), rest))
+        yield Summary("warn", title, (*map(str, status.pauses), rest), remedies.PAUSED)
     held = [name for name, rule in rules.items() if rule.last_sweep_ok is False]
     if held:
         rest = "Preview a sweep below, and if it is right that so many are due, allow more."
-        yield Summary("bad", "The brake holds", (f"{', '.join(held)}: too many are due.", rest))
+        lines = (f"{', '.join(held)}: too many are due.", rest)
+        yield Summary("bad", "The brake holds", lines, remedies.BRAKE_HELD)
     oldest = max((rule.oldest_overdue_seconds for rule in rules.values()), default=0.0)
     if oldest > _LATE:
         title = f"{number(_overdue(rules))} overdue"
-        yield Summary("bad", title, (f"The oldest is {age(oldest)} beyond its limit.",))
+        lines = (f"The oldest is {age(oldest)} beyond its limit.",)
+        yield Summary("bad", title, lines, remedies.OVERDUE)
     if dead:
         title = f"{number(dead)} dead {'letter' if dead == 1 else 'letters'}"
-        yield Summary("warn", title, ("Mend the cause, then retry; or let them go.",))
+        lines = ("Mend the cause, then retry; or let them go.",)
+        yield Summary("warn", title, lines, remedies.DEAD_LETTERS)
     if hidden.count:
         what = "hidden message" if hidden.count == 1 else "hidden messages"
         title = f"{capped(hidden.count, MOST_HIDDEN)} {what}"
         lines = ("They become visible too late, and no scan waits for them.", *hidden.names)
-        yield Summary("warn", title, lines)
+        yield Summary("warn", title, lines, remedies.HIDDEN_MESSAGES)
 
 
 def _all_well(rules: Mapping[str, Overdue]) -> Summary:

@@ -7,7 +7,7 @@ OUTCOMES = "tests/domain/test_whatsapp_outcomes.py"
 BREAKER = "tests/unit/outbound/test_circuit_breaker.py"
 POOLS = "tests/unit/outbound/test_call_pool.py"
 LIMITER = "tests/unit/outbound/test_rate_limiter.py"
-CLIENT = "tests/unit/test_http_client.py"
+CLIENT = "tests/unit/outbound/test_http_client.py"
 POOL = "sweeper/outbound/call_pool.py"
 IN_FLIGHT = "sweeper/outbound/in_flight.py"
 
@@ -80,7 +80,7 @@ MUTANTS = (
     Mutant(
         "Retry-After is not read",
         "contract",
-        "sweeper/http_client.py",
+        "sweeper/outbound/http_client.py",
         'text = headers.get("retry-after", "")',
         'text = ""',
         f"{CLIENT}::test_the_wait_is_read_from_the_retry_after_header",
@@ -176,7 +176,7 @@ MUTANTS = (
     Mutant(
         "a request that may have arrived counts as not sent",
         "L1",
-        "sweeper/http_client.py",
+        "sweeper/outbound/http_client.py",
         "except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)",
         "except (httpx.HTTPError, httpx.StreamError)",
         f"{CLIENT}::test_a_request_that_may_have_arrived_raises_a_lost_reply_error",
@@ -184,7 +184,7 @@ MUTANTS = (
     Mutant(
         "a reply may go on for ever",
         "L9",
-        "sweeper/http_client.py",
+        "sweeper/outbound/http_client.py",
         "if len(text) > _MAX_BYTES or time.monotonic() - began > seconds:",
         "if False:",
         f"{CLIENT}::test_a_request_that_may_have_arrived_raises_a_lost_reply_error",
@@ -192,7 +192,7 @@ MUTANTS = (
     Mutant(
         "a call has no timeout",
         "L9",
-        "sweeper/http_client.py",
+        "sweeper/outbound/http_client.py",
         "data=form, timeout=seconds",
         "data=form, timeout=60",
         f"{CLIENT}::test_a_request_that_may_have_arrived_raises_a_lost_reply_error",

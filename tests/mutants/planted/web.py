@@ -60,8 +60,8 @@ MUTANTS = (
         "another site may frame the page",
         "access",
         "sweeper/web/server.py",
-        "SecurityHeaders(Bounds(routes(app, auth, stats, health, wake), auth))",
-        "Bounds(routes(app, auth, stats, health, wake), auth)",
+        "SecurityHeaders(Bounds(routes(auth, cache, self._live, wake), auth))",
+        "Bounds(routes(auth, cache, self._live, wake), auth)",
         f"{WEB}::test_every_response_has_strict_security_headers",
     ),
     Mutant(

@@ -9,17 +9,17 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
-from sweeper import http_client
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.monitoring import health as health_module
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
+from sweeper.outbound import http_client
 from sweeper.service import heartbeat
 from sweeper.service.heartbeat import Heartbeat
 from sweeper.service.outage import Outage
@@ -99,7 +99,7 @@ def test_a_heartbeat_logs_the_state_of_the_service(
     (line,) = beat(app, health)
 
     figures: dict[str, Any] = line.pop("figures")
-    uptime = line.pop("uptime_seconds")
+    uptime, waits = line.pop("uptime_seconds"), line.pop("oldest_waiting_seconds")
     assert line == {
         "event": "service.heartbeat",
         "log_level": "info",
@@ -115,7 +115,10 @@ def test_a_heartbeat_logs_the_state_of_the_service(
         "paused": [],
         "reasons": [],
     }
-    assert (True, True) == (uptime < 60, figures.keys() == set(app.status_reader.read().figures))
+    assert (True, True) == (
+        uptime < 60 and 0 <= waits < 60,
+        figures.keys() == set(app.status_reader.read().figures),
+    )
     assert ["UP: 4 processed, 1 failed; 1 queued, 0 dead"] == statuses
 
 
@@ -140,6 +143,7 @@ def test_a_pause_is_told_once_when_it_begins_and_when_it_ends(
             "ends_at": None,
             "actor": "sari",
             "reason": "wrong clock",
+            "remedy": "sweeper resume TARGET; docs/runbook.md#paused",
         },
         {"event": "service.resumed", "log_level": "info", "target": "expire_dp"},
     ]
@@ -147,6 +151,26 @@ def test_a_pause_is_told_once_when_it_begins_and_when_it_ends(
     assert [["expire_dp"], ["expire_dp"], []] == shown
     assert statuses[0].startswith("UP: ")
     assert statuses[0].endswith("expire_dp is paused")
+
+
+def test_a_message_that_waits_long_is_told_unless_its_queue_is_paused(
+    app: App, health: Health, connection: Connection
+) -> None:
+    """What an operator has paused waits on purpose."""
+    send(app, "ORDER_EXPIRE_DP", {"orderId": "c"})
+    old = "set enqueued_at = now() - interval '20 min', vt = now() - interval '20 min'"
+    connection.execute(text(f"update pgmq.q_{QUEUE} {old}"))
+
+    waited, line = beat(app, health)
+    app.pauses.pause(QUEUE, None, "sari", "a look")
+    *paused, quiet = beat(app, health)
+
+    assert ("message.waited", QUEUE) == (waited["event"], waited["queue"])
+    assert 1_200 <= line["oldest_waiting_seconds"] < 1_300
+    assert (["service.paused"], 0) == (
+        [one["event"] for one in paused],
+        quiet["oldest_waiting_seconds"],
+    )
 
 
 def test_a_service_that_was_never_ready_yet_is_starting(

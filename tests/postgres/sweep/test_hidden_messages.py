@@ -157,7 +157,7 @@ def test_status_metrics_explain_and_page_tell_hidden_messages(
 
 def metrics(app: App) -> bytes:
     health = Health({}, DAY, {}, DAY)
-    return exposition(app.status_reader.read(), Stats(), health, app.catalog.figures)
+    return exposition(app.status_reader.read(), Stats(), health, app.catalog)
 
 
 def test_a_message_that_was_enqueued_at_no_time_blocks_no_queue(

@@ -22,6 +22,7 @@ from sweeper.app import App
 from sweeper.errors import SettingsError
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
+from sweeper.remedies import PAGE_REFUSED
 from sweeper.web.server import Web
 from tests.support.verbs import (
     HOUR,
@@ -314,6 +315,7 @@ def test_a_wrong_token_is_refused_and_logged(site: Site, path: str) -> None:
             "log_level": "warning",
             "peer": "127.0.0.1",
             "reason": "wrong token",
+            "remedy": str(PAGE_REFUSED),
         }
     ] == lines
 

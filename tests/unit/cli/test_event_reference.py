@@ -25,6 +25,7 @@ LINE: dict[str, Any] = {
     "attempts": 5,
     "error": "5 reads ended without a verdict",
     "alike": 0,
+    "remedy": "sweeper dead list; docs/runbook.md#dead-letters",
 }
 
 each = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in EVENTS])
@@ -96,6 +97,7 @@ def test_a_line_that_follows_the_catalogue_is_valid() -> None:
         {"reason": "tired"},
         {"reason": None},
         {"type": 1},
+        {"remedy": "turn it off and on again"},
         {"shoe_size": 43},
     ],
     ids=str,

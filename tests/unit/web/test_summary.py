@@ -1,15 +1,21 @@
 """The page's summary: a title and lines that report problems, the worst first."""
 
+import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import literal, select
 
+from sweeper import remedies
 from sweeper.exports import Figure
 from sweeper.monitoring.status import Dead, Overdue, Server, Status
 from sweeper.queue.hidden import Hidden
 from sweeper.queue.inspect import Depth
+from sweeper.queue.pause import Pause
+from sweeper.remedies import RUNBOOK, Remedy
 from sweeper.web.pages.summary import Number, numbers, summarize
+from tests.support.paths import ROOT
 
 QUIET = Overdue(0, 0.0, 0, "2026-01-31T12:00:00.000Z", last_sweep_ok=True)
 LATE = replace(QUIET, overdue=1_234, oldest_overdue_seconds=3_600.0)
@@ -22,6 +28,7 @@ WELL = Status(
     database=Server("1.5.1", "18.0", 0.0),
     figures={"refunds_owed": 7.0, "oldest_seconds": 0.0},
 )
+SWEPT = replace(WELL, rules={"expire_dp": replace(QUIET, overdue=3)})
 ON = ("expire_dp", "auto_refund")
 
 
@@ -55,7 +62,37 @@ def test_a_service_that_does_not_work_is_the_worst_problem() -> None:
     summary = summarize(with_rule(LATE, dead=1), ["the queues were never read"], ON)
 
     assert "The sweeper does not work" == summary.title
-    assert ("the queues were never read", "Also: 1,234 overdue, 1 dead letter.") == summary.lines
+    also = "Also: 1,234 overdue (sweeper status), 1 dead letter (sweeper dead list)."
+    assert ("the queues were never read", also) == summary.lines
+
+
+PAUSE = Pause("expire_dp", datetime(2026, 1, 31, tzinfo=UTC), None, "ann", "a look")
+
+
+@pytest.mark.parametrize(
+    ("status", "reasons", "remedy"),
+    [
+        (None, [], remedies.DATABASE_AWAY),
+        (WELL, ["the queues were never read"], remedies.NOT_READY),
+        (replace(WELL, pauses=(PAUSE,)), [], remedies.PAUSED),
+        (with_rule(HELD), [], remedies.BRAKE_HELD),
+        (with_rule(LATE), [], remedies.OVERDUE),
+        (with_rule(QUIET, dead=1), [], remedies.DEAD_LETTERS),
+        (replace(WELL, hidden=Hidden(1, {"jobs": [7]})), [], remedies.HIDDEN_MESSAGES),
+    ],
+)
+def test_every_problem_has_a_remedy_and_the_runbook_its_words(
+    status: Status | None, reasons: list[str], remedy: Remedy
+) -> None:
+    summary = summarize(status, reasons, ON)
+
+    assert remedy == summary.remedy
+    words = re.sub(r"^[\d,]+ ", "", summary.title.partition(":")[0]).removesuffix("s")
+    assert words in (ROOT / RUNBOOK).read_text("utf-8")
+
+
+def test_what_is_well_needs_no_remedy() -> None:
+    assert (None, None) == (summarize(WELL, [], ON).remedy, summarize(SWEPT, [], ON).remedy)
 
 
 def test_a_disabled_rule_causes_no_warning() -> None:

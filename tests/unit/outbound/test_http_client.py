@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from sweeper.errors import LostReplyError, OutsideError
-from sweeper.http_client import Reply, _retry_after, post
+from sweeper.outbound.http_client import Reply, _retry_after, post
 
 SECOND = timedelta(seconds=1)
 
