@@ -13,6 +13,7 @@ from sweeper import events
 from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.postgres import row_lock
 from sweeper.postgres.database import Database
+from sweeper.queue import lost_read
 from sweeper.queue.dead_letter_queue import DeadLetterQueue
 
 BATCH = 1000
@@ -28,7 +29,7 @@ _MARGIN = timedelta(hours=1)  # more than clocks may differ, so that sweeps go b
 
 @dataclass(frozen=True, slots=True)
 class Pruner:
-    """Deletes old rows of the ledger, and old dead letters.
+    """Deletes old rows of the ledger, old dead letters, and the marks of readers that are gone.
 
     keep      -- how long a row is kept, at least a day
     keep_dead -- how long a dead letter is kept; None for until a person decides
@@ -48,6 +49,8 @@ class Pruner:
             events.HISTORY_PRUNED.log(before=before.isoformat(), sweeps=sweeps, jobs=jobs)
         if self.keep_dead:
             self.dead_letters.purge(self.keep_dead, stopping)
+        with self.database.transaction() as tx:
+            lost_read.prune(tx)
 
     def _delete(self, table: Table, before: datetime, stopping: Callable[[], bool]) -> int:
         parameters = {"ledger": table.name, "before": before, "most": BATCH}

@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from sweeper.job import JobType, Lane, Message, Priority
 from sweeper.postgres.deferred import last
-from sweeper.queue.read import reading
+from sweeper.queue.read import ReadMark, reading
 
 _DELETE = text("select pgmq.delete(cast(:queue as text), cast(:ids as bigint[]))")
 _RENEW = text(
@@ -100,6 +100,7 @@ class Queues:
         quantity: int,
         only: str | None = None,
         commit: bool = False,
+        mark: ReadMark | None = None,
     ) -> tuple[list[Message], list[Message]]:
         """Read up to *quantity* messages of the first of *queues* that has any, oldest first.
 
@@ -111,11 +112,12 @@ class Queues:
 
         only   -- the sweep whose messages are read; None for all messages
         commit -- whether *tx* is committed in the same round trip
+        mark   -- is written where any message is read, for `lost_read.undo`
         """
         names = {f"queue{n}": queue for n, queue in enumerate(queues)}
         which = json.dumps({} if only is None else {"sweepId": only})
         rows = tx.execute(
-            reading(len(queues), pausing=self._pausing),
+            reading(len(queues), pausing=self._pausing, marked=mark is not None),
             {
                 **names,
                 "lease": _seconds(lease),
@@ -123,6 +125,7 @@ class Queues:
                 "which": which,
                 "body": BODY_BYTES,
                 "bytes": READ_BYTES,
+                **({"reader": mark.reader, "number": mark.number} if mark else {}),
             },
             execution_options=last(tx) if commit else {},
         ).all()

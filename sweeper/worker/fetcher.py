@@ -22,6 +22,7 @@ from sweeper.worker.one_pass import Pass
 from sweeper.worker.rest import PAUSE
 from sweeper.worker.sorter import Fetched, Sorter
 
+_BEYOND = timedelta(seconds=1)  # as a lease is rounded up to seconds
 _STOP_CHECK = 0.2  # seconds between two checks whether to stop waiting
 
 
@@ -105,6 +106,7 @@ class Fetcher:
             return self._read(queues, **how)
         except DBAPIError as error:
             if not is_out_of_range(error):
+                self.give_back.after_error(())  # what was read, where only the answer was lost
                 raise
         with self.database.transaction() as tx:
             self.queues.cap_reads(tx)
@@ -126,12 +128,19 @@ class Fetcher:
         """
         before = clock.now()
         overdue = self.leases.are_overdue
-        with self.database.transaction() as tx:
+        with self.give_back.reads.marked() as mark, self.database.transaction() as tx:
             messages, beyond = self.queues.read(
-                tx, queues, lease=lease, quantity=quantity, only=only, commit=not overdue
+                tx,
+                queues,
+                lease=lease,
+                quantity=quantity,
+                only=only,
+                commit=not overdue,
+                mark=mark,
             )
             if overdue and (held := self.leases.held(messages)):
-                self.queues.postpone(tx, held, lease)
+                # A second more than the read's: if its answer is lost, these are not its own.
+                self.queues.postpone(tx, held, lease + _BEYOND)
                 messages = [message for message in messages if message not in held]
         self._return(beyond, messages)
         if not messages:

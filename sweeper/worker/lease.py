@@ -18,6 +18,7 @@ from sweeper.postgres.deferred import ask
 from sweeper.postgres.errors import in_one_line
 from sweeper.queue.body import count
 from sweeper.queue.pgmq import Queues
+from sweeper.worker.lost_reads import LostReads
 from sweeper.worker.rest import Rest
 
 _Read: TypeAlias = tuple[
@@ -37,6 +38,7 @@ class GiveBack:
     def __init__(self, database: Database, queues: Queues) -> None:
         self._database = database
         self._queues = queues
+        self.reads = LostReads(database, queues)
         self._owed = dict[_Read, tuple[Message, Rest]]()
         self._in_doubt = dict[str, frozenset[_Read]]()  # by the id of the transaction
         self._lock = Lock()
@@ -61,7 +63,11 @@ class GiveBack:
             self.retry()
 
     def retry(self) -> None:
-        """Give back all that is remembered; what cannot be given back is remembered again."""
+        """Give back all that is remembered; what cannot be given back is remembered again.
+
+        What a read took whose answer was lost is given back, too.
+        """
+        self.reads.undo()
         with self._lock:
             owed, self._owed = self._owed, {}
             in_doubt, self._in_doubt = self._in_doubt, {}

@@ -340,6 +340,19 @@ end:
         }
         if :: any(is_held_here) -> at[t] = SORTS :: else -> rest() fi;
         check() }
+    :: d_step { at[t] == READS && troubles ->   /* the same, and its answer is lost */
+        for (i : 0 .. MESSAGES - 1) {
+            if
+            :: visible(i) && LEFT_TO_HOLDER(i) -> unseen[i] = true
+            :: visible(i) && !LEFT_TO_HOLDER(i) ->
+                reads[i]++; unseen[i] = true;
+#ifndef NO_MARK
+                held(t, i) = reads[i]
+#endif
+            :: else
+            fi
+        }
+        lose_connection(); check() }
 
     :: d_step { at[t] == SORTS ->   /* in memory */
         first = ALL; then[t] = BEGINS;

@@ -49,6 +49,7 @@ REMOVED = (
     ("NO_ROW_LOCK", "a_paid_order_is_left_alone"),
     ("NO_SCAN_LOCK", "an_order_has_one_message"),
     ("STOP_COUNTS STOPS=1", "only_crashes_count_as_crashes"),
+    ("NO_MARK TROUBLES=1", "only_crashes_count_as_crashes"),
     ("SHARED_LIST KILLS=1", "only_crashes_count_as_crashes"),
     ("NO_FENCE EXPIRIES=1 STOPS=1", "a_lease_ends_by_itself_or_its_holder"),
     ("READ_UNCOUNTED KILLS=1", "every_crash_is_counted"),

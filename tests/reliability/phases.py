@@ -22,8 +22,7 @@ class Phase:
     counted  -- the job types whose rate is measured
     within   -- the seconds that its recovery may take
     after    -- the seconds to look on after it, at least
-    crashes  -- whether it kills a process of ours, or cuts off the answer to a read: such a read is
-                counted as a crash
+    crashes  -- whether it kills a process of ours: what that has read is counted as a crash
     short    -- whether it belongs to the short form
     """
 
@@ -51,17 +50,15 @@ PHASES = (
         "postgres-down",
         "Postgres stops and is started",
         faults.postgres_down,
-        crashes=True,
         short=True,
     ),
-    Phase("postgres-crash", "Postgres is killed every 2 s", faults.postgres_crash, crashes=True),
+    Phase("postgres-crash", "Postgres is killed every 2 s", faults.postgres_crash),
     Phase(
         "backends",
         "its backends are terminated every second",
         faults.backends_terminated,
-        crashes=True,
     ),
-    Phase("connections", "max_connections is exhausted", faults.no_connection_left, crashes=True),
+    Phase("connections", "max_connections is exhausted", faults.no_connection_left),
     Phase("xmin", "xmin is pinned by four readers", faults.pinned_xmin),
     Phase("table", 'the table "Order" is locked', faults.locked_table),
     Phase("locks", "the scans' locks are squatted", faults.squatted_locks),
@@ -70,26 +67,21 @@ PHASES = (
         "the server's disk is full",
         faults.disk_full,
         Plan(place=Place.SMALL_DISK),
-        crashes=True,
     ),
-    Phase(
-        "failover", "failover to a standby", faults.failover, Plan(place=Place.PAIR), crashes=True
-    ),
+    Phase("failover", "failover to a standby", faults.failover, Plan(place=Place.PAIR)),
     Phase("half-open", "the network is half-open", faults.half_open, _NETWORK),
-    Phase("refused", "connections are refused", faults.refused, _NETWORK, crashes=True),
+    Phase("refused", "connections are refused", faults.refused, _NETWORK),
     Phase(
         "far",
         "100 ms each way, 1 % of packets lost for good",
         faults.far_and_shaky,
         _NETWORK,
-        crashes=True,
     ),
     Phase(
         "pooler",
         "PgBouncer is killed and started",
         faults.pooler_down,
         Plan(way=Way.POOLER),
-        crashes=True,
         short=True,
     ),
     Phase(

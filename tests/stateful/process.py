@@ -100,8 +100,8 @@ class Process:
 
     @property
     def owes(self) -> bool:
-        """Whether it remembers messages that it could not give back."""
-        return bool(self.app.give_back._owed)
+        """Whether it remembers what it could not give back, or a read without an answer."""
+        return bool(self.app.give_back._owed or self.app.give_back.reads)
 
     def drain(self) -> None:
         """Work off the database lane."""

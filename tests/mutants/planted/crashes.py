@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 DRAIN = "tests/postgres/worker/test_drain.py"
 LEASE = "tests/postgres/worker/test_lease.py"
 BACK = "tests/postgres/worker/test_give_back.py"
+LOST = "tests/postgres/worker/test_lost_read.py"
 ALONE = "tests/postgres/worker/test_isolation.py"
 PGMQ = "tests/postgres/queue/test_pgmq.py"
 FETCHER = "sweeper/worker/fetcher.py"
@@ -107,6 +108,54 @@ MUTANTS = (
         "                self._owed = owed | self._owed\n                self._in_doubt",
         "                self._in_doubt",
         f"{LEASE}::test_messages_not_given_back_in_an_outage_are_given_back_before_the_next_read",
+    ),
+    Mutant(
+        "a read whose answer was lost stays counted",
+        "L5",
+        "sweeper/worker/lease.py",
+        "        self.reads.undo()\n",
+        "",
+        f"{LOST}::test_a_lost_read_is_given_back_before_the_next_one",
+    ),
+    Mutant(
+        "undoing a lost read takes what another worker has read",
+        "L1",
+        "sweeper/queue/lost_read.py",
+        "xmin = cast(cast(:xid as xid8) as xid)",
+        "cast(:xid as xid8) is not null",
+        f"{LOST}::test_a_lost_read_is_given_back_once_whatever_answer_is_lost_meanwhile",
+    ),
+    Mutant(
+        "a lost read may be committed after it was given up",
+        "L5",
+        "sweeper/queue/read.py",
+        "case when mark.number < excluded.number then excluded.xid end",
+        "excluded.xid",
+        f"{LOST}::test_a_read_that_arrives_after_it_was_given_up_takes_nothing",
+    ),
+    Mutant(
+        "a read that is under way is taken for one that never was",
+        "L5",
+        "sweeper/worker/lost_reads.py",
+        "self._put(lost.pop(), lost=True)\n",
+        "self._put(lost.pop(), lost=False)\n",
+        f"{LOST}::test_a_read_that_is_still_under_way_is_asked_for_again",
+    ),
+    Mutant(
+        "an empty read writes a row",
+        "L10",
+        "sweeper/queue/read.py",
+        "queue,\"\n    \" min(vt), max(vt) from ({found}) as message group by queue\"",
+        "'',\"\n    \" coalesce(min(vt), now()), coalesce(max(vt), now()) from ({found}) as message\"",
+        f"{LOST}::test_an_empty_read_writes_nothing",
+    ),
+    Mutant(
+        "two reads of one process share a mark",
+        "L5",
+        "sweeper/worker/lost_reads.py",
+        "mark = self._free.pop() if self._free else ReadMark()",
+        "mark = self._free[-1] if self._free else ReadMark()",
+        f"{LOST}::test_reads_of_several_threads_are_given_back_apart",
     ),
     Mutant(
         "what was given back is given back again",

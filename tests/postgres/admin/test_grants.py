@@ -20,6 +20,7 @@ from sweeper.admin import grants
 from sweeper.app import App
 from sweeper.cli.doctor import examine
 from sweeper.cli.finding import Level
+from sweeper.migrations.versions import engine_0008
 from sweeper.postgres.clock import now
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.queue.look import look
@@ -208,6 +209,23 @@ def test_pruning_works_with_only_the_printed_grants_and_keeps_the_last_day(
 
     ledger = (rows(connection, "sweeper.sweep"), rows(connection, "sweeper.job_log"))
     assert (2, 2) == tuple(map(len, ledger))
+
+
+@pytest.mark.usefixtures("role")
+def test_a_login_of_the_version_before_needs_no_grant_for_the_marks_of_reads(
+    open_app: OpenApp, connection: Connection, database_url: str, shop: Shop
+) -> None:
+    """Every read writes one: an upgrade must not stop the work until somebody grants that."""
+    run_grants(open_app(), connection)
+    who = Identifier(ROLE).as_string()
+    connection.execute(text(f"revoke all on sweeper.read_mark from {who}"))
+
+    connection.execute(text(engine_0008.GRANT))
+
+    shop.order(age=HOUR)
+    app = open_app(url=as_role(database_url))
+    assert 2 == sweep(app).jobs.done
+    assert 1 == len(rows(connection, "sweeper.read_mark"))
 
 
 @pytest.mark.usefixtures("role")

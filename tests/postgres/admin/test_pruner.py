@@ -50,6 +50,24 @@ def remaining(connection: Connection) -> tuple[int, int]:
     return len(rows(connection, "sweeper.sweep")), len(rows(connection, "sweeper.job_log"))
 
 
+def test_the_marks_of_readers_that_are_gone_are_deleted(
+    app: App, shop: Shop, connection: Connection, now: datetime
+) -> None:
+    """Each process leaves one or a few; those of living readers stay."""
+    for age in (timedelta(hours=25), timedelta()):
+        shop.order(age=HOUR)
+        sweep(app, "expire_dp")
+        app.give_back.reads._free.clear()
+        connection.execute(
+            text("update sweeper.read_mark set last_vt = last_vt - :age"), {"age": age}
+        )
+    assert 2 <= len(rows(connection, "sweeper.read_mark"))
+
+    app.pruner.prune(now)
+
+    assert 1 == len(rows(connection, "sweeper.read_mark"))
+
+
 def test_records_older_than_the_limit_are_deleted(
     app: App, shop: Shop, connection: Connection, now: datetime
 ) -> None:
