@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Sequence
 from typing import Any
@@ -176,7 +177,7 @@ def test_the_runbook_is_installed_with_the_package() -> None:
 def test_a_remedy_names_the_installed_page_where_there_is_one(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remedies.sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert "docs/runbook.md#paused" == remedies.PAUSED.here
     page = tmp_path / "share" / "sweeper" / "docs" / "runbook.md"
     page.parent.mkdir(parents=True)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_pause_tells_how_long_it_has_lasted_and_when_it_ends() -> None:
 
 def test_lines_of_the_log_are_counted_from_zero_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prometheus sees no increase to the first value that a counter has."""
-    monkeypatch.setattr(logs, "_logged", logs.Counter[tuple[str, str]]())
+    monkeypatch.setattr(logs, "_logged", Counter[tuple[str, str]]())
     logs.configure("info", "json", io.StringIO())
     counts = re.compile(r'(?m)^sweeper_events_total{event="([\w.]+)",level="\w+"} (\S+)$')
     before = dict(counts.findall(metrics()))
