@@ -16,10 +16,12 @@ from sweeper.http_client import Reply, post
 from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Priority, Section
 from sweeper.ledger import METADATA, Outcome
 from sweeper.postgres.clock import UtcTimestamp
+from sweeper.queue.acts import Action
 from sweeper.rule import Rule
 
 __all__ = [
     "METADATA",
+    "Action",
     "Answer",
     "Batch",
     "Duration",

@@ -21,6 +21,7 @@ from sweeper.web.api import UNREADABLE, Api
 from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
 from sweeper.web.openapi import OPERATIONS, Access, Operation
+from sweeper.web.pages.acts import ActsPage
 from sweeper.web.pages.dashboard import Dashboard
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.sign_in import SignIn
@@ -42,7 +43,12 @@ def routes(
     return Starlette(
         routes=[
             *(_machines(operation, api, auth) for operation in OPERATIONS),
-            *_people(auth, Dashboard(cache, actions, renderer), renderer),
+            *_people(
+                auth,
+                Dashboard(cache, actions, renderer),
+                ActsPage(app.act_reader, renderer),
+                renderer,
+            ),
         ],
         exception_handlers=dict.fromkeys(_HANDLED, _error_handler(renderer, api)),
         max_body_size=MAX_BODY,
@@ -65,13 +71,15 @@ def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Route]:
+def _people(
+    auth: Auth, dashboard: Dashboard, acts: ActsPage, renderer: Renderer
+) -> Iterator[Route]:
     """Yield the routes of the pages, and of their forms."""
     sign_in = SignIn(auth.sessions, renderer)
     yield Route("/page/{name}", renderer.asset)
     yield Route(SIGN_IN, sign_in.show)
     yield Route(SIGN_IN, auth.require_sign_in(sign_in.begin), methods=["POST"])
-    pages = {"/": dashboard.show}
+    pages = {"/": dashboard.show, "/acts": acts.show}
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))
     forms = {

@@ -97,11 +97,11 @@ MUTANTS = (
         f"{WEB}::test_a_preview_expires",
     ),
     Mutant(
-        "acts over HTTP are not logged",
+        "a retry over HTTP does not wake the workers",
         "contract",
         "sweeper/web/actions.py",
-        "        events.WEB_ACTED.log(peer=peer, action=action, what=what)\n",
-        "",
+        "            yield act\n        self._wake()\n",
+        "            yield act\n",
         f"{WEB}::test_a_sweep_over_http_only_enqueues_and_is_recorded_in_the_ledger",
     ),
 )
