@@ -372,13 +372,13 @@ ACT_FINISHED = Event(
         "migrate or purge",
         "subject": "what it acted on, as the person named it",
         "actor": "who acted, as a login name, or as web and an address",
-        "origin": "one of: command, page, api, unit or signal",
+        "origin": "one of: page, api, unit or signal",
         "reason": "text or null: why; null where none was given",
         "outcome": "one of: done, failed or refused",
         "detail": "text or null: what it did, or why it did not, in one line",
         "duration_ms": "milliseconds: from begin to end",
     },
-    "If it is nobody's you know: sweeper acts, and who has the login or the token.",
+    "Whose it is, and what a command did, which has no line: sweeper acts.",
 )
 ACT_NOT_RECORDED = Event(
     "act.not_recorded",

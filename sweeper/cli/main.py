@@ -13,6 +13,7 @@ from sweeper import catalog, redact
 from sweeper.cli import acts, dead_letters, output, pauses, queues, reports, streams, sweep
 from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
+from sweeper.postgres import deferred
 from sweeper.postgres.errors import in_one_line
 from sweeper.queue.acts import Action
 
@@ -99,13 +100,12 @@ def migrate(
     }
     more = (name for name, is_on in options.items() if is_on)
     subject = ", ".join(["schema and queues", *more])
-    with (
-        open_app(context) as app,
-        app.direct() as direct,
-        acting(app, Action.MIGRATE, subject, reason, on=direct) as act,
-    ):
-        done = app.migrate(**options)
-        act.finish("; ".join(done) or "nothing to do")
+    with open_app(context) as app, app.direct() as direct:
+        with direct.transaction() as tx:
+            deferred.send(tx)  # without a server nothing begins
+        with acting(app, Action.MIGRATE, subject, reason, on=direct) as act:
+            done = app.migrate(**options)
+            act.finish("; ".join(done) or "nothing to do")
     if as_json:
         output.document({"done": done})
     else:

@@ -44,6 +44,7 @@ def enqueue(
         except ValueError as error:
             message = f"the payload is not JSON: {error}"
             raise UsageError(message) from error
+        app.check()
         with acting(app, Action.ENQUEUE, type_, reason) as act:
             msg_id, queue = app.enqueue(type_, value, priority, timedelta(seconds=delay), act)
     output.document({"msg_id": msg_id, "queue": queue}) if as_json else output.line(msg_id)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper import events, redact
-from sweeper.errors import UsageError
+from sweeper.errors import DatabaseUnusableError, UsageError
 from sweeper.event import INSTANCE
 from sweeper.humanize import in_line
 from sweeper.ledger import METADATA
@@ -145,12 +145,12 @@ class Act:
         self._detail = detail
 
     def end(self, error: BaseException | None) -> None:
-        """Write down the end, unless `done` has, and log it.
+        """Write down the end, unless `done` has, and log it; a command tells the person itself.
 
-        error -- what ended it; a UsageError before the begin is no act
+        error -- what ended it; a mistake or an unusable database before the begin is no act
         """
         if error is not None:
-            if isinstance(error, UsageError) and not self._has_begun:
+            if isinstance(error, UsageError | DatabaseUnusableError) and not self._has_begun:
                 return
             refused = isinstance(error, UsageError)
             self._outcome = ActOutcome.REFUSED if refused else ActOutcome.FAILED
@@ -159,6 +159,8 @@ class Act:
             self._warn(error)  # another attempt would only make the person wait
         elif not self._is_written:
             self._write()
+        if self._what["origin"] == Origin.COMMAND:
+            return
         events.ACT_FINISHED.log(
             **self._what,
             outcome=self._outcome.value,

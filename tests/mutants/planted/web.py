@@ -97,11 +97,11 @@ MUTANTS = (
         f"{WEB}::test_a_preview_expires",
     ),
     Mutant(
-        "a retry over HTTP does not wake the workers",
+        "acts over HTTP are not logged",
         "contract",
-        "sweeper/web/actions.py",
-        "            yield act\n        self._wake()\n",
-        "            yield act\n",
+        "sweeper/queue/acts.py",
+        "        events.ACT_FINISHED.log(\n",
+        "        dict(\n",
         f"{WEB}::test_a_sweep_over_http_only_enqueues_and_is_recorded_in_the_ledger",
     ),
 )

@@ -155,7 +155,7 @@ def test_acts_are_written_read_and_pruned_with_only_the_printed_grants(
     open_app: OpenApp, connection: Connection, database_url: str
 ) -> None:
     run_grants(open_app(), connection)
-    app, by = open_app(url=as_role(database_url)), By("ratih", Origin.COMMAND)
+    app, by = open_app(url=as_role(database_url)), By("ratih", Origin.UNIT)
     send(app, "NO_SUCH_TYPE", {})
     sweep(app)
 

@@ -18,7 +18,7 @@ from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.retry import DeadReason
 from tests.support.verbs import HOUR, NOW, QUEUE, OpenApp, dead_letters, messages, rows
 
-RATIH = By("ratih", Origin.COMMAND)
+RATIH = By("ratih", Origin.UNIT)
 
 
 def bury(app: App, keys: Iterable[str]) -> list[int]:
@@ -69,7 +69,7 @@ def test_an_act_of_one_transaction_is_one_row_that_commits_with_its_effect(
     (pause,) = rows(connection, "sweeper.pause")
     (told,) = acts(app)
     assert (pause["since"], "done") == (row["at"], row["outcome"])
-    assert ("pause", "expire_dp", "ratih", "command", "wrong clock", "done") == (
+    assert ("pause", "expire_dp", "ratih", "unit", "wrong clock", "done") == (
         told.action,
         told.subject,
         told.actor,
@@ -235,7 +235,7 @@ def test_without_a_database_only_the_log_has_the_act(open_app: OpenApp) -> None:
     ]
 
 
-def test_each_act_is_an_event(app: App) -> None:
+def test_each_act_of_a_process_that_people_do_not_look_at_is_an_event(app: App) -> None:
     (letter,) = bury(app, "a")
 
     with capture_logs() as lines, app.acts.recording(Action.RETRY, "all", RATIH) as act:
@@ -250,11 +250,21 @@ def test_each_act_is_an_event(app: App) -> None:
         "action": "retry",
         "subject": "all",
         "actor": "ratih",
-        "origin": "command",
+        "origin": "unit",
         "reason": None,
         "outcome": "done",
         "detail": f"1: {letter}",
     } == line
+
+
+def test_a_command_that_is_typed_tells_the_person_and_logs_nothing(app: App) -> None:
+    """Its stderr is the person's, and has an error's one or two lines only."""
+    by = By("ratih", Origin.COMMAND)
+
+    with capture_logs() as lines, app.acts.recording(Action.RESUME, "everything", by) as act:
+        app.pauses.resume("everything", act)
+
+    assert (["done"], []) == ([one.outcome for one in acts(app)], lines)
 
 
 def test_what_people_write_is_bounded_masked_and_visible(app: App, connection: Connection) -> None:
@@ -298,7 +308,7 @@ def test_an_act_about_an_order_is_a_fact_of_it(app: App) -> None:
         app.dead_letter_queue.retry(DeadLetterFilter(), act)
 
     facts = [fact.what for fact in app.explainer.explain("a").facts]
-    assert "dead letter retried by ratih (command): the provider is back" in facts
+    assert "dead letter retried by ratih (unit): the provider is back" in facts
 
 
 def test_the_acts_are_read_a_page_at_a_time(app: App) -> None:
