@@ -235,10 +235,11 @@ def kept_key(key: str) -> str:
 
 
 def listed(ids: Iterable[int]) -> str:
-    """Return the ids as a detail names them: how many, and the first hundred."""
+    """Return the ids of dead letters as a detail names them: how many, and the first hundred."""
     known = list(ids)
-    more = ", ..." if len(known) > _LISTED else ""
-    return f"{len(known)}: {', '.join(map(str, known[:_LISTED]))}{more}" if known else "none"
+    what = "dead letter" if len(known) == 1 else "dead letters"
+    first = f": {', '.join(map(str, known[:_LISTED]))}" if known else ""
+    return f"{len(known)} {what}{first}{', ...' if len(known) > _LISTED else ''}"
 
 
 def _kept(text: str, limit: int) -> str:

@@ -69,8 +69,8 @@ def letter(app: App) -> int:
         (("drain",), ("drain", "every queue", "")),
         (("pause", "expire_dp", "--for", "2h"), ("pause", "expire_dp", "until 20")),
         (("resume", "everything"), ("resume", "everything", "resumed nothing")),
-        (("dead", "retry", "--all"), ("retry", "dead letters: all", "1: 1")),
-        (("dead", "drop", "1"), ("drop", "dead letters: ids 1", "1: 1")),
+        (("dead", "retry", "--all"), ("retry", "dead letters: all", "1 dead letter: 1")),
+        (("dead", "drop", "1"), ("drop", "dead letters: ids 1", "1 dead letter: 1")),
         (("enqueue", "ORDER_EXPIRE_DP", ORDER), ("enqueue", "ORDER_EXPIRE_DP", "message ")),
         (("purge", QUEUE, "--yes"), ("purge", QUEUE, "0 messages deleted")),
         (

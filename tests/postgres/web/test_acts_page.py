@@ -63,7 +63,7 @@ def test_what_a_person_asks_for_is_an_act_of_the_page(app: App, site: Site, shop
     told = [line for line in lines if line["event"] == "act.finished"]
     assert actions == [line["action"] for line in told]
     assert f"dead letters: fingerprint {letter.fingerprint}" == told[-1]["subject"]
-    assert f"1: {letter.msg_id}" == told[-1]["detail"]
+    assert f"1 dead letter: {letter.msg_id}" == told[-1]["detail"]
 
 
 def test_a_request_that_makes_no_sense_is_no_act(app: App, site: Site) -> None:
