@@ -12,8 +12,9 @@ from jobs.events import REFUND_SETTLED
 from jobs.refund_ledger import mark_settled, owed, refund_rows
 from jobs.whatsapp.phones import mask
 from jobs.whatsapp.texts import rupiah
+from sweeper import Action
 from sweeper.cli.output import document, json_list, line, out, table, write_csv
-from sweeper.cli.session import Json, open_app
+from sweeper.cli.session import Json, Why, acting, open_app
 from sweeper.postgres.clock import now
 
 COMMANDS = typer.Typer(
@@ -56,6 +57,7 @@ def settle_refund(
     order: Annotated[str, typer.Argument(help="The order's code or id.")],
     reference: Annotated[str, typer.Option(help="The bank's reference of the payment.")],
     *,
+    reason: Why = None,
     as_json: Json = False,
 ) -> None:
     """Record that a refund was paid.
@@ -64,11 +66,13 @@ def settle_refund(
     """
     with open_app(context) as app:
         app.check()
-        with app.database.transaction() as tx:
+        with acting(app, Action.SETTLE, order, reason) as act, app.database.transaction() as tx:
             order_id = app.catalog.codes.find(tx, order) or order.strip()
             code = app.catalog.codes.of(tx, [order_id]).get(order_id)
             name = None if order_id in {order, order.strip()} else f"{code!r} ({order_id})"
             paid = mark_settled(tx, order_id, reference, now(), name)
+            what = "settled before" if paid is None else f"settled: {rupiah(paid)}"
+            act.done(tx, f"{what}, reference {reference}", [order_id])
         if paid is not None:
             REFUND_SETTLED.log(key=order_id, amount=paid)
     if as_json:

@@ -16,11 +16,13 @@ from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Prio
 from sweeper.ledger import METADATA, Outcome
 from sweeper.outbound.http_client import Reply, post
 from sweeper.postgres.clock import UtcTimestamp
+from sweeper.queue.acts import Action
 from sweeper.remedies import Remedy
 from sweeper.rule import Rule
 
 __all__ = [
     "METADATA",
+    "Action",
     "Answer",
     "Batch",
     "Duration",

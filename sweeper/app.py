@@ -1,6 +1,7 @@
 """The composition root: builds the database, queues, scanner, workers and readers from settings."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -8,19 +9,21 @@ from typing import Any
 
 from sweeper import events
 from sweeper import settings as settings_file
-from sweeper.admin import indexes
+from sweeper.admin.indexes import create_indexes
 from sweeper.admin.migrate import migrate, notify
 from sweeper.admin.preflight import check
 from sweeper.admin.pruner import Pruner
 from sweeper.catalog import Catalog
 from sweeper.job import JobType, Priority
+from sweeper.monitoring.acts import ActReader
 from sweeper.monitoring.audit import Auditor
 from sweeper.monitoring.backlog import BacklogReader
 from sweeper.monitoring.explain import Explainer
 from sweeper.monitoring.status import StatusReader
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres.clock import now
-from sweeper.postgres.database import PLATFORM_SCHEMA, Database
+from sweeper.postgres.database import PLATFORM_SCHEMA, Database, connect, opened
+from sweeper.queue.acts import Act, Acts
 from sweeper.queue.dead_letter_queue import DeadLetterQueue
 from sweeper.queue.enqueue import enqueue, validated
 from sweeper.queue.pause import Pauses
@@ -55,7 +58,7 @@ class App:
     @cached_property
     def database(self) -> Database:
         """The platform's database, through the URL that the service uses."""
-        return self._connect(self.settings.database_url)
+        return connect(self.settings.database_url, self.settings.database)
 
     @property
     def platform_schema(self) -> str:
@@ -135,6 +138,16 @@ class App:
         return Pauses(self.database, self.queues, tuple(self.catalog.rules))
 
     @property
+    def acts(self) -> Acts:
+        """Writes down what people do by hand."""
+        return Acts(self.database)
+
+    @property
+    def act_reader(self) -> ActReader:
+        """Reads what people did by hand."""
+        return ActReader(self.database)
+
+    @property
     def status_reader(self) -> StatusReader:
         """Reads the numbers that `sweeper status` shows."""
         return StatusReader(self.database, self.queues, self.catalog, self.older_than)
@@ -202,18 +215,18 @@ class App:
         payload: Any,
         priority: Priority | None = None,
         delay: timedelta = timedelta(),
+        act: Act | None = None,
     ) -> tuple[int, str]:
-        """Enqueue one job, and return its message id and queue.
+        """Enqueue one job, with the *act* that it is, and return its message id and queue.
 
         Raises UsageError for an unknown job type, and for a payload that its model rejects.
         """
         job = self.catalog.job(kind)
         payload = validated(job, payload)
         self.check()
-        retries = self.settings.retry.max_retries
-        send = partial(enqueue, now=now(), max_retries=retries, priority=priority, delay=delay)
+        send = partial(enqueue, now=now(), priority=priority, delay=delay, act=act)
         with self.database.transaction() as tx:
-            return send(tx, self.queues, job, payload)
+            return send(tx, self.queues, job, payload, max_retries=self.settings.retry.max_retries)
 
     def check(self) -> None:
         """Raise DatabaseUnusableError where the database lacks what the commands need."""
@@ -223,27 +236,14 @@ class App:
         self, *, install_pgmq: bool = False, with_indexes: bool = False, with_notify: bool = False
     ) -> list[str]:
         """Create or upgrade schema and queues, bypassing any pooler; return what was done."""
-        direct = self._connect(self.settings.direct_url)
-        try:
+        with self.direct() as direct:
             done = migrate(direct, self.queues, self.catalog, install=install_pgmq)
-            if with_indexes:
-                made = indexes.create(direct, self.queues, self.rules.values())
-                done += [f"index {name}" for name in made]
-            if with_notify:
-                done += [f"notifications of {queue}" for queue in notify(direct, self.queues)]
-        finally:
-            direct.close()
-        return done
+            done += create_indexes(direct, self.queues, self.rules.values()) if with_indexes else []
+            return done + (notify(direct, self.queues) if with_notify else [])
 
-    def _connect(self, url: str) -> Database:
-        database = self.settings.database
-        return Database(
-            url,
-            statement_timeout=database.statement_timeout,
-            lock_timeout=database.lock_timeout,
-            connect_timeout=database.connect_timeout,
-            pool_size=database.pool_size,
-        )
+    def direct(self) -> AbstractContextManager[Database]:
+        """Yield the database through the URL that bypasses any pooler, and close it."""
+        return opened(self.settings.direct_url, self.settings.database)
 
     def _cutoff(self, job: JobType[Any], now: datetime) -> datetime:
         names = (name for name, rule in self.catalog.rules.items() if rule.job.name == job.name)

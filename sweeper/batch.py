@@ -30,6 +30,11 @@ class Tally:
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
+    def __str__(self) -> str:
+        """Say in one line how many jobs had which outcome; empty where there was none."""
+        counts = ((name, getattr(self, name)) for name in self.__slots__)
+        return ", ".join(f"{count} {name}" for name, count in counts if count)
+
     @property
     def failed(self) -> int:
         """The number of jobs that failed."""

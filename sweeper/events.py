@@ -153,6 +153,7 @@ HISTORY_PRUNED = Event(
         "before": "time: what is older was deleted, see history.keep",
         "sweeps": "count: rows of sweeper.sweep",
         "jobs": "count: rows of sweeper.job_log",
+        "acts": "count: rows of sweeper.act",
     },
 )
 DEAD_PURGED = Event(
@@ -405,14 +406,33 @@ WEB_REFUSED = Event(
     "If it is none of yours, see who the peer is; the token is guessed at no more than slowly.",
     remedies.PAGE_REFUSED,
 )
-WEB_ACTED = Event(
-    "web.acted",
+ACT_FINISHED = Event(
+    "act.finished",
     "info",
     {
-        "peer": "address",
-        "action": "one of: sweep, preview, enqueue, retry, drop, pause or resume",
-        "what": "one line",
+        "action": "one of: sweep, dry_run, drain, pause, resume, retry, drop, settle, enqueue, "
+        "migrate or purge",
+        "subject": "what it acted on, as the person named it",
+        "actor": "who acted, as a login name, or as web and an address",
+        "origin": "one of: page, api, unit or signal",
+        "reason": "text or null: why; null where none was given",
+        "outcome": "one of: done, failed or refused",
+        "detail": "text or null: what it did, or why it did not, in one line",
+        "duration_ms": "milliseconds: from begin to end",
     },
+    "Whose it is, and what a command did, which has no line: sweeper acts.",
+)
+ACT_NOT_RECORDED = Event(
+    "act.not_recorded",
+    "warning",
+    {
+        "action": "as in act.finished",
+        "subject": "what it acts on",
+        "actor": "who acts",
+        "origin": "one of: command, page, api, unit or signal",
+        "error": "one line",
+    },
+    "The act itself goes on; sweeper.act lacks it, this line has it. sweeper doctor names grants.",
 )
 DATABASE_LOST = Event(
     "database.lost",

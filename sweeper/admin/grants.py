@@ -27,6 +27,9 @@ _DELETABLE = text(
 )
 _QUEUE = ("select", "insert", "update", "delete")
 _EXECUTE = "execute"
+# Not its id and its time, so that no act is made older than it is.
+_ACT = ("begun", "action", "subject", "actor", "origin", "host", "reason", "outcome", "detail",
+        "duration_ms", "keys")  # fmt: skip
 
 ENGINE = (
     *(Grant(SCHEMA, "sweep", privilege) for privilege in ("select", "insert")),
@@ -36,6 +39,8 @@ ENGINE = (
     Grant(SCHEMA, "lock", "update", ("taken_at",)),
     *(Grant(SCHEMA, "pause", privilege) for privilege in _QUEUE),
     *(Grant(SCHEMA, "read_mark", privilege) for privilege in _QUEUE),
+    Grant(SCHEMA, "act", "select"),
+    Grant(SCHEMA, "act", "insert", _ACT),
     Grant(SCHEMA, "alembic_version", "select"),
     Grant("pgmq", "meta", "select"),
 )
@@ -106,7 +111,8 @@ def deletable(tx: Connection, domain: Iterable[Grant]) -> tuple[list[str], bool]
 
     domain -- the job files' grants; a table in the sweeper's schema is a ledger of theirs
     """
-    tables = {"sweep", "job_log", *(grant.table for grant in domain if grant.schema == SCHEMA)}
+    of_jobs = (grant.table for grant in domain if grant.schema == SCHEMA)
+    tables = {"sweep", "job_log", "act", *of_jobs}
     rows = tx.execute(_DELETABLE, {"schema": SCHEMA, "tables": sorted(tables)}).all()
     return [row.name for row in rows], any(row.owned for row in rows)
 

@@ -48,8 +48,8 @@ def statement(index: Index, schema: str) -> str:
     return " ".join(str(sql).split()).replace("CREATE INDEX", "create index concurrently") + ";"
 
 
-def create(database: Database, queues: Queues, rules: Iterable[Rule]) -> list[str]:
-    """Create the missing indexes, each outside a transaction; return their names."""
+def create_indexes(database: Database, queues: Queues, rules: Iterable[Rule]) -> list[str]:
+    """Create the missing indexes, each outside a transaction; return one line for each."""
     with database.transaction() as tx:
         absent = missing(tx, queues, rules)
     quoted = _DIALECT.identifier_preparer.quote_identifier
@@ -58,7 +58,7 @@ def create(database: Database, queues: Queues, rules: Iterable[Rule]) -> list[st
             name = ".".join(map(quoted, (_schema(index, database.schema), str(index.name))))
             connection.execute(text(f"drop index concurrently if exists {name}"))
             connection.execute(text(statement(index, database.schema)))
-    return [str(index.name) for index in absent]
+    return [f"index {index.name}" for index in absent]
 
 
 def _schema(index: Index, platform: str) -> str:

@@ -54,13 +54,13 @@ def migrate(database: Database, queues: Queues, catalog: Catalog, *, install: bo
 
 
 def notify(database: Database, queues: Queues) -> list[str]:
-    """Have pgmq notify of new messages; return the queues of which it did not before.
+    """Have pgmq notify of new messages; return one line for each queue of which it did not before.
 
     Raises DatabaseUnusableError where it cannot, or where a role could not send any more.
     """
     with database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
         tx.execute(_LOCK)
-        return enable(tx, queues)
+        return [f"notifications of {queue}" for queue in enable(tx, queues)]
 
 
 def heads(package: str) -> frozenset[str]:

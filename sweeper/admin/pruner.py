@@ -14,6 +14,7 @@ from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.postgres import row_lock
 from sweeper.postgres.database import Database
 from sweeper.queue import lost_read
+from sweeper.queue.acts import ACT
 from sweeper.queue.dead_letter_queue import DeadLetterQueue
 
 BATCH = 1000
@@ -45,8 +46,11 @@ class Pruner:
         before = now - self.keep
         sweeps = self._delete(SWEEP, before, stopping)
         jobs = self._delete(JOB_LOG, before - _MARGIN, stopping)
-        if sweeps or jobs:
-            events.HISTORY_PRUNED.log(before=before.isoformat(), sweeps=sweeps, jobs=jobs)
+        acts = self._delete(ACT, before, stopping)
+        if sweeps or jobs or acts:
+            events.HISTORY_PRUNED.log(
+                before=before.isoformat(), sweeps=sweeps, jobs=jobs, acts=acts
+            )
         if self.keep_dead:
             self.dead_letters.purge(self.keep_dead, stopping)
         with self.database.transaction() as tx:

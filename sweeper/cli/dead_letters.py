@@ -9,9 +9,10 @@ import typer
 
 from sweeper.app import App
 from sweeper.cli import output
-from sweeper.cli.session import Json, open_app
+from sweeper.cli.session import Json, acting, open_app
 from sweeper.errors import UsageError
 from sweeper.postgres.clock import iso
+from sweeper.queue.acts import Action, listed
 from sweeper.queue.dead_letter_queue import DeadLetterFilter, DeadLetterQueue
 from sweeper.queue.dead_letter_table import MOST_GROUPED
 from sweeper.redact import short
@@ -28,6 +29,7 @@ Fingerprint = Annotated[
 About = Annotated[
     str | None, typer.Option("--order", metavar="ORDER", help="Only this order's: its code or id.")
 ]
+Why = Annotated[str | None, typer.Option("--why", help="Why; `sweeper acts` shows it.")]
 Everything = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
 _CAUSE = ("letters", "type", "reason", "fingerprint", "first", "last", "latest error")
@@ -98,13 +100,17 @@ def retry_dead(
     fingerprint: Fingerprint = None,
     about: About = None,
     everything: Everything = False,
+    why: Why = None,
     as_json: Json = False,
 ) -> None:
     """Send dead letters to their queues again, with the retry count at 0."""
     wanted = _filter(ids, type_, reason, fingerprint, everything=everything or bool(about))
     with open_app(context) as app:
         app.check()
-        taken = app.dead_letter_queue.retry(_about(app, about, wanted))
+        wanted = _about(app, about, wanted)
+        with acting(app, Action.RETRY, f"dead letters: {wanted}", why) as act:
+            taken = app.dead_letter_queue.retry(wanted, act)
+            act.finish(listed(taken))
     _print_taken("retried", taken, as_json=as_json)
 
 
@@ -117,13 +123,17 @@ def drop_dead(
     fingerprint: Fingerprint = None,
     about: About = None,
     everything: Everything = False,
+    why: Why = None,
     as_json: Json = False,
 ) -> None:
     """Delete dead letters. An order that is still due is enqueued again by the next scan."""
     wanted = _filter(ids, type_, reason, fingerprint, everything=everything or bool(about))
     with open_app(context) as app:
         app.check()
-        taken = app.dead_letter_queue.drop(_about(app, about, wanted))
+        wanted = _about(app, about, wanted)
+        with acting(app, Action.DROP, f"dead letters: {wanted}", why) as act:
+            taken = app.dead_letter_queue.drop(wanted, act)
+            act.finish(listed(taken))
     _print_taken("dropped", taken, as_json=as_json)
 
 

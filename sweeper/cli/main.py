@@ -4,19 +4,18 @@ import io
 import logging
 import sys
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sweeper import catalog, redact
-from sweeper.cli import dead_letters, output, pauses, reports, streams, sweep
-from sweeper.cli.session import JOB_PACKAGE, Json, length, open_app, stoppable
-from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
-from sweeper.job import Priority
+from sweeper.cli import acts, dead_letters, output, pauses, queues, reports, streams, sweep
+from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
+from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
+from sweeper.postgres import deferred
 from sweeper.postgres.errors import in_one_line
-from sweeper.queue.json_text import json_value
+from sweeper.queue.acts import Action
 
 COMMANDS = typer.Typer(
     name="sweeper",
@@ -90,13 +89,23 @@ def migrate(
             "--with-notify", help="Also have pgmq notify of new messages: fewer polls when idle."
         ),
     ] = False,
+    reason: Why = None,
     as_json: Json = False,
 ) -> None:
     """Create or upgrade the schema and the queues. Safe to repeat and to run concurrently."""
-    with open_app(context) as app:
-        done = app.migrate(
-            install_pgmq=install_pgmq, with_indexes=with_indexes, with_notify=with_notify
-        )
+    options = {
+        "install_pgmq": install_pgmq,
+        "with_indexes": with_indexes,
+        "with_notify": with_notify,
+    }
+    more = (name for name, is_on in options.items() if is_on)
+    subject = ", ".join(["schema and queues", *more])
+    with open_app(context) as app, app.direct() as direct:
+        with direct.transaction() as tx:
+            deferred.send(tx)  # without a server nothing begins
+        with acting(app, Action.MIGRATE, subject, reason, on=direct) as act:
+            done = app.migrate(**options)
+            act.finish("; ".join(done) or "nothing to do")
     if as_json:
         output.document({"done": done})
     else:
@@ -117,36 +126,9 @@ COMMANDS.add_typer(sweep.COMMANDS)
 COMMANDS.add_typer(pauses.COMMANDS)
 
 
-@COMMANDS.command()
-def enqueue(
-    context: typer.Context,
-    type_: Annotated[
-        str, typer.Argument(metavar="TYPE", help="Job type, such as ORDER_EXPIRE_DP.")
-    ],
-    payload: Annotated[str, typer.Argument(help="""JSON object, such as '{"orderId": "..."}'.""")],
-    priority: Annotated[
-        Priority | None, typer.Option(help="Default: that of the job type.")
-    ] = None,
-    delay: Annotated[
-        int,
-        typer.Option(
-            min=0, max=31_536_000, metavar="SECONDS", help="Make it visible after this time."
-        ),
-    ] = 0,
-    as_json: Json = False,
-) -> None:
-    """Validate a job, enqueue it, and print its message id."""
-    with open_app(context) as app:
-        try:
-            value = json_value(payload)
-        except ValueError as error:
-            message = f"the payload is not JSON: {error}"
-            raise UsageError(message) from error
-        msg_id, queue = app.enqueue(type_, value, priority, timedelta(seconds=delay))
-    output.document({"msg_id": msg_id, "queue": queue}) if as_json else output.line(msg_id)
-
-
+COMMANDS.add_typer(queues.COMMANDS)
 COMMANDS.add_typer(reports.COMMANDS)
+COMMANDS.add_typer(acts.COMMANDS)
 
 
 @COMMANDS.command()
@@ -198,46 +180,6 @@ def openapi(context: typer.Context) -> None:
     from sweeper.web.openapi import describe  # noqa: PLC0415 -- only this command needs it
 
     output.document(describe(context.obj["catalog"]))
-
-
-@COMMANDS.command()
-def purge(
-    context: typer.Context,
-    queue: Annotated[str, typer.Argument(help="The full name of the queue.")],
-    older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Only dead letters of this age, such as 90d.")
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Confirm that all messages are to be deleted.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Delete all messages of a queue, for tests. `audit` then reports their jobs as lost.
-
-    With --older-than, drop old dead letters, as `dead drop` does: the ledger records each of them.
-    """
-    age = None if older_than is None else length(older_than)
-    with stoppable() as stopping, open_app(context) as app:
-        if queue not in app.queues:
-            message = f"there is no queue {queue!r}; there are {', '.join(app.queues)}"
-            raise UsageError(message)
-        if age and queue != app.queues.dead:
-            message = f"only dead letters have an age: leave out --older-than, or {queue}"
-            raise UsageError(message)
-        if not yes:
-            what = f"every message of {queue}" + (" of that age" if age else "")
-            message = f"this deletes {what}; add --yes if you mean it"
-            raise UsageError(message)
-        app.check()
-        if age:
-            count = app.dead_letter_queue.purge(age, stopping)
-        else:
-            with app.database.transaction() as tx:
-                count = app.queues.purge(tx, queue)
-        if as_json:
-            output.document({"queue": queue, "purged": count})
-        else:
-            output.line(f"{count} messages deleted from {queue}")
 
 
 COMMANDS.add_typer(dead_letters.COMMANDS, name="dead")

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
-from sweeper.cli.session import Json, length, open_app, user
+from sweeper.cli.session import Json, Why, acting, length, open_app, user
 from sweeper.errors import UsageError
+from sweeper.queue.acts import Action
 
 Target = Annotated[
     str, typer.Argument(help="A rule, a queue, `outbound` for the notices' lane, or `everything`.")
@@ -43,16 +44,20 @@ def pause(
     after = None if until_resumed else length(for_)
     with open_app(context) as app:
         app.check()
-        paused = app.pauses.pause(target, after, user(), reason)
+        with acting(app, Action.PAUSE, target, reason) as act:
+            paused = app.pauses.pause(target, after, user(), reason, act)
     output.document(paused.as_json()) if as_json else output.line(str(paused))
 
 
 @COMMANDS.command()
-def resume(context: typer.Context, target: Target, as_json: Json = False) -> None:
+def resume(
+    context: typer.Context, target: Target, reason: Why = None, as_json: Json = False
+) -> None:
     """Let a paused rule or queue go on; `resume everything` ends every pause."""
     with open_app(context) as app:
         app.check()
-        resumed = app.pauses.resume(target)
+        with acting(app, Action.RESUME, target, reason) as act:
+            resumed = app.pauses.resume(target, act)
         left = app.pauses.read()
     if as_json:
         output.document({"resumed": resumed, "pauses": [pause.as_json() for pause in left]})

@@ -5,7 +5,7 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -18,13 +18,17 @@ from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output
 from sweeper.errors import StoppedError, UsageError
+from sweeper.monitoring import systemd
+from sweeper.postgres.database import Database
 from sweeper.postgres.errors import unusable
+from sweeper.queue.acts import Act, Action, Acts, By, Origin
 from sweeper.service import signals
 
 JOB_PACKAGE = "jobs"
 SOME_JOB_RAISED = 3
 BRAKE_HELD = 4
 
+Why = Annotated[str | None, typer.Option("--reason", help="Why; `sweeper acts` shows it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document instead.")]
 
 
@@ -88,6 +92,18 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def acting(
+    app: App, action: Action, subject: str, reason: str | None = None, *, on: Database | None = None
+) -> AbstractContextManager[Act]:
+    """Yield the act of a command, which is written down with who runs it; see `Acts.recording`.
+
+    on -- where it is written; the app's database by default
+    """
+    acts = Acts(on) if on else app.acts
+    origin = Origin.UNIT if systemd.is_unit() else Origin.COMMAND
+    return acts.recording(action, subject, By(user(), origin), reason)
 
 
 def exit_for(tally: Tally) -> None:

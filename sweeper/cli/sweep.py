@@ -1,16 +1,20 @@
 """`sweeper sweep` and `sweeper drain`: scan and process jobs, or only process them."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, TextIO
 
 import typer
 
 from sweeper.app import App
+from sweeper.batch import Tally
 from sweeper.cli import output, sweep_report
-from sweeper.cli.session import BRAKE_HELD, Json, exit_for, open_app, stoppable, user
+from sweeper.cli.session import BRAKE_HELD, Json, Why, acting, exit_for, open_app, stoppable, user
 from sweeper.errors import UsageError
 from sweeper.queue import inspect
+from sweeper.queue.acts import Act, Action
 from sweeper.sweep.plan import Plan
 
 Rules = Annotated[
@@ -59,18 +63,21 @@ def sweep(
         loaded = _plan(app, plan, rules)
         chosen = [app.catalog.rule(name) for name in rules or (loaded or app).rules]
         limit = max_ or (loaded.limit if loaded else app.settings.safety.max_per_sweep)
-        runner = app.sweep(stopping)
-        with output.progress(lambda: _visible(app)) as progress:
+        runner, action = app.sweep(stopping), Action.DRY_RUN if dry_run else Action.SWEEP
+        reason = reason or (f"plan {loaded.sweep_id}" if loaded else None)
+        names = ", ".join(rule.name for rule in chosen)
+        with _begun(app, action, names, reason) as (act, progress):
             report = runner.run(
                 chosen,
                 limit=limit,
                 actor=user(),
-                reason=reason or (f"plan {loaded.sweep_id}" if loaded else None),
+                reason=reason,
                 planned=loaded.planned if loaded else None,
                 dry_run=dry_run,
                 scan_only=scan_only,
                 progress=progress,
             )
+            act.finish(str(report), refused=report.braked)
         output.document(report.as_json()) if as_json else sweep_report.sweep(report, limit)
         if report.braked:
             raise typer.Exit(BRAKE_HELD)
@@ -78,13 +85,14 @@ def sweep(
 
 
 @COMMANDS.command()
-def drain(context: typer.Context, as_json: Json = False) -> None:
+def drain(context: typer.Context, reason: Why = None, as_json: Json = False) -> None:
     """Process all waiting jobs and exit."""
     with stoppable() as stopping, open_app(context) as app:
         runner = app.sweep(stopping)
         started = time.monotonic()
-        with output.progress(lambda: _visible(app)) as progress:
+        with _begun(app, Action.DRAIN, "every queue", reason) as (act, progress):
             tally = runner.drain(progress)
+            act.finish(str(tally))
         seconds = time.monotonic() - started
         if as_json:
             output.document({"jobs": asdict(tally), "duration_ms": round(seconds * 1000)})
@@ -92,6 +100,19 @@ def drain(context: typer.Context, as_json: Json = False) -> None:
             sweep_report.tally(tally, seconds)
             sweep_report.paused(app.pauses.read())
         exit_for(tally)
+
+
+@contextmanager
+def _begun(
+    app: App, action: Action, subject: str, reason: str | None = None
+) -> Iterator[tuple[Act, Callable[[Tally], None]]]:
+    """Yield an act that has begun, and what advances the progress bar of its jobs."""
+    with (
+        acting(app, action, subject, reason) as act,
+        output.progress(lambda: _visible(app)) as progress,
+    ):
+        act.begin()
+        yield act, progress
 
 
 def _plan(app: App, file: TextIO | None, rules: list[str] | None) -> Plan | None:

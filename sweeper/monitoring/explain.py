@@ -9,6 +9,7 @@ from sqlalchemy import Connection, any_, func, literal, select, union
 
 from sweeper.catalog import Catalog
 from sweeper.ledger import JOB_LOG, SWEEP, latest_scans
+from sweeper.monitoring.acts import acts_about
 from sweeper.monitoring.sent import uuid_of
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
@@ -89,7 +90,8 @@ class Explainer:
                 if (check := self._check(tx, rule, key, now))
             }
             first = tx.execute(latest_scans(SCANS, KEYS)).scalar()
-            facts = [*_swept(tx, key, first), *_ended(tx, key), *self._queued(tx, key)]
+            facts = [*_swept(tx, key, first), *_ended(tx, key), *_acted(tx, key)]
+            facts += self._queued(tx, key)
             since = iso(first) if first and _has_older(tx, first) else None
             for query in self.catalog.facts:
                 facts += [Fact(*row) for row in tx.execute(query(key))]
@@ -139,6 +141,18 @@ def _swept(tx: Connection, key: str, first: datetime | None) -> list[Fact]:
     ]
 
 
+def _acted(tx: Connection, key: str) -> list[Fact]:
+    """Return what people did by hand about *key*."""
+    return [
+        Fact(act.at, f"{act.done} by {act.actor} ({act.origin})" + _because(act.reason))
+        for act in acts_about(tx, key)
+    ]
+
+
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
+
+
 def _has_older(tx: Connection, first: datetime) -> bool:
     """Return whether there are scans before *first*."""
     older = select(SWEEP.c.id).where(SWEEP.c.at < first).limit(1)
@@ -149,8 +163,7 @@ def _ended(tx: Connection, key: str) -> list[Fact]:
     return [
         Fact(
             row.at,
-            f"{row.job_type} {row.outcome} at attempt {row.attempt}"
-            + (f": {row.reason}" if row.reason else ""),
+            f"{row.job_type} {row.outcome} at attempt {row.attempt}" + _because(row.reason),
         )
         for row in tx.execute(select(JOB_LOG).where(JOB_LOG.c.key == key))
     ]

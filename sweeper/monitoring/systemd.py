@@ -24,6 +24,15 @@ def notify(**fields: str) -> bool:
     return True
 
 
+def is_unit() -> bool:
+    """Return whether systemd itself has started this process: `systemctl start`, or a timer.
+
+    A shell in a unit, such as that of a desktop, hands INVOCATION_ID on; the process id is ours.
+    """
+    pid = os.environ.get("SYSTEMD_EXEC_PID", str(os.getpid()))
+    return "INVOCATION_ID" in os.environ and pid == str(os.getpid())
+
+
 def ready() -> bool:
     """Notify systemd that the service is ready."""
     return notify(READY="1")

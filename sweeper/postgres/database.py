@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from sweeper.postgres import arrays, deferred
 from sweeper.postgres.in_use import ConnectionsInUse
 from sweeper.postgres.url import SECRET, parse_url
+from sweeper.settings import DatabaseSettings
 
 _KNOWS_TRANSACTION_TIMEOUT = 170_000  # the server's version
 _STATEMENTS = 8  # the most that a transaction has which may be slow
@@ -171,6 +172,27 @@ class Database:
         settings = {"search_path": path, "timezone": "'UTC'", "row_security": "off"}
         settings |= {name: str(_milliseconds(length)) for name, length in timeouts.items()}
         return [f"set local {name} = {value}" for name, value in settings.items()]
+
+
+def connect(url: str, settings: DatabaseSettings) -> Database:
+    """Return the database at *url*, with the timeouts and the pool of the settings."""
+    return Database(
+        url,
+        statement_timeout=settings.statement_timeout,
+        lock_timeout=settings.lock_timeout,
+        connect_timeout=settings.connect_timeout,
+        pool_size=settings.pool_size,
+    )
+
+
+@contextmanager
+def opened(url: str, settings: DatabaseSettings) -> Iterator[Database]:
+    """Yield the database at *url*, and close its connections."""
+    database = connect(url, settings)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def schema_of(connection: Connection) -> str:

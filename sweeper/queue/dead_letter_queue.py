@@ -4,7 +4,7 @@ There may be very many, so they are filtered by the server and read, retried and
 each in a transaction of its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -25,10 +25,11 @@ from sqlalchemy import (
 from sweeper import events
 from sweeper.codes import Codes
 from sweeper.errors import UsageError
-from sweeper.job import Job, JobType, Message, Outside, Priority
+from sweeper.job import JobType, Priority
 from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
+from sweeper.queue.acts import Act
 from sweeper.queue.dead_letter import DeadLetter
 from sweeper.queue.dead_letter_table import (
     DeadLetterGroup,
@@ -41,7 +42,7 @@ from sweeper.queue.dead_letter_table import (
     send_again,
 )
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import parse
+from sweeper.queue.reopen import reopen
 
 _CHUNK = 500  # dead letters that are read, retried or dropped at once
 _LARGEST_ID = 2**63 - 1
@@ -65,6 +66,13 @@ class DeadLetterFilter:
     limit: int | None = None
     key: str | None = None
     older: datetime | None = None
+
+    def __str__(self) -> str:
+        """Describe the choice in the words of the command line."""
+        ids = [f"ids {', '.join(map(str, self.ids))}"] if self.ids else []
+        named = {name: getattr(self, name) for name in ("type", "reason", "fingerprint", "key")}
+        chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
+        return ", ".join([*ids, *chosen]) or "all"
 
     def conditions(self, found: Subquery) -> list[ColumnElement[bool]]:
         """Return what the rows of *found* must meet, apart from `before` and `limit`."""
@@ -117,15 +125,20 @@ class DeadLetterQueue:
             total = tx.execute(select(func.count()).select_from(found).where(*conditions))
             return total.scalar_one(), dead_letter_groups(tx, found, limit, *conditions)
 
-    def retry(self, wanted: DeadLetterFilter) -> list[int]:
+    def retry(self, wanted: DeadLetterFilter, act: Act | None = None) -> list[int]:
         """Enqueue the jobs of the selected dead letters as new ones; return the letters' ids."""
-        return list(chain.from_iterable(self._take(wanted, Outcome.REVIVED)))
+        return list(chain.from_iterable(self._take(wanted, Outcome.REVIVED, act)))
 
-    def drop(self, wanted: DeadLetterFilter) -> list[int]:
+    def drop(self, wanted: DeadLetterFilter, act: Act | None = None) -> list[int]:
         """Delete the selected dead letters, return their ids; a scan finds what is still due."""
-        return list(chain.from_iterable(self._take(wanted, Outcome.DROPPED)))
+        return list(chain.from_iterable(self._take(wanted, Outcome.DROPPED, act)))
 
-    def purge(self, age: timedelta, stopping: Callable[[], bool] = lambda: False) -> int:
+    def purge(
+        self,
+        age: timedelta,
+        stopping: Callable[[], bool] = lambda: False,
+        act: Act | None = None,
+    ) -> int:
         """Drop and log the dead letters that are at least this old; return how many there were.
 
         The database's clock tells their age. It stops between two chunks once *stopping()*.
@@ -136,7 +149,7 @@ class DeadLetterQueue:
             return 0
         before, count = now - age, 0
         try:
-            for ids in self._take(DeadLetterFilter(older=before), Outcome.DROPPED, stopping):
+            for ids in self._take(DeadLetterFilter(older=before), Outcome.DROPPED, act, stopping):
                 count += len(ids)
         finally:
             if count:
@@ -178,45 +191,40 @@ class DeadLetterQueue:
         self,
         wanted: DeadLetterFilter,
         outcome: Outcome,
+        act: Act | None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Iterator[list[int]]:
-        """Retry or drop the selected dead letters; yield the ids of each chunk after its commit."""
+        """Retry or drop the selected dead letters; yield the ids of each chunk after its commit.
+
+        act -- is begun, and gets the keys of each chunk in the chunk's transaction
+        """
         after, last = self._span(wanted)
+        if act:
+            act.begin()
         while not stopping():
             with self.database.transaction() as tx:
                 chunk = self._chunk(tx, wanted, after, last)
                 if not chunk:
                     return
-                ours = self._take_chunk(tx, chunk, outcome)
-            yield ours
+                taken = self._take_chunk(tx, chunk, outcome)
+                if act:
+                    act.part(tx, [letter.key for letter in taken])
+            yield [letter.msg_id for letter in taken]
             after = chunk[-1].msg_id
 
     def _take_chunk(
         self, tx: Connection, chunk: Sequence[DeadLetter], outcome: Outcome
-    ) -> list[int]:
+    ) -> list[DeadLetter]:
         locked = lock(tx, self.queues, [letter.msg_id for letter in chunk])
         taken = [letter for letter in chunk if letter.msg_id in locked]
         if outcome is Outcome.REVIVED:
             for queue in {self._queue_of(letter) for letter in taken}:
                 ids = [letter.msg_id for letter in taken if self._queue_of(letter) == queue]
                 send_again(tx, self.queues, ids, queue)
-            self._reopen(tx, taken)
+            reopen(tx, self.types, taken)
         self.queues.delete(tx, self.queues.dead, locked)
         record(tx, [letter.ending(letter.msg_id, outcome) for letter in taken], clock.now())
-        return [letter.msg_id for letter in taken]
-
-    def _reopen(self, tx: Connection, taken: Iterable[DeadLetter]) -> None:
-        """Let the handlers of outbound jobs open what the deaths of these jobs have closed."""
-        jobs = []
-        for letter in taken:
-            at = letter.died_at
-            message = Message(letter.queue, letter.msg_id, 1, at, letter.body, at)
-            if isinstance(job := parse(message, self.types, 0), Job):
-                jobs.append(job)
-        for kind in self.types.values():
-            of_kind = [job for job in jobs if job.type is kind]
-            if of_kind and isinstance(kind.handler, Outside):
-                kind.handler.reopen(tx, of_kind, clock.now())
+        return taken
 
     def _queue_of(self, letter: DeadLetter) -> str:
         job = self.types.get(letter.type or "")

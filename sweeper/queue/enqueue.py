@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sweeper.errors import UsageError
 from sweeper.job import JobType, Priority
 from sweeper.postgres.clock import iso
+from sweeper.queue.acts import Act
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import encode, faults, retries_of, split_payload
 
@@ -119,11 +120,19 @@ def enqueue(
     max_retries: int,
     priority: Priority | None = None,
     delay: timedelta = timedelta(),
+    act: Act | None = None,
 ) -> tuple[int, str]:
-    """Enqueue one job with a `validated` payload, and return its message id and queue."""
+    """Enqueue one job with a `validated` payload, and return its message id and queue.
+
+    act -- is written down with it
+    """
     body = encode(job, payload, created_at=iso(now), max_retries=max_retries)
     queue = queues.home(job, priority)
     (msg_id,) = queues.send(tx, queue, [body], delay)
+    if act:
+        singles = map(job.payload.model_validate, split_payload(job, payload))
+        keys = [str(getattr(single, job.key)) for single in singles]
+        act.done(tx, f"message {msg_id} in {queue}", keys)
     return msg_id, queue
 
 

@@ -28,6 +28,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import METADATA
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
+from sweeper.queue.acts import Act
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.read import EVERYTHING, IN_FORCE
 
@@ -65,8 +66,12 @@ class Pause:
     reason: str
 
     def __str__(self) -> str:
-        end = f"until {iso(self.ends_at)}" if self.ends_at else "until it is resumed"
-        return f"{self.target} is paused {end}, by {self.actor}: {self.reason}"
+        return f"{self.target} is paused {self.end}, by {self.actor}: {self.reason}"
+
+    @property
+    def end(self) -> str:
+        """When it ends, for people."""
+        return f"until {iso(self.ends_at)}" if self.ends_at else "until it is resumed"
 
     def seconds(self, at: str) -> float:
         """Return how long the pause has lasted at a time in ISO format."""
@@ -128,10 +133,18 @@ class Pauses:
         with self.database.transaction() as tx:
             return read_pauses(tx)
 
-    def pause(self, target: str, length: timedelta | None, actor: str, reason: str) -> Pause:
+    def pause(
+        self,
+        target: str,
+        length: timedelta | None,
+        actor: str,
+        reason: str,
+        act: Act | None = None,
+    ) -> Pause:
         """Pause *target* from now on; a pause of it that is in force gets the new end and reason.
 
         length -- after which the pause ends by itself; None for a pause that only `resume` ends
+        act    -- is written down with it
 
         Raises UsageError for a target that does not exist, and for more than LONGEST.
         """
@@ -149,9 +162,12 @@ class Pauses:
                 .on_conflict_do_update(index_elements=[c.target], set_=new)
                 .returning(c.target, c.since, c.ends_at, c.actor, c.reason)
             ).one()
-        return pause_of(row)
+            paused = pause_of(row)
+            if act:
+                act.done(tx, paused.end)
+        return paused
 
-    def resume(self, target: str) -> list[str]:
+    def resume(self, target: str, act: Act | None = None) -> list[str]:
         """End the pause of *target*, or every pause for EVERYTHING; return what was paused.
 
         Raises UsageError for a target that does not exist.
@@ -160,7 +176,10 @@ class Pauses:
         ended = true() if name == EVERYTHING else PAUSE.c.target == name
         with self.database.transaction() as tx:
             rows = tx.execute(PAUSE.delete().where(_IN_FORCE, ended).returning(PAUSE.c.target))
-            return sorted(rows.scalars())
+            resumed = sorted(rows.scalars())
+            if act:
+                act.done(tx, f"resumed {', '.join(resumed) or 'nothing'}")
+        return resumed
 
     def _stored(self, target: str) -> str:
         """Return the name under which a pause of *target* is stored."""

@@ -3,7 +3,8 @@
 import math
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from threading import Event
@@ -18,6 +19,7 @@ from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres import clock
+from sweeper.queue.acts import Act, Action, By, Origin
 from sweeper.queue.look import Look, look
 from sweeper.rule import Rule
 from sweeper.service.hint import Hint
@@ -28,6 +30,9 @@ from sweeper.worker.drain import Drain
 
 IDLE_TURN = timedelta(seconds=2)
 """How long a loop without work waits before it reports to Health that it runs."""
+
+
+_WHO_SENT = "whoever sent SIGUSR1"  # a signal does not say who
 
 
 class Loops:
@@ -109,7 +114,11 @@ class Loops:
             str(uuid.uuid4()), trigger, settings.safety.max_per_sweep, every=every
         )
         try:
-            result = self._app.scanner.scan(rule, options)
+            with self._recorded(rule, trigger) as act:
+                result = self._app.scanner.scan(rule, options)
+                if act:
+                    held = result is None or result.braked > 0
+                    act.finish(str(result or "it is paused"), refused=held)
         except ClockSkewedError:
             return  # the scan has logged it
         except Exception as error:  # noqa: BLE001 -- the next scan tries again
@@ -122,6 +131,17 @@ class Loops:
         self._stats.scanned(rule.name, "braked" if result and result.braked else "ok")
         if result and result.enqueued:
             self._awake[Lane.DATABASE].set()
+
+    @contextmanager
+    def _recorded(self, rule: Rule, trigger: Trigger) -> Iterator[Act | None]:
+        """Yield the act that a scan is for which a signal asks; None for the schedule's."""
+        if trigger is not Trigger.SIGNAL:
+            yield None
+            return
+        by = By(_WHO_SENT, Origin.SIGNAL)
+        with self._app.acts.recording(Action.SWEEP, rule.name, by) as act:
+            act.begin()
+            yield act
 
     def prune(self) -> None:
         """Prune the ledger; an error is logged, and the next call tries again."""

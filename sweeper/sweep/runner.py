@@ -53,6 +53,12 @@ class Report:
         """Whether the brake held in at least one rule."""
         return any(found.braked for found in self.rules.values())
 
+    def __str__(self) -> str:
+        """Say in one line what each scan found and what became of the jobs."""
+        rules = (f"{name}: {found}" for name, found in self.rules.items())
+        parts = (*rules, str(self.jobs), f"sweep {self.options.sweep_id}")
+        return "; ".join(part for part in parts if part)
+
     def as_json(self) -> dict[str, Any]:
         """Return the document that `sweep --json` prints; that of a dry run is also a plan."""
         document = {

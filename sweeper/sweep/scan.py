@@ -63,6 +63,12 @@ class ScanResult:
     keys: tuple[str, ...] = ()
     named_anomalies: tuple[tuple[str, str], ...] = ()
 
+    def __str__(self) -> str:
+        """Say in a few words what it did."""
+        if self.braked:
+            return f"the brake held, {self.braked} due"
+        return f"{self.enqueued} of {self.found} enqueued"
+
 
 @dataclass(slots=True)
 class Scanner:

@@ -1,4 +1,4 @@
-"""The actions over HTTP: sweep, enqueue, retry and drop, one at a time, each logged."""
+"""The actions over HTTP: sweep, enqueue, retry and drop, one at a time, each written down."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sweeper import events
 from sweeper.app import App
 from sweeper.errors import BusyError, UsageError
 from sweeper.postgres import clock
+from sweeper.queue.acts import Act, Action, By, listed
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.queue.pause import Pause
 from sweeper.settings import Length
@@ -70,7 +70,7 @@ class Actions:
         self._busy = Lock()
         self._plans = OrderedDict[str, Report]()
 
-    def sweep(self, request: SweepRequest, peer: str) -> Report:
+    def sweep(self, request: SweepRequest, by: By) -> Report:
         """Scan as requested, and leave the jobs to the service's workers.
 
         Raises UsageError for an unknown rule, and for a plan that is unknown or too old; BusyError
@@ -84,24 +84,26 @@ class Actions:
             if plan:
                 limit = plan.options.limit
                 reason = reason or plan.options.reason or f"plan {plan.options.sweep_id}"
-            report = app.sweep().run(
-                [app.catalog.rule(name) for name in rules],
-                limit=limit,
-                actor=f"web {peer}",
-                reason=reason,
-                planned={name: one.keys for name, one in plan.rules.items()} if plan else None,
-                dry_run=request.dry_run,
-                scan_only=True,
-            )
+            chosen = [app.catalog.rule(name) for name in rules]
+            action = Action.DRY_RUN if request.dry_run else Action.SWEEP
+            runner = app.sweep()
+            with app.acts.recording(action, ", ".join(rules), by, reason) as act:
+                act.begin()
+                report = runner.run(
+                    chosen,
+                    limit=limit,
+                    actor=by.actor,
+                    reason=reason,
+                    planned={name: one.keys for name, one in plan.rules.items()} if plan else None,
+                    dry_run=request.dry_run,
+                    scan_only=True,
+                )
+                act.finish(str(report), refused=report.braked)
             if report.dry_run:
                 self._plans[report.options.sweep_id] = report
                 if len(self._plans) > _PLANS_KEPT:
                     self._plans.popitem(last=False)
-        self._finish(
-            peer,
-            "preview" if request.dry_run else "sweep",
-            ", ".join(f"{name} {result.enqueued}" for name, result in report.rules.items()),
-        )
+        self._wake()
         return report
 
     def _plan(self, request: SweepRequest) -> Report | None:
@@ -118,42 +120,46 @@ class Actions:
             raise UsageError(message)
         return plan
 
-    def enqueue(self, kind: str, payload: Any, peer: str) -> tuple[int, str]:
+    def enqueue(self, kind: str, payload: Any, by: By) -> tuple[int, str]:
         """Enqueue one job, and return its message id and queue; see `App.enqueue`."""
-        with self._one_at_a_time():
-            msg_id, queue = self._app.enqueue(kind, payload)
-        self._finish(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
-        return msg_id, queue
+        with self._acting(Action.ENQUEUE, kind, by) as act:
+            return self._app.enqueue(kind, payload, act=act)
 
-    def retry(self, fingerprint: str, peer: str) -> int:
+    def retry(self, fingerprint: str, by: By, reason: str | None = None) -> int:
         """Retry the dead letters with this fingerprint, and return how many there were."""
-        with self._one_at_a_time():
-            taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "retry", _listed(taken))
+        wanted = DeadLetterFilter(fingerprint=fingerprint)
+        with self._acting(Action.RETRY, f"dead letters: {wanted}", by, reason) as act:
+            taken = self._app.dead_letter_queue.retry(wanted, act)
+            act.finish(listed(taken))
         return len(taken)
 
-    def drop(self, fingerprint: str, peer: str) -> int:
+    def drop(self, fingerprint: str, by: By, reason: str | None = None) -> int:
         """Delete the dead letters with this fingerprint, and return how many there were."""
-        with self._one_at_a_time():
-            taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "drop", _listed(taken))
+        wanted = DeadLetterFilter(fingerprint=fingerprint)
+        with self._acting(Action.DROP, f"dead letters: {wanted}", by, reason) as act:
+            taken = self._app.dead_letter_queue.drop(wanted, act)
+            act.finish(listed(taken))
         return len(taken)
 
-    def pause(self, request: PauseRequest, peer: str) -> Pause:
+    def pause(self, request: PauseRequest, by: By) -> Pause:
         """Pause a rule, a queue or everything; see `Pauses.pause`."""
-        with self._one_at_a_time():
-            paused = self._app.pauses.pause(
-                request.target, request.length, f"web {peer}", request.reason
-            )
-        self._finish(peer, "pause", str(paused))
-        return paused
+        target, reason = request.target, request.reason
+        with self._acting(Action.PAUSE, target, by, reason) as act:
+            return self._app.pauses.pause(target, request.length, by.actor, reason, act)
 
-    def resume(self, target: str, peer: str) -> list[str]:
+    def resume(self, target: str, by: By, reason: str | None = None) -> list[str]:
         """Let *target* go on, or everything; return what was paused."""
-        with self._one_at_a_time():
-            resumed = self._app.pauses.resume(target)
-        self._finish(peer, "resume", ", ".join(resumed) or "nothing")
-        return resumed
+        with self._acting(Action.RESUME, target, by, reason) as act:
+            return self._app.pauses.resume(target, act)
+
+    @contextmanager
+    def _acting(
+        self, action: Action, subject: str, by: By, reason: str | None = None
+    ) -> Iterator[Act]:
+        """Yield an act that is written down; once it is done, the workers wake up."""
+        with self._one_at_a_time(), self._app.acts.recording(action, subject, by, reason) as act:
+            yield act
+        self._wake()
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
@@ -163,11 +169,3 @@ class Actions:
             yield
         finally:
             self._busy.release()
-
-    def _finish(self, peer: str, action: str, what: str) -> None:
-        events.WEB_ACTED.log(peer=peer, action=action, what=what)
-        self._wake()
-
-
-def _listed(ids: list[int]) -> str:
-    return f"dead letters {', '.join(map(str, ids[:100]))}" if ids else "nothing"

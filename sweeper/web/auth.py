@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from sweeper import events
+from sweeper.queue.acts import By, Origin
 from sweeper.settings import WebSettings
 from sweeper.web.rate_limit import RateLimit
 from sweeper.web.sessions import Sessions
@@ -163,6 +164,12 @@ class Auth:
 def peer(request: Request) -> str:
     """Return the address of the client."""
     return request.client.host if request.client else ""
+
+
+def acting(request: Request) -> By:
+    """Return who acts with *request*, and whether through the page or the API."""
+    is_for_programs = request.url.path.startswith("/api/")
+    return By(f"web {peer(request)}", Origin.API if is_for_programs else Origin.PAGE)
 
 
 def fields(body: bytes) -> dict[str, str]:

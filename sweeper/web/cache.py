@@ -7,10 +7,13 @@ from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 from sweeper.app import App
+from sweeper.monitoring.acts import ActFilter
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 
 T = TypeVar("T")
+
+_ACTS = 3  # the last ones
 
 FRESH_FOR = 2.0
 """Seconds for which a result, or an error, is reused at least."""
@@ -58,7 +61,7 @@ class SingleFlight(Generic[T]):
 
 
 class Cache:
-    """Status, backlog and completed jobs from the database, with the statistics of this process."""
+    """What pages show from the database, with the statistics of this process."""
 
     def __init__(self, app: App, stats: Stats, health: Health) -> None:
         self.app = app
@@ -67,8 +70,9 @@ class Cache:
         self.status = SingleFlight(app.status_reader.read)
         self.backlog = SingleFlight(app.backlog_reader.read)
         self.completed = SingleFlight(app.status_reader.completed)
+        self.acts = SingleFlight(lambda: app.act_reader.read(ActFilter(limit=_ACTS)))
 
     def forget(self) -> None:
         """Mark everything as stale, because an action has changed the data."""
-        for cached in (self.status, self.backlog, self.completed):
+        for cached in (self.status, self.backlog, self.completed, self.acts):
             cached.forget()

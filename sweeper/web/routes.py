@@ -20,6 +20,7 @@ from sweeper.web.cache import Cache
 from sweeper.web.live import Live
 from sweeper.web.once import Once
 from sweeper.web.openapi import OPERATIONS, Access, Operation
+from sweeper.web.pages.acts import ActsPage
 from sweeper.web.pages.dashboard import Dashboard
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.sign_in import SignIn
@@ -44,7 +45,7 @@ def routes(auth: Auth, cache: Cache, live: Live, wake: Callable[[], None]) -> St
         routes=[
             *(_machines(operation, api, auth) for operation in OPERATIONS),
             Route(LIVE, auth.require_local_or_token(live.listen)),
-            *_people(auth, Dashboard(cache, actions, renderer), renderer),
+            *_people(auth, cache, actions, renderer),
         ],
         exception_handlers=dict.fromkeys(_HANDLED, _error_handler(renderer, api)),
         max_body_size=MAX_BODY,
@@ -67,13 +68,17 @@ def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Route]:
+def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> Iterator[Route]:
     """Yield the routes of the pages, and of their forms."""
-    sign_in = SignIn(auth.sessions, renderer)
+    app, sign_in = cache.app, SignIn(auth.sessions, renderer)
+    dashboard = Dashboard(cache, actions, renderer)
     yield Route("/page/{name}", renderer.asset)
     yield Route(SIGN_IN, sign_in.show)
     yield Route(SIGN_IN, auth.require_sign_in(sign_in.begin), methods=["POST"])
-    pages = {"/": dashboard.show}
+    pages = {
+        "/": dashboard.show,
+        "/acts": ActsPage(app.act_reader, renderer).show,
+    }
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))
     forms = {

@@ -1,5 +1,6 @@
 """The dashboard: an HTML page with the status and the backlog, and the forms for actions."""
 
+from collections.abc import Sequence
 from urllib.parse import parse_qs
 
 from pydantic import ValidationError
@@ -10,13 +11,14 @@ from starlette.responses import Response
 
 from sweeper.durations import format_duration
 from sweeper.errors import UsageError
+from sweeper.monitoring.acts import PastAct
 from sweeper.monitoring.backlog import Backlog
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
 from sweeper.web.actions import Actions, PauseRequest, SweepRequest
-from sweeper.web.auth import fields, peer
+from sweeper.web.auth import acting, fields
 from sweeper.web.cache import Cache
 from sweeper.web.pages.renderer import Renderer, back_to
 from sweeper.web.pages.summary import numbers, summarize
@@ -47,6 +49,7 @@ class Dashboard:
             numbers=numbers(status, app.catalog.figures) if status else [],
             status=status,
             backlog=backlog,
+            acts=self._acts(),
             stats=stats,
             names=_names(app.queues),
             rules={
@@ -65,7 +68,7 @@ class Dashboard:
     def preview(self, request: Request, body: bytes) -> Response:
         """Answer the form for a sweep with a preview, which is the result of a dry run."""
         sweep_request = _sweep_request(body)
-        report = self._actions.sweep(sweep_request, peer(request))
+        report = self._actions.sweep(sweep_request, acting(request))
         total = sum(found.enqueued for found in report.rules.values())
         return self._page(
             "preview.html",
@@ -80,7 +83,8 @@ class Dashboard:
 
     def sweep(self, request: Request, body: bytes) -> Response:
         """Run the sweep that was previewed, with only the keys of its preview."""
-        report = self._actions.sweep(SweepRequest(plan=fields(body).get("plan", "")), peer(request))
+        sweep_request = SweepRequest(plan=fields(body).get("plan", ""))
+        report = self._actions.sweep(sweep_request, acting(request))
         return self._back(swept=sum(found.enqueued for found in report.rules.values()))
 
     def dead(self, request: Request, body: bytes) -> Response:
@@ -89,9 +93,9 @@ class Dashboard:
         fingerprint = form.get("fingerprint") or ""
         match form.get("do"):
             case "retry":
-                return self._back(retried=self._actions.retry(fingerprint, peer(request)))
+                return self._back(retried=self._actions.retry(fingerprint, acting(request)))
             case "drop":
-                return self._back(dropped=self._actions.drop(fingerprint, peer(request)))
+                return self._back(dropped=self._actions.drop(fingerprint, acting(request)))
             case _:
                 raise HTTPException(400)
 
@@ -102,12 +106,12 @@ class Dashboard:
             wanted = PauseRequest.model_validate(form | {"for": form.get("for") or None})
         except ValidationError as error:
             raise UsageError(faults(error)) from error
-        self._actions.pause(wanted, peer(request))
+        self._actions.pause(wanted, acting(request))
         return self._back()
 
     def resume(self, request: Request, body: bytes) -> Response:
         """Let the form's target go on."""
-        self._actions.resume(fields(body).get("target", ""), peer(request))
+        self._actions.resume(fields(body).get("target", ""), acting(request))
         return self._back()
 
     def _read(self) -> tuple[Status | None, Backlog | None]:
@@ -115,6 +119,13 @@ class Dashboard:
             return self._cache.status.get(), self._cache.backlog.get()
         except (SQLAlchemyError, TimeoutError):
             return None, None
+
+    def _acts(self) -> Sequence[PastAct]:
+        """Return the last acts; none where they cannot be read, which must not hide the rest."""
+        try:
+            return self._cache.acts.get().acts
+        except (SQLAlchemyError, TimeoutError):
+            return ()
 
     def _back(self, **results: int) -> Response:
         self._cache.forget()

@@ -145,8 +145,8 @@ MUTANTS = (
         "an empty read writes a row",
         "L10",
         "sweeper/queue/read.py",
-        "queue,\"\n    \" min(vt), max(vt) from ({found}) as message group by queue\"",
-        "'',\"\n    \" coalesce(min(vt), now()), coalesce(max(vt), now()) from ({found}) as message\"",
+        'queue,"\n    " min(vt), max(vt) from ({found}) as message group by queue"',
+        '\'\',"\n    " coalesce(min(vt), now()), coalesce(max(vt), now()) from ({found}) as message"',
         f"{LOST}::test_an_empty_read_writes_nothing",
     ),
     Mutant(

@@ -126,7 +126,7 @@ MUTANTS = (
         "a notice stays failed when its dead letter is retried",
         "L2",
         TAKEN,
-        "            self._reopen(tx, taken)\n",
+        "            reopen(tx, self.types, taken)\n",
         "",
         "tests/domain/test_whatsapp_outcomes.py::test_a_notice_whose_job_is_exhausted_is_failed",
     ),

@@ -7,6 +7,9 @@ SETTINGS_TESTS = "tests/unit/test_settings.py"
 DOCTOR = "tests/postgres/cli/test_doctor.py"
 GRANTS = "tests/postgres/admin/test_grants.py"
 SETTINGS = "sweeper/settings.py"
+ACTS = "sweeper/queue/acts.py"
+ACTS_TESTS = "tests/postgres/queue/test_acts.py"
+ACTS_COMMANDS = "tests/postgres/cli/test_acts.py"
 CHECKS = "sweeper/cli/login_checks.py"
 
 MUTANTS = (
@@ -137,5 +140,53 @@ MUTANTS = (
         "    if failed:\n",
         "    if False:\n",
         "tests/postgres/cli/test_output.py::test_doctor_reports_a_missing_table_and_exits_with_69",
+    ),
+    Mutant(
+        "an act is written down twice",
+        "contract",
+        ACTS,
+        "            self._warn(error)\n        self._is_written = True\n",
+        "            self._warn(error)\n",
+        f"{ACTS_TESTS}::test_an_act_of_one_transaction_is_one_row_that_commits_with_its_effect",
+    ),
+    Mutant(
+        "a drop is written down only at its end",
+        "contract",
+        "sweeper/queue/dead_letter_queue.py",
+        "            act.begin()\n",
+        "            pass\n",
+        f"{ACTS_TESTS}::test_each_part_names_its_keys_in_its_own_transaction",
+    ),
+    Mutant(
+        "an act that cannot be written down is refused",
+        "contract",
+        ACTS,
+        "            if is_disconnected(error):\n                raise\n",
+        "            raise\n",
+        f"{ACTS_TESTS}::test_an_act_that_cannot_be_written_down_is_done_all_the_same_and_told",
+    ),
+    Mutant(
+        "a sweep that the brake held counts as done in the acts",
+        "L7",
+        "sweeper/cli/sweep.py",
+        "refused=report.braked",
+        "refused=False",
+        f"{ACTS_COMMANDS}::test_a_sweep_that_the_brake_held_is_refused",
+    ),
+    Mutant(
+        "the login may date an act back",
+        "access",
+        "sweeper/admin/grants.py",
+        'Grant(SCHEMA, "act", "insert", _ACT)',
+        'Grant(SCHEMA, "act", "insert")',
+        f"{GRANTS}::test_the_printed_grants_allow_nothing_else",
+    ),
+    Mutant(
+        "a phone number in a reason stays in the acts",
+        "L11",
+        ACTS,
+        "in_line(redact.short(text.strip(), limit))",
+        "in_line(text.strip()[:limit])",
+        f"{ACTS_TESTS}::test_what_people_write_is_bounded_masked_and_visible",
     ),
 )

@@ -112,7 +112,7 @@ MUTANTS = (
     Mutant(
         "a purge needs no confirmation",
         "L2",
-        "sweeper/cli/main.py",
+        "sweeper/cli/queues.py",
         "        if not yes:\n",
         "        if False:\n",
         f"{COMMANDS}::test_a_command_with_invalid_arguments_is_refused",

@@ -99,9 +99,9 @@ MUTANTS = (
     Mutant(
         "acts over HTTP are not logged",
         "contract",
-        "sweeper/web/actions.py",
-        "        events.WEB_ACTED.log(peer=peer, action=action, what=what)\n",
-        "",
+        "sweeper/queue/acts.py",
+        "        events.ACT_FINISHED.log(\n",
+        "        dict(\n",
         f"{WEB}::test_a_sweep_over_http_only_enqueues_and_is_recorded_in_the_ledger",
     ),
 )

@@ -11,6 +11,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import ProgrammingError
+from structlog.testing import capture_logs
 
 import jobs
 from jobs.demo.shop import Shop
@@ -21,7 +22,9 @@ from sweeper.app import App
 from sweeper.cli.doctor import examine
 from sweeper.cli.finding import Level
 from sweeper.migrations.versions import engine_0008
+from sweeper.monitoring.acts import ActFilter
 from sweeper.postgres.clock import now
+from sweeper.queue.acts import Action, By, Origin
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.queue.look import look
 from tests.support.verbs import (
@@ -149,6 +152,30 @@ def test_what_an_operator_reads_and_empties_works_with_only_the_printed_grants(
 
 
 @pytest.mark.usefixtures("role")
+def test_acts_are_written_read_and_pruned_with_only_the_printed_grants(
+    open_app: OpenApp, connection: Connection, database_url: str
+) -> None:
+    run_grants(open_app(), connection)
+    app, by = open_app(url=as_role(database_url)), By("ratih", Origin.UNIT)
+    send(app, "NO_SUCH_TYPE", {})
+    sweep(app)
+
+    with capture_logs() as lines:
+        with app.acts.recording(Action.RETRY, "all", by) as act:
+            app.dead_letter_queue.retry(DeadLetterFilter(), act)
+        with app.acts.recording(Action.PAUSE, "expire_dp", by) as act:
+            app.pauses.pause("expire_dp", None, "ratih", "why", act)
+
+    assert ["act.finished", "act.finished"] == [line["event"] for line in lines]
+    assert ["pause", "retry"] == [act.action for act in app.act_reader.read(ActFilter()).acts]
+    connection.execute(
+        text("update sweeper.act set at = at - interval '99 d' where outcome <> 'done'")
+    )
+    app.pruner.prune(now())
+    assert ["done", "done"] == [act["outcome"] for act in rows(connection, "sweeper.act")]
+
+
+@pytest.mark.usefixtures("role")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -167,6 +194,11 @@ def test_what_an_operator_reads_and_empties_works_with_only_the_printed_grants(
         "delete from sweeper.refund",
         "delete from sweeper.job_log",
         "delete from sweeper.sweep",
+        "delete from sweeper.act",
+        "truncate sweeper.act",
+        "update sweeper.act set actor = 'somebody else'",
+        "insert into sweeper.act (id, action) overriding system value values (1, 'drop')",
+        "insert into sweeper.act (at, action) values (now(), 'drop')",
         "truncate sweeper.job_log",
         "update sweeper.stock_release set quantity = 1",
         "update sweeper.refund set amount = 1",
@@ -248,7 +280,7 @@ def test_only_a_login_with_the_grant_may_prune(
 
 
 @pytest.mark.usefixtures("role")
-@pytest.mark.parametrize("table", ["job_log", "sweep", "stock_release", "refund"])
+@pytest.mark.parametrize("table", ["act", "job_log", "sweep", "stock_release", "refund"])
 def test_the_doctor_warns_of_a_login_that_may_delete_from_the_ledger(
     open_app: OpenApp, connection: Connection, database_url: str, table: str
 ) -> None:
@@ -311,6 +343,7 @@ def test_the_doctor_finds_no_error_with_only_the_printed_grants(
         ),
         ("delete on pgmq.q_jastipin_jobs", 'grant delete on "pgmq"."q_jastipin_jobs"'),
         ("insert on sweeper.refund", 'grant insert on "sweeper"."refund"'),
+        ("insert on sweeper.act", 'grant insert ("begun", "action", "subject", "actor", "origin"'),
     ],
 )
 def test_the_doctor_reports_each_missing_grant(

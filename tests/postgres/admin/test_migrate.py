@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sweeper.admin import migrate
 from sweeper.app import App
 from sweeper.errors import DatabaseUnusableError
+from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.pgmq import Queues
 from tests.support.verbs import DEAD, HIGH, OpenApp, messages, rows, send, sweep
@@ -170,6 +171,21 @@ def test_a_second_migration_keeps_the_ledger(app: App, connection: Connection) -
 
     assert rows(connection, "sweeper.sweep") == before
     assert len(before) == 2
+
+
+def test_a_database_of_the_version_before_the_acts_gets_them_and_keeps_its_ledger(
+    app: App, connection: Connection
+) -> None:
+    sweep(app)
+    before = rows(connection, "sweeper.sweep")
+    connection.execute(text("drop table sweeper.act"))
+    moved = "update sweeper.alembic_version set version_num = 'engine_0007'"
+    connection.execute(text(f"{moved} where version_num like 'engine%'"))
+
+    assert app.migrate()[0].startswith("schema sweeper: engine_")
+
+    assert (before, []) == (rows(connection, "sweeper.sweep"), rows(connection, "sweeper.act"))
+    app.pruner.prune(clock.now())
 
 
 def _platform(database: Database) -> list[tuple[object, ...]]:

@@ -11,6 +11,7 @@ from jobs.demo.shop import Shop
 from sweeper.admin import pruner
 from sweeper.app import App
 from sweeper.postgres import row_lock
+from sweeper.queue.acts import Action, By, Origin
 from sweeper.service.supervisor import Supervisor
 from tests.support.verbs import (
     DAY,
@@ -89,6 +90,7 @@ def test_records_older_than_the_limit_are_deleted(
             "before": (now - KEEP).isoformat(),
             "sweeps": 1,
             "jobs": 2,
+            "acts": 0,
         }
     ]
 
@@ -243,3 +245,20 @@ def test_a_failure_to_prune_is_logged_and_does_not_stop_the_service(
     (line,) = lines
     assert ("history.failed", "error") == (line["event"], line["log_level"])
     assert 'relation "sweeper.sweep" does not exist' in line["error"]
+
+
+def test_acts_are_kept_as_long_as_the_rest_of_the_ledger(
+    app: App, connection: Connection, now: datetime
+) -> None:
+    """What was done by hand is explained for as long as what became of it."""
+    for _ in range(2):
+        with app.acts.recording(Action.DRAIN, "", By("ratih", Origin.COMMAND)):
+            pass
+    old = "update sweeper.act set at = :at where id = 1"
+    connection.execute(text(old), {"at": now - KEEP - MS})
+
+    with capture_logs() as lines:
+        app.pruner.prune(now)
+
+    assert [2] == [act["id"] for act in rows(connection, "sweeper.act")]
+    assert [1] == [line["acts"] for line in lines]

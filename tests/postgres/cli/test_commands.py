@@ -579,7 +579,9 @@ def test_a_dry_run_names_the_orders_and_changes_nothing(
     expected = dict.fromkeys(FOUND, 0) | {"found": 2, "enqueued": 2, "orders": [oldest, newest]}
     assert expected.items() <= document["rules"]["expire_dp"].items()
     assert (0, True, dict.fromkeys(JOBS, 0)) == (result.code, document["dry_run"], document["jobs"])
-    assert before == contents(ready["DATABASE_URL"])
+    after = contents(ready["DATABASE_URL"])
+    assert before == {**after, "sweeper.act": []}  # which says that somebody looked
+    assert 2 == len(after["sweeper.act"])
 
 
 def test_a_sweep_of_one_rule_does_not_run_the_others(

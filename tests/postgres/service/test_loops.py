@@ -10,9 +10,12 @@ from sqlalchemy import Connection, text
 from structlog.testing import capture_logs
 from structlog.types import EventDict
 
+from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.job import Lane
+from sweeper.ledger import Trigger
 from sweeper.monitoring import health as health_module
+from sweeper.monitoring.acts import ActFilter
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.outbound.worker import OutboundWorker
@@ -21,8 +24,9 @@ from sweeper.queue.pgmq import Queues
 from sweeper.service import loops as loops_module
 from sweeper.service.loops import Loops
 from sweeper.service.outage import Outage
+from sweeper.service.supervisor import Supervisor
 from sweeper.worker.drain import Drain
-from tests.support.verbs import OUTBOUND, QUEUE, Connect, OpenApp, send
+from tests.support.verbs import HOUR, OUTBOUND, QUEUE, Connect, OpenApp, send
 
 READ = "pgmq.read(text, integer, integer, jsonb)"
 
@@ -160,3 +164,28 @@ def test_a_scan_that_the_clocks_prevent_makes_no_service_ready(open_app: OpenApp
     Loops(app, {}, Stats(), health, Outage()).scan(app.catalog.rule("expire_dp"))
 
     assert "expire_dp was never scanned" in health.ready()
+
+
+def test_a_scan_that_a_signal_asks_for_is_an_act_and_what_the_schedule_does_is_none(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """L7: also what a pause or the brake held, and what failed."""
+    loops, rule = Supervisor(app)._loops, app.rules["expire_dp"]
+    shop.order(age=HOUR)
+
+    loops.scan(rule)
+    loops.scan(rule, Trigger.SIGNAL)
+    app.pauses.pause("expire_dp", None, "ratih", "why")
+    loops.scan(rule, Trigger.SIGNAL)
+    connection.execute(text("alter table sweeper.pause rename to elsewhere"))
+    loops.scan(rule, Trigger.SIGNAL)
+
+    acts = app.act_reader.read(ActFilter()).acts
+    assert {("sweep", "expire_dp", "whoever sent SIGUSR1", "signal")} == {
+        (act.action, act.subject, act.actor, act.origin) for act in acts
+    }
+    assert [
+        ("failed", 'UndefinedTable: relation "sweeper.pause" does not exist'),
+        ("refused", "it is paused"),
+        ("done", "0 of 1 enqueued"),
+    ] == [(act.outcome, act.detail) for act in acts]

@@ -470,7 +470,7 @@ def test_a_sweep_over_http_only_enqueues_and_is_recorded_in_the_ledger(
     assert site.woken.is_set()
     recorded = {(row["actor"], row["reason"]) for row in rows(connection, "sweeper.sweep")}
     assert {("web 127.0.0.1", "a customer called")} == recorded
-    assert ["sweep"] == [line["action"] for line in lines if line["event"] == "web.acted"]
+    assert ["sweep"] == [line["action"] for line in lines if line["event"] == "act.finished"]
 
 
 def test_the_brake_can_be_released_over_http(site: Site, shop: Shop) -> None:
