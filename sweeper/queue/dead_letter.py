@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 from sqlalchemy import ARRAY, Connection, Integer, Text, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import JSONB, array
 
-from sweeper.job import Job
+from sweeper.job import Job, JobType, Message, Outside
 from sweeper.ledger import Ending, Outcome
+from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.queue.json_text import ascii_json
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.wire import MalformedMessage, MultiKeyMessage
+from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, parse
 from sweeper.redact import short
 from sweeper.retry import DeadReason
 
@@ -147,6 +148,22 @@ def move(tx: Connection, queues: Queues, letter: DeadLetter, msg_id: int) -> int
         cast(queues.dead, Text), cast(array([whole]), ARRAY(JSONB)), cast(0, Integer)
     )
     return tx.execute(select(sent).select_from(gone)).scalar_one_or_none()
+
+
+def reopen(
+    tx: Connection, types: Mapping[str, JobType[Any]], letters: Iterable[DeadLetter]
+) -> None:
+    """Let the handlers of outbound jobs open what the deaths of these jobs have closed."""
+    jobs = []
+    for letter in letters:
+        at = letter.died_at
+        message = Message(letter.queue, letter.msg_id, 1, at, letter.body, at)
+        if isinstance(job := parse(message, types, 0), Job):
+            jobs.append(job)
+    for kind in types.values():
+        of_kind = [job for job in jobs if job.type is kind]
+        if of_kind and isinstance(kind.handler, Outside):
+            kind.handler.reopen(tx, of_kind, clock.now())
 
 
 def _of_job(

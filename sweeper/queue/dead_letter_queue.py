@@ -30,7 +30,7 @@ from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.acts import Act
-from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letter import DeadLetter, reopen
 from sweeper.queue.dead_letter_table import (
     DeadLetterGroup,
     about,
@@ -42,7 +42,6 @@ from sweeper.queue.dead_letter_table import (
     send_again,
 )
 from sweeper.queue.pgmq import Queues
-from sweeper.queue.reopen import reopen
 
 _CHUNK = 500  # dead letters that are read, retried or dropped at once
 _LARGEST_ID = 2**63 - 1
