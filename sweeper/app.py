@@ -17,10 +17,11 @@ from sweeper.job import JobType, Priority
 from sweeper.monitoring.audit import Auditor
 from sweeper.monitoring.backlog import BacklogReader
 from sweeper.monitoring.explain import Explainer
+from sweeper.monitoring.history import HistoryReader
 from sweeper.monitoring.status import StatusReader
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres.clock import now
-from sweeper.postgres.database import PLATFORM_SCHEMA, Database
+from sweeper.postgres.database import PLATFORM_SCHEMA, Database, connect
 from sweeper.queue.dead_letter_queue import DeadLetterQueue
 from sweeper.queue.enqueue import enqueue, validated
 from sweeper.queue.pause import Pauses
@@ -55,7 +56,7 @@ class App:
     @cached_property
     def database(self) -> Database:
         """The platform's database, through the URL that the service uses."""
-        return self._connect(self.settings.database_url)
+        return connect(self.settings.database_url, self.settings.database)
 
     @property
     def platform_schema(self) -> str:
@@ -145,6 +146,11 @@ class App:
         return BacklogReader(self.database, self.queues, self.catalog, self.rules, self.older_than)
 
     @property
+    def history(self) -> HistoryReader:
+        """Reads how things went in the last hour, day or month."""
+        return HistoryReader(self.database, self.catalog.figures)
+
+    @property
     def explainer(self) -> Explainer:
         """Collects the history of one key."""
         return Explainer(self.database, self.queues, self.catalog, self.older_than)
@@ -223,7 +229,7 @@ class App:
         self, *, install_pgmq: bool = False, with_indexes: bool = False, with_notify: bool = False
     ) -> list[str]:
         """Create or upgrade schema and queues, bypassing any pooler; return what was done."""
-        direct = self._connect(self.settings.direct_url)
+        direct = connect(self.settings.direct_url, self.settings.database)
         try:
             done = migrate(direct, self.queues, self.catalog, install=install_pgmq)
             if with_indexes:
@@ -234,16 +240,6 @@ class App:
         finally:
             direct.close()
         return done
-
-    def _connect(self, url: str) -> Database:
-        database = self.settings.database
-        return Database(
-            url,
-            statement_timeout=database.statement_timeout,
-            lock_timeout=database.lock_timeout,
-            connect_timeout=database.connect_timeout,
-            pool_size=database.pool_size,
-        )
 
     def _cutoff(self, job: JobType[Any], now: datetime) -> datetime:
         names = (name for name, rule in self.catalog.rules.items() if rule.job.name == job.name)

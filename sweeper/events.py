@@ -119,6 +119,13 @@ HISTORY_FAILED = Event(
     {"error": "one line"},
     "The books keep more than they must; the next hour tries again. If it goes on: sweeper doctor.",
 )
+HISTORY_UNRECORDED = Event(
+    "history.unrecorded",
+    "warning",
+    {"error": "one line"},
+    "Nothing is lost: the next minute counts what is missing in the pictures, but what was sampled"
+    " stays a gap. If it goes on: sweeper doctor.",
+)
 HISTORY_PRUNED = Event(
     "history.pruned",
     "info",

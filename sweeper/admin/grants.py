@@ -35,6 +35,7 @@ ENGINE = (
     *(Grant(SCHEMA, "lock", privilege) for privilege in ("select", "insert")),
     Grant(SCHEMA, "lock", "update", ("taken_at",)),
     *(Grant(SCHEMA, "pause", privilege) for privilege in _QUEUE),
+    *(Grant(SCHEMA, "history", privilege) for privilege in _QUEUE),
     Grant(SCHEMA, "alembic_version", "select"),
     Grant("pgmq", "meta", "select"),
 )

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from sweeper.postgres import arrays, deferred
 from sweeper.postgres.in_use import ConnectionsInUse
 from sweeper.postgres.url import SECRET, parse_url
+from sweeper.settings import DatabaseSettings
 
 _KNOWS_TRANSACTION_TIMEOUT = 170_000  # the server's version
 _STATEMENTS = 8  # the most that a transaction has which may be slow
@@ -182,6 +183,17 @@ def _server_version(connection: Connection) -> int:
     """Return the server's version, which it told when the connection was opened."""
     opened = connection.connection.driver_connection
     return opened.info.server_version if isinstance(opened, psycopg.Connection) else 0
+
+
+def connect(url: str, settings: DatabaseSettings) -> Database:
+    """Return the database at *url*, with the timeouts and the pool that the settings name."""
+    return Database(
+        url,
+        statement_timeout=settings.statement_timeout,
+        lock_timeout=settings.lock_timeout,
+        connect_timeout=settings.connect_timeout,
+        pool_size=settings.pool_size,
+    )
 
 
 def _milliseconds(length: timedelta) -> int:
