@@ -203,7 +203,7 @@ def _line(  # noqa: PLR0917 -- the columns of one table
     picture: str,
     value: Callable[[Span], float | None],
 ) -> Series:
-    shown = {"seconds": age, "jobs per minute": _decimal}.get(unit, number)
+    shown = {"seconds": _length, "jobs per minute": _decimal}.get(unit, number)
     return Series(name, label, unit, picture, [Point(s.at, value(s)) for s in steps], shown)
 
 
@@ -217,6 +217,11 @@ def _waited(share: float) -> Callable[[Span], float | None]:
 
 def _rate(span: Span) -> float | None:
     return None if span.outbound is None else span.outbound / (span.seconds / 60)
+
+
+def _length(seconds: float) -> str:
+    """Format a length of time: with a decimal where it is only some seconds."""
+    return f"{seconds:.1f} s" if 0 < seconds < 10 else age(seconds)  # noqa: PLR2004
 
 
 def _decimal(value: float) -> str:

@@ -69,7 +69,7 @@ class Dashboard:
         app, stats = self._cache.app, self._cache.stats
         status, backlog = self._read()
         results = {name: request.query_params.get(name, "") for name in _RESULTS}
-        return self._page(
+        return self.page(
             "dashboard.html",
             request,
             now=clock.now(),
@@ -98,7 +98,7 @@ class Dashboard:
         sweep_request = _sweep_request(body)
         report = self._actions.sweep(sweep_request, peer(request))
         total = sum(found.enqueued for found in report.rules.values())
-        return self._page(
+        return self.page(
             "preview.html",
             request,
             sweep_request=sweep_request,
@@ -157,7 +157,7 @@ class Dashboard:
 
     def error_response(self, request: Request, status: int, message: str) -> Response:
         """Return the page for an error."""
-        answer = self._page("refusal.html", request, status=status, message=message)
+        answer = self.page("refusal.html", request, status=status, message=message)
         answer.status_code = status
         return answer
 
@@ -167,7 +167,8 @@ class Dashboard:
         except (SQLAlchemyError, TimeoutError):
             return None, None
 
-    def _page(self, name: str, request: Request, **context: Any) -> Response:
+    def page(self, name: str, request: Request, **context: Any) -> Response:
+        """Return a page made of a template."""
         session = request.cookies.get(COOKIE, "")
         signed_in = self._auth.sessions.is_valid(session, time.time())
         csrf_token = self._auth.sessions.csrf_token(session) if signed_in else None

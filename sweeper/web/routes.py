@@ -21,6 +21,7 @@ from sweeper.web.api import UNREADABLE, Api
 from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
 from sweeper.web.dashboard import UNAUTHORIZED, Dashboard
+from sweeper.web.history_page import HistoryPage
 from sweeper.web.openapi import OPERATIONS, Access, Operation
 
 MAX_BODY = 16_384
@@ -37,10 +38,12 @@ def routes(
     cache = Cache(app, stats, health)
     actions = Actions(app, wake)
     dashboard, api = Dashboard(cache, actions, auth), Api(cache, actions)
+    history = HistoryPage(app, dashboard.page)
     return Starlette(
         routes=[
             *(_machines(operation, api, auth) for operation in OPERATIONS),
             Route("/", auth.require_local_or_token(dashboard.show)),
+            Route("/history", auth.require_local_or_token(history.show)),
             Route("/page/{name}", dashboard.asset),
             Route(SIGN_IN, auth.require_sign_in(dashboard.sign_in), methods=["POST"]),
             Route("/sign-out", auth.require_token(dashboard.sign_out), methods=["POST"]),
