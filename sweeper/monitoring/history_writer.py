@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from sweeper.monitoring.span import (
@@ -82,7 +82,7 @@ _COUNT = text("""
     from generate_series(cast(:begins as timestamptz), cast(:last as timestamptz),
             interval '1 minute') as minute
         left join jobs using (minute) left join waits using (minute) left join scans using (minute)
-    where not exists (
+    where cast(:last as timestamptz) <= now() and not exists (
         select from sweeper.history where seconds = 60 and at = :last and done is not null
     )
     on conflict (seconds, at) do update set found = excluded.found, enqueued = excluded.enqueued,
@@ -142,7 +142,7 @@ class HistoryWriter:
         """
         over = floor(now, MINUTE)
         until = self._until
-        if until is None or over - until > HOUR:  # others may have gone on meanwhile
+        if until is None or abs(over - until) > HOUR:  # others may have gone on meanwhile
             until = self._counted_until(over)
         while until < over and not stopping():
             ends = min(over, floor(until, HOUR) + HOUR)
@@ -196,8 +196,8 @@ class HistoryWriter:
             tx.execute(*_writing(hour, [f for f in asdict(hour) if f not in {"seconds", "at"}]))
             for seconds, kept in ((60, minutes_kept), (3600, self._keep)):
                 # This hour's own minutes stay: it is made again while rows may still come late.
-                old = (c.seconds == seconds) & (c.at < min(at, now - kept))
-                deferred.defer(tx, delete(HISTORY).where(old))
+                old = c.at < func.least(min(at, now - kept), func.now() - kept)
+                deferred.defer(tx, delete(HISTORY).where(c.seconds == seconds, old))
 
 
 def minutes(tx: Connection, begins: datetime, ends: datetime, seconds: int = 60) -> list[Span]:

@@ -20,6 +20,8 @@ from sweeper.admin import grants
 from sweeper.app import App
 from sweeper.cli.doctor import examine
 from sweeper.cli.finding import Level
+from sweeper.monitoring.history import Period
+from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres.clock import now
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.queue.look import look
@@ -208,6 +210,22 @@ def test_pruning_works_with_only_the_printed_grants_and_keeps_the_last_day(
 
     ledger = (rows(connection, "sweeper.sweep"), rows(connection, "sweeper.job_log"))
     assert (2, 2) == tuple(map(len, ledger))
+
+
+@pytest.mark.usefixtures("role")
+def test_the_history_is_written_and_read_with_only_the_printed_grants(
+    open_app: OpenApp, connection: Connection, database_url: str
+) -> None:
+    run_grants(open_app(), connection)
+    app = open_app(url=as_role(database_url))
+    writer = HistoryWriter(app.database, [], timedelta(days=90))
+    writer.saw(app.status_reader.read())
+
+    writer.record(now() - timedelta(hours=2))
+    writer.record(now())
+
+    assert not app.history.read(Period.HOUR, now()).is_empty
+    assert {60, 3600} == {row["seconds"] for row in rows(connection, "sweeper.history")}
 
 
 @pytest.mark.usefixtures("role")

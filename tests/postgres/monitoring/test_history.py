@@ -1,7 +1,7 @@
 """The history: what is written is what stands in the ledger, minute by minute."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Barrier, Thread
@@ -14,6 +14,7 @@ from sweeper.app import App
 from sweeper.errors import LockedError
 from sweeper.monitoring.history import History, Period, Series
 from sweeper.monitoring.history_writer import HistoryWriter
+from sweeper.postgres import clock
 from tests.support.verbs import DAY, HOUR, MINUTE, NOW, SECOND, rows
 
 WHATSAPP = "NOTIFICATION_SEND_WHATSAPP"
@@ -52,6 +53,12 @@ def write_ending(connection: Connection, at: datetime, **columns: Any) -> dict[s
         row | {"at": at},
     )
     return row | {"at": at}
+
+
+def after(calls: int) -> Callable[[], bool]:
+    """Return a function that says no so many times, and then yes."""
+    answers = iter([False] * calls)
+    return lambda: next(answers, True)
 
 
 def series(history: History) -> dict[str, Series]:
@@ -254,20 +261,24 @@ def test_a_month_goes_on_where_its_last_hour_ends(app: App, connection: Connecti
 def test_minutes_go_after_two_days_and_hours_when_the_ledger_does(
     app: App, connection: Connection
 ) -> None:
-    write_ending(connection, NOW - 4 * DAY, outcome="dead")
+    write_ending(connection, NOW - 4 * DAY, outcome="dropped")
+    write_ending(connection, NOW - 60 * HOUR + MINUTE, outcome="dead")
     writer(app, keep=3 * DAY).record(NOW)
 
     spans = rows(connection, "sweeper.history")
+    assert all(row["done"] is not None for row in spans)
     minutes = [row["at"] for row in spans if row["seconds"] == 60]
     hours = [row["at"] for row in spans if row["seconds"] == 3600]
 
     assert (NOW - 2 * DAY, NOW - MINUTE) == (min(minutes), max(minutes))
     assert (NOW - 3 * DAY, NOW - HOUR) == (min(hours), max(hours))
+    assert 1 == sum(row["deaths"] for row in spans if row["seconds"] == 3600)
 
 
 def test_a_process_that_stood_still_spoils_nothing(app: App, connection: Connection) -> None:
     """It goes on where the others are, and not where it was."""
     write_ending(connection, NOW - 4 * DAY, outcome="dropped")
+    write_ending(connection, NOW - 3 * DAY - 30 * MINUTE, outcome="dead")
     frozen = writer(app)
     frozen.record(NOW - 3 * DAY - 10 * MINUTE)
     writer(app).record(NOW)
@@ -276,6 +287,22 @@ def test_a_process_that_stood_still_spoils_nothing(app: App, connection: Connect
     frozen.record(NOW)
 
     assert before == rows(connection, "sweeper.history", "seconds, at")
+
+
+def test_a_host_whose_clock_is_ahead_writes_and_deletes_nothing_of_the_future(
+    app: App, connection: Connection
+) -> None:
+    """The database's clock says which minutes are over, and which are old."""
+    now = clock.now()
+    write_ending(connection, now - 3 * HOUR, outcome="dead")
+    right, ahead = writer(app), writer(app)
+    right.record(now)
+    before = rows(connection, "sweeper.history", "seconds, at")
+
+    ahead.record(now + 200 * DAY, after(4))
+    found = rows(connection, "sweeper.history", "seconds, at")
+
+    assert before == [row for row in found if row["done"] is not None]
 
 
 def test_what_strangers_write_into_messages_does_not_stop_it(
@@ -293,8 +320,7 @@ def test_what_strangers_write_into_messages_does_not_stop_it(
 
 def test_a_call_that_must_stop_ends_between_two_hours(app: App, connection: Connection) -> None:
     write_ending(connection, NOW - DAY, outcome="dropped")
-    calls = iter([False, False, True])
-    writer(app).record(NOW, lambda: next(calls))
+    writer(app).record(NOW, after(2))
     assert NOW - 22 * HOUR - MINUTE == max(
         r["at"] for r in rows(connection, "sweeper.history") if r["seconds"] == 60
     )
