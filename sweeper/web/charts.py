@@ -13,7 +13,7 @@ from sweeper.monitoring.history import Point, Series
 
 WIDTH, HEIGHT = 360, 128
 _LEFT, _RIGHT, _TOP, _BOTTOM = 4, 4, 20, 20
-_DOT = 1.6  # radius of a value that stands alone between two gaps
+_DOT = 2  # radius of a value that stands alone between two gaps
 _A_DAY = timedelta(days=1)
 
 
