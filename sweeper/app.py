@@ -19,6 +19,7 @@ from sweeper.monitoring.acts import ActReader
 from sweeper.monitoring.audit import Auditor
 from sweeper.monitoring.backlog import BacklogReader
 from sweeper.monitoring.explain import Explainer
+from sweeper.monitoring.history import HistoryReader
 from sweeper.monitoring.status import StatusReader
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres.clock import now
@@ -32,7 +33,7 @@ from sweeper.retry import Backoff
 from sweeper.rule import Rule
 from sweeper.settings import Settings
 from sweeper.sweep.dry_run import DryRun
-from sweeper.sweep.plan import Plan, parse_plan, place
+from sweeper.sweep.plan import Plan, parse_plan
 from sweeper.sweep.runner import Sweep
 from sweeper.sweep.scan import Scanner
 from sweeper.worker.completer import Completer
@@ -120,12 +121,9 @@ class App:
     @cached_property
     def fetcher(self) -> Fetcher:
         """Fetches messages and parses them into jobs."""
-        return Fetcher(
-            self.completer,
-            self.catalog.jobs,
-            self.settings.retry.crash_limit,
-            self.settings.safety.max_clock_skew,
-        )
+        skew = self.settings.safety.max_clock_skew
+        limit = self.settings.retry.crash_limit
+        return Fetcher(self.completer, self.catalog.jobs, limit, skew)
 
     @property
     def dead_letter_queue(self) -> DeadLetterQueue:
@@ -158,6 +156,11 @@ class App:
         return BacklogReader(self.database, self.queues, self.catalog, self.rules, self.older_than)
 
     @property
+    def history(self) -> HistoryReader:
+        """Reads how things went in the last hour, day or month."""
+        return HistoryReader(self.database, self.catalog.figures)
+
+    @property
     def explainer(self) -> Explainer:
         """Collects the history of one key."""
         return Explainer(self.database, self.queues, self.catalog, self.older_than)
@@ -174,16 +177,11 @@ class App:
         return Auditor(self.database, self.queues, self.catalog)
 
     def plan(self, raw: str) -> Plan:
-        """Parse a plan from its JSON text, and check that it may be executed on this database.
-
-        Raises UsageError where it is damaged, was made for another database, or is too old.
-        """
+        """Parse a plan, and check that it may be executed on this database; see `Plan`."""
         plan = parse_plan(raw)
-        for name in plan.rules:
-            self.catalog.rule(name)
         self.check()
         with self.database.transaction() as tx:
-            plan.demand(place(tx), now(), self.settings.safety.max_plan_age)
+            plan.check(tx, self.catalog, self.settings.safety.max_plan_age)
         return plan
 
     def drain(self, only: str | None = None) -> Drain:

@@ -146,6 +146,14 @@ HISTORY_FAILED = Event(
     "The books keep more than they must; the next hour tries again. If it goes on: sweeper doctor.",
     remedies.HISTORY_NOT_PRUNED,
 )
+HISTORY_UNRECORDED = Event(
+    "history.unrecorded",
+    "warning",
+    {"error": "one line"},
+    "Nothing is lost: the next minute counts what is missing in the pictures, but what was sampled"
+    " stays a gap. If it goes on: sweeper doctor.",
+    remedies.HISTORY_NOT_RECORDED,
+)
 HISTORY_PRUNED = Event(
     "history.pruned",
     "info",
@@ -433,6 +441,7 @@ ACT_NOT_RECORDED = Event(
         "error": "one line",
     },
     "The act itself goes on; sweeper.act lacks it, this line has it. sweeper doctor names grants.",
+    remedies.ACT_NOT_RECORDED,
 )
 DATABASE_LOST = Event(
     "database.lost",

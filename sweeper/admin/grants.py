@@ -41,6 +41,7 @@ ENGINE = (
     *(Grant(SCHEMA, "read_mark", privilege) for privilege in _QUEUE),
     Grant(SCHEMA, "act", "select"),
     Grant(SCHEMA, "act", "insert", _ACT),
+    *(Grant(SCHEMA, "history", privilege) for privilege in _QUEUE),
     Grant(SCHEMA, "alembic_version", "select"),
     Grant("pgmq", "meta", "select"),
 )

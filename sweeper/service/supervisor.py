@@ -14,6 +14,7 @@ from sweeper.app import App
 from sweeper.ledger import Trigger
 from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
+from sweeper.monitoring.span import MINUTE
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.version import version
 from sweeper.outbound.worker import OutboundWorker
@@ -51,6 +52,7 @@ class Supervisor:
             **scans,
             "heartbeat": app.settings.service.heartbeat_every,
             "history": _PRUNE_EVERY,
+            "minutes": MINUTE,
             "schedule": IDLE_TURN,  # shows Health that the scheduler itself runs
         }
         self._scheduler = Scheduler(threads=len(self._timetable) + 1)
@@ -121,6 +123,7 @@ class Supervisor:
             **{name: partial(self._loops.scan, rule) for name, rule in self._app.rules.items()},
             "heartbeat": self._heartbeat.beat,
             "history": self._loops.prune,
+            "minutes": self._loops.record,
             "schedule": lambda: None,
         }
         for name, every in self._timetable.items():

@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, text
 
+from sweeper.catalog import Catalog
 from sweeper.durations import format_duration
 from sweeper.errors import UsageError
+from sweeper.postgres.clock import now
 from sweeper.queue.json_text import json_value
 from sweeper.queue.wire import faults
 
@@ -49,12 +51,14 @@ class Plan(BaseModel):
         """The keys that may be enqueued, by rule."""
         return {name: rule.orders for name, rule in self.rules.items()}
 
-    def demand(self, place: str, now: datetime, longest: timedelta) -> None:
-        """Raise UsageError if the plan is for another database, or older than *longest*."""
-        if self.database != place:
+    def check(self, tx: Connection, catalog: Catalog, longest: timedelta) -> None:
+        """Raise UsageError if it is for another database or unknown rules, or is too old."""
+        for name in self.rules:
+            catalog.rule(name)
+        if self.database != place(tx):
             message = "the plan was made on another database; make one here: sweep --dry-run"
             raise UsageError(message)
-        age = now - self.at
+        age = now() - self.at
         if not -longest <= age <= longest:
             message = (
                 f"the plan was made at {self.at:%Y-%m-%d %H:%M:%S} UTC, and a plan holds for "

@@ -22,6 +22,7 @@ from sweeper.web.once import Once
 from sweeper.web.openapi import OPERATIONS, Access, Operation
 from sweeper.web.pages.acts import ActsPage
 from sweeper.web.pages.dashboard import Dashboard
+from sweeper.web.pages.history import HistoryPage
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.sign_in import SignIn
 
@@ -78,6 +79,7 @@ def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> I
     pages = {
         "/": dashboard.show,
         "/acts": ActsPage(app.act_reader, renderer).show,
+        "/history": HistoryPage(app, renderer).show,
     }
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))

@@ -14,9 +14,12 @@ from sqlalchemy import Connection, text
 from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
+from sweeper.monitoring.history_writer import HistoryWriter
+from sweeper.postgres import clock
 from tests.support.browser import Page, chromium
 from tests.support.hostile import fill_with_hostile_texts, hostile
 from tests.support.verbs import (
+    DAY,
     HOUR,
     MINUTE,
     OpenApp,
@@ -31,6 +34,7 @@ from tests.support.web_client import TOKEN, Site, served
 
 PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` deletes it
 SCREENS = [(390, 844, False), (390, 844, True), (1280, 900, False), (1280, 900, True)]
+_LEGIBLE = 10  # pixels of a line of text in a picture
 PHONE = "0812-3456-7890"
 
 
@@ -127,6 +131,35 @@ def test_the_page_shows_everything_without_scrolling_sideways(
     ):
         assert expected in shown
     assert PHONE not in shown
+
+
+def test_the_history_fits_every_screen_and_its_numbers_can_be_opened(
+    acting: App, site: Site, shop: Shop, browser: Page, tmp_path: Path
+) -> None:
+    """The pictures need no script and no style of their own; each has its numbers as a table."""
+    fill(acting, shop)
+    with acting.database.transaction() as tx:
+        for table in ("sweep", "job_log"):
+            tx.execute(text(f"update sweeper.{table} set at = at - interval '5 minutes'"))
+    HistoryWriter(acting.database, [], DAY).record(clock.now())
+    folder = Path(PICTURES) if PICTURES else tmp_path
+
+    for width, height, dark in SCREENS:
+        browser.look(width=width, height=height, dark=dark)
+        browser.open(f"{site.url}history")
+        picture = folder / f"history-{width}-{'dark' if dark else 'light'}.png"
+        picture.write_bytes(browser.picture())
+        assert width >= browser.ask("document.documentElement.scrollWidth")
+        texts = "[...document.querySelectorAll('svg text')]"
+        heights = browser.ask(f"{texts}.map(each => each.getBoundingClientRect().height)")
+        assert min(heights) > _LEGIBLE
+    assert "Overdue rows" in browser.text()
+
+    browser.press("Numbers")
+    browser.until("document.querySelector('details[open] tbody tr')")
+    assert 60 == browser.ask("document.querySelectorAll('details[open] tbody tr').length")
+    browser.press("month")
+    browser.until("document.title.startsWith('The last month')")
 
 
 def test_the_page_refreshes_itself_and_keeps_open_details_open(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from sweeper.app import App
 from sweeper.cli import dead_letters
 from sweeper.monitoring import audit, backlog, explain, foreign
 from sweeper.monitoring.backlog import Backlog
+from sweeper.monitoring.history import Period
+from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres import clock
 from sweeper.queue import dead_letter_table
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
@@ -59,12 +62,19 @@ def readers(app: App) -> dict[str, Callable[[], Any]]:
             refund_rows(tx, everything=False, limit=10)
             owed(tx)
 
+    def record_first_hours() -> None:
+        three = iter([False] * 3)
+        writer = HistoryWriter(app.database, [], DAY)
+        writer.record(clock.now(), lambda: next(three, True))
+
     newest = DeadLetterFilter(limit=10)
     return {
         "status": app.status_reader.read,
         "completed": app.status_reader.completed,
         "page": app.backlog_reader.read,
         "audit": app.auditor.audit,
+        **{f"history, {p}": partial(app.history.read, p, clock.now()) for p in Period},
+        "record three hours": record_first_hours,
         "explain an old order": lambda: app.explainer.explain("past-1-1"),
         "explain a code": lambda: app.explainer.explain("CODE-7"),
         "dead list": lambda: list(app.dead_letter_queue.stream(newest)),

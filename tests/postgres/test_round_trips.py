@@ -13,10 +13,11 @@ from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.ledger import Trigger
+from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres import deferred
 from sweeper.postgres.database import Database
 from sweeper.sweep.scan import ScanOptions
-from tests.support.verbs import HOUR, MINUTE, rows, scan
+from tests.support.verbs import HOUR, MINUTE, NOW, rows, scan
 
 LONG = timedelta(hours=48)
 LOCK = text("insert into sweeper.lock values ('a', now())")
@@ -198,3 +199,14 @@ def test_no_statement_follows_the_commit(app: App) -> None:
 
     with pytest.raises(RuntimeError, match="the commit has been sent"):
         go_on()
+
+
+def test_a_minute_of_the_history_is_one_round_trip(app: App, sent: list[str]) -> None:
+    writer = HistoryWriter(app.database, [], timedelta(days=90))
+    writer.record(NOW + 10 * MINUTE)
+    writer.saw(app.status_reader.read())
+    sent.clear()
+
+    writer.record(NOW + 11 * MINUTE)
+
+    assert 1 == len(sent), sent

@@ -21,7 +21,7 @@ from sweeper.web.auth import COOKIE, Auth
 UNAUTHORIZED = 401
 _SEE_OTHER = 303
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
-_NAVIGATION = (("/", "Now"), ("/acts", "Acts"))
+_NAVIGATION = (("/", "Now"), ("/history", "History"), ("/acts", "Acts"))
 
 
 class Renderer:

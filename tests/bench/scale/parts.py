@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from threading import Event
@@ -15,6 +16,8 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import MANY_ORDERS, Shop
 from jobs.refund_ledger import owed, refund_rows
 from sweeper.app import App
+from sweeper.monitoring.history import Period
+from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres import clock
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from tests.bench.contenders import ONE
@@ -26,6 +29,7 @@ from tests.support.depth import fill_dead_letters, fill_ledger, fill_queue, fill
 
 MOST_MB = 150
 _TENTHS = 10
+_DAY = timedelta(days=1)
 _CHUNK = 500_000  # orders that one statement writes
 _KEYS = 20  # jobs of each sweep in the ledger; each has an ending, and its notice another
 
@@ -122,6 +126,8 @@ def readers(server: Server, size: Size, step: Step) -> Table:
         fill_dead_letters(session, size.dead)
         fill_refunds(session, size.dead)
         session.execute(text("vacuum analyze"))
+    step("recording the history of thirty days")
+    HistoryWriter(app.database, ["NOTIFICATION_SEND_WHATSAPP"], 90 * _DAY).record(clock.now())
     rows = []
     for name, read in _readers(app).items():
         step(name)
@@ -142,6 +148,7 @@ def _readers(app: App) -> dict[str, Callable[[], Any]]:
         "`status`, heartbeat, metrics": app.status_reader.read,
         "completed jobs": app.status_reader.completed,
         "the page's backlog": app.backlog_reader.read,
+        **{f"`history`, {p}": partial(app.history.read, p, clock.now()) for p in Period},
         "`audit`": app.auditor.audit,
         "`explain`, an old order": lambda: app.explainer.explain("past-1-1"),
         "`explain`, a refund's code": lambda: app.explainer.explain("CODE-7"),

@@ -146,7 +146,8 @@ MUTANTS = (
         "L10",
         "sweeper/queue/read.py",
         'queue,"\n    " min(vt), max(vt) from ({found}) as message group by queue"',
-        '\'\',"\n    " coalesce(min(vt), now()), coalesce(max(vt), now()) from ({found}) as message"',
+        "'',\"\n    \" coalesce(min(vt), now()), coalesce(max(vt), now())"
+        ' from ({found}) as message"',
         f"{LOST}::test_an_empty_read_writes_nothing",
     ),
     Mutant(

@@ -8,6 +8,7 @@ BEAT = "tests/postgres/service/test_heartbeat.py"
 STATUS = "tests/postgres/monitoring/test_status.py"
 HEALTH = "sweeper/monitoring/health.py"
 AUDIT = "sweeper/monitoring/audit.py"
+HISTORY = "tests/postgres/monitoring/test_history.py"
 
 MUTANTS = (
     Mutant(
@@ -171,5 +172,61 @@ MUTANTS = (
         "if values.keys() != self.fields.keys():",
         "if values.keys() - self.fields.keys():",
         "tests/unit/test_events.py::test_a_field_that_is_missing_is_refused",
+    ),
+    Mutant(
+        "the history adds up what it knows only a part of",
+        "contract",
+        "sweeper/monitoring/span.py",
+        "is_whole = sum(span.seconds for span in counted) == known.total_seconds()",
+        "is_whole = bool(counted)",
+        f"{HISTORY}::test_what_is_not_known_is_a_gap_and_what_did_not_happen_is_zero",
+    ),
+    Mutant(
+        "what commits late is missing in the history",
+        "contract",
+        "sweeper/monitoring/history_writer.py",
+        "self._minutes(until - LATE, ends)",
+        "self._minutes(until, ends)",
+        f"{HISTORY}::test_rows_that_commit_late_are_counted",
+    ),
+    Mutant(
+        "a process that stood still writes the history anew from there",
+        "contract",
+        "sweeper/monitoring/history_writer.py",
+        "if until is None or abs(over - until) > HOUR:",
+        "if until is None:",
+        f"{HISTORY}::test_a_process_that_stood_still_spoils_nothing",
+    ),
+    Mutant(
+        "an hour loses its minutes before it is final",
+        "contract",
+        "sweeper/monitoring/history_writer.py",
+        "func.least(min(at, now - kept), func.now() - kept)",
+        "func.least(now - kept, func.now() - kept)",
+        f"{HISTORY}::test_minutes_go_after_two_days_and_hours_when_the_ledger_does",
+    ),
+    Mutant(
+        "a job that no sweep has sent did not wait",
+        "contract",
+        "sweeper/monitoring/history_writer.py",
+        "case when scan.at is not null then",
+        "case when true then",
+        f"{HISTORY}::test_the_history_is_what_stands_in_the_ledger",
+    ),
+    Mutant(
+        "a host whose clock is ahead writes the history of the future",
+        "contract",
+        "sweeper/monitoring/history_writer.py",
+        "where cast(:last as timestamptz) <= now() and not exists (",
+        "where not exists (",
+        f"{HISTORY}::test_a_host_whose_clock_is_ahead_writes_and_deletes_nothing_of_the_future",
+    ),
+    Mutant(
+        "a host whose clock is ahead deletes the history",
+        "contract",
+        "sweeper/monitoring/history_writer.py",
+        "func.least(min(at, now - kept), func.now() - kept)",
+        "min(at, now - kept)",
+        f"{HISTORY}::test_a_host_whose_clock_is_ahead_writes_and_deletes_nothing_of_the_future",
     ),
 )

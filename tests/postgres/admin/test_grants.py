@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import psycopg
 import pytest
@@ -21,8 +22,10 @@ from sweeper.admin import grants
 from sweeper.app import App
 from sweeper.cli.doctor import examine
 from sweeper.cli.finding import Level
-from sweeper.migrations.versions import engine_0008
+from sweeper.migrations.versions import engine_0008, engine_0009, engine_0010
 from sweeper.monitoring.acts import ActFilter
+from sweeper.monitoring.history import Period
+from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres.clock import now
 from sweeper.queue.acts import Action, By, Origin
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
@@ -244,20 +247,46 @@ def test_pruning_works_with_only_the_printed_grants_and_keeps_the_last_day(
 
 
 @pytest.mark.usefixtures("role")
-def test_a_login_of_the_version_before_needs_no_grant_for_the_marks_of_reads(
-    open_app: OpenApp, connection: Connection, database_url: str, shop: Shop
+@pytest.mark.parametrize("migration", [engine_0008, engine_0009, engine_0010])
+def test_a_login_of_the_version_before_needs_no_grant_for_a_new_table(
+    open_app: OpenApp,
+    connection: Connection,
+    database_url: str,
+    shop: Shop,
+    migration: ModuleType,
 ) -> None:
-    """Every read writes one: an upgrade must not stop the work until somebody grants that."""
+    """An upgrade must not stop the work, nor who looks, until somebody grants that."""
+    table = {engine_0008: "read_mark", engine_0009: "history", engine_0010: "act"}[migration]
     run_grants(open_app(), connection)
     who = Identifier(ROLE).as_string()
-    connection.execute(text(f"revoke all on sweeper.read_mark from {who}"))
+    connection.execute(text(f"revoke all on sweeper.{table} from {who}"))
 
-    connection.execute(text(engine_0008.GRANT))
+    connection.execute(text(migration.GRANT))
 
-    shop.order(age=HOUR)
+    order = shop.order(age=HOUR)
     app = open_app(url=as_role(database_url))
     assert 2 == sweep(app).jobs.done
+    with app.acts.recording(Action.SWEEP, "all", By("ratih", Origin.COMMAND)) as act:
+        act.finish("done")
+    assert 1 == len(app.act_reader.read(ActFilter()).acts)
+    assert app.explainer.explain(order).facts
+    HistoryWriter(app.database, [], timedelta(days=90)).record(now())
     assert 1 == len(rows(connection, "sweeper.read_mark"))
+
+
+def test_the_history_is_written_and_read_with_only_the_printed_grants(
+    open_app: OpenApp, connection: Connection, database_url: str
+) -> None:
+    run_grants(open_app(), connection)
+    app = open_app(url=as_role(database_url))
+    writer = HistoryWriter(app.database, [], timedelta(days=90))
+    writer.saw(app.status_reader.read())
+
+    writer.record(now() - timedelta(hours=2))
+    writer.record(now())
+
+    assert not app.history.read(Period.HOUR, now()).is_empty
+    assert {60, 3600} == {row["seconds"] for row in rows(connection, "sweeper.history")}
 
 
 @pytest.mark.usefixtures("role")

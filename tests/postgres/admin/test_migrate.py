@@ -7,13 +7,17 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import Connection, text
 
+from jobs.demo.shop import Shop
 from sweeper.admin import migrate
 from sweeper.app import App
 from sweeper.errors import DatabaseUnusableError
+from sweeper.migrations.versions import engine_0009
+from sweeper.monitoring.history import Period
+from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.pgmq import Queues
-from tests.support.verbs import DEAD, HIGH, OpenApp, messages, rows, send, sweep
+from tests.support.verbs import DAY, DEAD, HIGH, HOUR, OpenApp, messages, rows, send, sweep
 
 
 @contextmanager
@@ -195,3 +199,28 @@ def _platform(database: Database) -> list[tuple[object, ...]]:
     )
     with database.transaction() as tx:
         return [tuple(row) for row in tx.execute(columns)]
+
+
+def test_an_upgrade_keeps_the_ledger_and_makes_the_history_of_it(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """A database of the version before is refused until it is migrated, and then has its past."""
+    shop.order(age=HOUR)
+    sweep(app, "expire_dp")
+    connection.execute(text("update sweeper.job_log set at = at - interval '10 minutes'"))
+    connection.execute(text("drop table sweeper.history"))
+    new, old = engine_0009.revision, engine_0009.down_revision
+    versions = "update sweeper.alembic_version set version_num = :old where version_num = :new"
+    connection.execute(text(versions), {"old": old, "new": new})
+    before = rows(connection, "sweeper.job_log", "id")
+    with pytest.raises(DatabaseUnusableError, match="sweeper migrate"):
+        app.check()
+
+    assert app.migrate() == [f"schema sweeper: {new}"]
+
+    app.check()
+    HistoryWriter(app.database, [], DAY).record(clock.now())
+    (done,) = [
+        one for one in app.history.read(Period.HOUR, clock.now()).series if one.name == "done"
+    ]
+    assert (before, 1) == (rows(connection, "sweeper.job_log", "id"), sum(done.known))
