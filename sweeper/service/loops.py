@@ -1,4 +1,4 @@
-"""The loops of the service: watch the queues, process jobs, scan rules, prune the ledger."""
+"""The loops of the service: watch the queues, process jobs, scan rules."""
 
 import math
 import time
@@ -15,11 +15,9 @@ from sweeper.errors import ClockSkewedError, LockedError
 from sweeper.job import Lane
 from sweeper.ledger import Trigger
 from sweeper.monitoring.health import Health
-from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.monitoring.stats import Stats
 from sweeper.monitoring.status import Status
 from sweeper.outbound.worker import OutboundWorker
-from sweeper.postgres import clock
 from sweeper.queue.acts import Act, Action, By, Origin
 from sweeper.queue.look import Look, look
 from sweeper.rule import Rule
@@ -31,10 +29,6 @@ from sweeper.worker.drain import Drain
 
 IDLE_TURN = timedelta(seconds=2)
 """How long a loop without work waits before it reports to Health that it runs."""
-
-RECORDING = timedelta(seconds=30)
-"""For how long one call records a past that nobody has recorded yet."""
-
 
 _WHO_SENT = "whoever sent SIGUSR1"  # a signal does not say who
 
@@ -62,11 +56,6 @@ class Loops:
         self._stats = stats
         self._health = health
         self._outage = outage
-        self._history = HistoryWriter(
-            app.database,
-            [job.name for job in app.catalog.jobs.values() if job.lane is Lane.OUTBOUND],
-            app.settings.history.keep,
-        )
         self.hint: Hint | None = None
         self._look = Event()
         self._looked_at = 0.0
@@ -91,8 +80,7 @@ class Loops:
         self._look.set()
 
     def saw(self, status: Status) -> None:
-        """Take a status that was read as a sample, and for a look where the queues are empty."""
-        self._history.saw(status)
+        """Take a status that was read for a look, where the queues are empty."""
         depths = status.queues.values()
         if any(depth.ready or depth.in_flight or depth.delayed for depth in depths):
             self._look.set()
@@ -152,27 +140,6 @@ class Loops:
         with self._app.acts.recording(Action.SWEEP, rule.name, by) as act:
             act.begin()
             yield act
-
-    def prune(self) -> None:
-        """Prune the ledger; an error is logged, and the next call tries again."""
-        try:
-            self._app.pruner.prune(clock.now(), partial(self.asked_to_stop, "history"))
-        except Exception as error:  # noqa: BLE001 -- the next call tries again
-            self._outage.tell(error, events.HISTORY_FAILED)
-
-    def record(self) -> None:
-        """Record the minutes that are over; what this call leaves out, the next makes up for."""
-        ends = time.monotonic() + RECORDING.total_seconds()
-
-        def stopping() -> bool:
-            return self.asked_to_stop("minutes") or time.monotonic() > ends
-
-        try:
-            self._history.record(clock.now(), stopping)
-        except LockedError:
-            return  # another process is at it
-        except Exception as error:  # noqa: BLE001 -- the next call tries again
-            self._outage.tell(error, events.HISTORY_UNRECORDED)
 
     def _watch(self) -> None:
         """Look at the queues, more often while there is work, and wake the workers."""

@@ -16,6 +16,7 @@ from sweeper.monitoring import systemd
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.span import MINUTE
 from sweeper.monitoring.stats import Stats
+from sweeper.monitoring.status import Status
 from sweeper.monitoring.version import version
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.service import signals
@@ -25,6 +26,7 @@ from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
 from sweeper.service.patience import Patience
 from sweeper.service.scheduler import Scheduler
+from sweeper.service.upkeep import Upkeep
 from sweeper.settings import DatabaseSettings
 from sweeper.web.server import Web
 from sweeper.worker.drain import Drain
@@ -71,7 +73,8 @@ class Supervisor:
         self._hint = self._loops.hint = Hint(app, self._loops.look)
         app.completer.observe = self._loops.observe
         self._web = Web(app, self._stats, self._health, self._loops.wake)
-        self._heartbeat = Heartbeat(app, self._stats, self._health, self._outage, self._loops.saw)
+        self._upkeep = Upkeep(app, self._outage, self._loops.asked_to_stop)
+        self._heartbeat = Heartbeat(app, self._stats, self._health, self._outage, self._saw)
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT and return the exit code; a second signal stops at once.
@@ -122,8 +125,8 @@ class Supervisor:
         calls: dict[str, Callable[[], None]] = {
             **{name: partial(self._loops.scan, rule) for name, rule in self._app.rules.items()},
             "heartbeat": self._heartbeat.beat,
-            "history": self._loops.prune,
-            "minutes": self._loops.record,
+            "history": self._upkeep.prune,
+            "minutes": self._upkeep.record,
             "schedule": lambda: None,
         }
         for name, every in self._timetable.items():
@@ -156,6 +159,10 @@ class Supervisor:
             uptime_seconds=round(time.monotonic() - self._began, 1), clean=clean
         )
         return 0 if clean else 1
+
+    def _saw(self, status: Status) -> None:
+        self._loops.saw(status)
+        self._upkeep.saw(status)
 
     def _active(self) -> int:
         return self._loops.active()

@@ -63,7 +63,7 @@ MUTANTS = (
         "a plan of another database is run",
         "L3",
         PLAN_FILE,
-        "if self.database != place:",
+        "if self.database != place(tx):",
         "if False:",
         REFUSED,
     ),

@@ -274,6 +274,7 @@ def test_a_login_of_the_version_before_needs_no_grant_for_a_new_table(
     assert 1 == len(rows(connection, "sweeper.read_mark"))
 
 
+@pytest.mark.usefixtures("role")
 def test_the_history_is_written_and_read_with_only_the_printed_grants(
     open_app: OpenApp, connection: Connection, database_url: str
 ) -> None:

@@ -182,7 +182,7 @@ def test_a_database_of_the_version_before_the_acts_gets_them_and_keeps_its_ledge
 ) -> None:
     sweep(app)
     before = rows(connection, "sweeper.sweep")
-    connection.execute(text("drop table sweeper.act"))
+    connection.execute(text("drop table sweeper.act, sweeper.history, sweeper.read_mark"))
     moved = "update sweeper.alembic_version set version_num = 'engine_0007'"
     connection.execute(text(f"{moved} where version_num like 'engine%'"))
 
@@ -208,15 +208,16 @@ def test_an_upgrade_keeps_the_ledger_and_makes_the_history_of_it(
     shop.order(age=HOUR)
     sweep(app, "expire_dp")
     connection.execute(text("update sweeper.job_log set at = at - interval '10 minutes'"))
-    connection.execute(text("drop table sweeper.history"))
-    new, old = engine_0009.revision, engine_0009.down_revision
-    versions = "update sweeper.alembic_version set version_num = :old where version_num = :new"
-    connection.execute(text(versions), {"old": old, "new": new})
+    connection.execute(text("drop table sweeper.history, sweeper.act"))
+    versions = (
+        "update sweeper.alembic_version set version_num = :old where version_num like 'engine%'"
+    )
+    connection.execute(text(versions), {"old": engine_0009.down_revision})
     before = rows(connection, "sweeper.job_log", "id")
     with pytest.raises(DatabaseUnusableError, match="sweeper migrate"):
         app.check()
 
-    assert app.migrate() == [f"schema sweeper: {new}"]
+    assert app.migrate()[0].startswith("schema sweeper: engine_")
 
     app.check()
     HistoryWriter(app.database, [], DAY).record(clock.now())

@@ -216,7 +216,7 @@ def test_dead_letters_are_kept_unless_a_setting_names_their_age(
     connection.execute(text(old))
 
     app.pruner.prune(now)
-    Supervisor(app)._loops.prune()
+    Supervisor(app)._upkeep.prune()
 
     assert left == len(dead_letters(app))
 
@@ -240,7 +240,7 @@ def test_a_failure_to_prune_is_logged_and_does_not_stop_the_service(
     connection.execute(text("alter table sweeper.sweep rename to elsewhere"))
 
     with capture_logs() as lines:
-        Supervisor(app)._loops.prune()
+        Supervisor(app)._upkeep.prune()
 
     (line,) = lines
     assert ("history.failed", "error") == (line["event"], line["log_level"])

@@ -25,6 +25,7 @@ from sweeper.service import loops as loops_module
 from sweeper.service.loops import Loops
 from sweeper.service.outage import Outage
 from sweeper.service.supervisor import Supervisor
+from sweeper.service.upkeep import Upkeep
 from sweeper.worker.drain import Drain
 from tests.support.verbs import HOUR, OUTBOUND, QUEUE, Connect, OpenApp, send
 
@@ -192,20 +193,18 @@ def test_a_scan_that_a_signal_asks_for_is_an_act_and_what_the_schedule_does_is_n
 
 
 @contextmanager
-def quiet(app: App) -> Iterator[tuple[Loops, list[EventDict]]]:
-    """Yield the loops without their threads, and what they log."""
-    health = Health({}, app.settings.queue.poll_max, {}, timedelta(minutes=1))
-    workers: dict[str, Drain | OutboundWorker] = {"outbound": app.outbound()}
+def quiet(app: App) -> Iterator[tuple[Upkeep, list[EventDict]]]:
+    """Yield the upkeep without a service, and what it logs."""
     with capture_logs() as lines:
-        yield Loops(app, workers, Stats(), health, Outage()), lines
+        yield Upkeep(app, Outage(), lambda _: False), lines
 
 
 def test_what_the_heartbeat_saw_is_recorded(app: App, connection: Connection) -> None:
     """The status that it reads anyway is the sample, so that no other is read."""
-    with quiet(app) as (loops, lines):
+    with quiet(app) as (upkeep, lines):
         status = app.status_reader.read()
-        loops.saw(status)
-        loops.record()
+        upkeep.saw(status)
+        upkeep.record()
 
     sampled = "select figures from sweeper.history where overdue is not null"
     assert [dict(status.figures)] == [*connection.execute(text(sampled)).scalars()]
@@ -216,13 +215,13 @@ def test_a_minute_that_cannot_be_recorded_is_told_and_made_up_for(
     app: App, connection: Connection
 ) -> None:
     """The service works on without its pictures."""
-    with quiet(app) as (loops, lines):
-        loops.saw(app.status_reader.read())
+    with quiet(app) as (upkeep, lines):
+        upkeep.saw(app.status_reader.read())
         connection.execute(text("alter table sweeper.history rename to no_history"))
-        loops.record()
+        upkeep.record()
         assert ["history.unrecorded"] == [line["event"] for line in lines]
         connection.execute(text("alter table sweeper.no_history rename to history"))
-        loops.record()
+        upkeep.record()
 
     sampled = "select count(*) from sweeper.history where overdue is not null"
     assert 1 == connection.execute(text(sampled)).scalar_one()
@@ -234,6 +233,6 @@ def test_a_minute_that_another_process_records_is_no_error(
     connection.execute(text("insert into sweeper.lock values ('minutes', now())"))
     other = connect()
     other.execute(text("select 1 from sweeper.lock for update"))
-    with quiet(app) as (loops, lines):
-        loops.record()
+    with quiet(app) as (upkeep, lines):
+        upkeep.record()
     assert [] == lines
