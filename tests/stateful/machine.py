@@ -199,7 +199,6 @@ class Machine(RuleBasedStateMachine):
     def cut(self, thread: int, order: Order) -> None:
         """Cut the connection of a thread, before its statement arrives or after it."""
         self.world.past.uncertain = True
-        self.crew.may_crash()
         self.crew.step(thread, order)
 
     @rule(act=workers, trips=st.integers(0, 8), fault=st.sampled_from(FAULTS))

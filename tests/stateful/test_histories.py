@@ -125,3 +125,15 @@ def test_a_give_back_whose_reply_was_lost_is_not_done_twice(history: Machine) ->
         lambda it: it.begin(1, "settle debts"),
         lambda it: it.finish(1),
     )
+
+
+def test_a_read_whose_answer_was_lost_is_no_crash(history: Machine) -> None:
+    """L5: its process has given it back before it reads again."""
+    history.place(PENDING, DAY, ONE)
+    history.run("scan expire_dp")
+    history.begin(0, "drain")
+    history.cut(0, Order.DEAF)
+    assert [1] == [one["read_ct"] for one in history.world.snapshot().live]
+    history.go([0] * 3)  # it asks for the read, and gives it back
+    assert [0] == [one["read_ct"] for one in history.world.snapshot().live]
+    tell(history, lambda it: it.finish(0))
