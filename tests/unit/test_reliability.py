@@ -66,7 +66,7 @@ def test_the_page_has_a_row_for_each_phase_also_for_one_that_could_not_be_run() 
     text = page(results(), Lengths(), {"cores": "2"})
 
     assert "| " + " | ".join(HEADS) + " |" in text
-    assert f"| {PHASES[0].title} | 100 | 0 | 101 | 0.4 s | 0 | 0 | 0 | 0 | job.dead 1 |" in text
+    assert f"| {PHASES[0].title} | 100 | 0 | 101 | 0.4 s | 0 | 0 | 0 | 0 | 0 | job.dead 1 |" in text
     assert "| OSError: no <space> |" in text
     assert "What did not hold" in text
     assert "| cores | 2 |" in text

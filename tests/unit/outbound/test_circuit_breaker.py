@@ -10,7 +10,7 @@ from sweeper.outbound.circuit_breaker import (
 
 def broken(breaker: CircuitBreaker, now: float, times: int = FAILURES_TO_OPEN) -> CircuitBreaker:
     for _ in range(times):
-        breaker.failed(now)
+        breaker.failed(now, began=now)
     return breaker
 
 
@@ -41,17 +41,45 @@ def test_a_success_resets_the_count_of_failures() -> None:
 
 def test_a_fatal_failure_opens_the_breaker_at_once() -> None:
     breaker = CircuitBreaker()
-    breaker.failed(0.0, fatal=True)
+    breaker.failed(0.0, began=0.0, fatal=True)
 
     assert FIRST_PAUSE == breaker.left(0.0)
 
 
 def test_results_of_calls_made_before_the_outage_change_nothing() -> None:
     """Eight calls that fail together are one outage, and a late success does not end it."""
-    breaker = broken(CircuitBreaker(), 0.0, FAILURES_TO_OPEN + 8)
-    breaker.succeeded(0.1)
+    breaker = broken(CircuitBreaker(), 1.0, FAILURES_TO_OPEN + 8)
+    breaker.succeeded(began=0.9)
+    assert FIRST_PAUSE - 1 == breaker.left(2.0)
 
-    assert FIRST_PAUSE - 1 == breaker.left(1.0)
+    late = 1.0 + FIRST_PAUSE
+    breaker.failed(late, began=0.9)
+    breaker.succeeded(began=0.9)
+    assert (0.0, 1.0) == (breaker.left(late), breaker.since)
+
+
+def test_a_success_that_began_before_a_failure_does_not_show_whose_it_was() -> None:
+    """L5: the provider may have failed since, so the failures before it and after it are one."""
+    breaker = CircuitBreaker()
+    streaks = []
+    for _ in range(FAILURES_TO_OPEN - 1):
+        breaker.failed(2.0, began=1.9)
+        streaks.append(breaker.streak)
+        breaker.succeeded(began=1.0)
+    assert (0.0, {None}) == (breaker.left(2.0), {streak.outage for streak in streaks})
+
+    broken(breaker, 3.0)
+    assert {True} == {streak.outage for streak in streaks}
+    assert not any(streak.over for streak in streaks)
+
+
+def test_a_success_that_began_after_a_failure_shows_that_it_was_the_jobs_own() -> None:
+    breaker = broken(CircuitBreaker(), 2.0, FAILURES_TO_OPEN - 1)
+    streak = breaker.streak
+    breaker.succeeded(began=2.0)
+
+    assert (False, True) == (streak.outage, streak.over)
+    assert breaker.streak is not streak
 
 
 def test_the_pauses_grow_up_to_the_longest_one() -> None:
@@ -59,7 +87,7 @@ def test_the_pauses_grow_up_to_the_longest_one() -> None:
     for _ in range(9):
         pauses.append(breaker.left(now))
         now += pauses[-1]
-        breaker.failed(now)
+        breaker.failed(now, began=now)
 
     assert [5, 10, 20, 40, 80, 160, 300, 300, 300] == pauses
     assert LONGEST_PAUSE == breaker.left(now)
@@ -67,7 +95,7 @@ def test_the_pauses_grow_up_to_the_longest_one() -> None:
 
 def test_one_success_after_the_pause_closes_the_breaker() -> None:
     breaker = broken(CircuitBreaker(), 0.0)
-    breaker.failed(FIRST_PAUSE)
+    breaker.failed(FIRST_PAUSE, began=FIRST_PAUSE)
     breaker.succeeded(100.0)
 
     assert (0.0, None) == (breaker.left(100.0), breaker.since)
@@ -85,6 +113,6 @@ def test_the_breaker_holds_calls_for_the_longest_wait_asked_for() -> None:
 def test_holding_calls_does_not_lengthen_the_next_pause() -> None:
     breaker = CircuitBreaker()
     breaker.hold(0.0, 60.0)
-    breaker.failed(60.0)
+    breaker.failed(60.0, began=60.0)
 
     assert FIRST_PAUSE == breaker.left(60.0)
