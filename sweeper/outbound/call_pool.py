@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from sweeper import events
-from sweeper.errors import OutsideError, RefusedError, ThrottledError
+from sweeper.errors import LostReplyError, OutsideError, RefusedError, ThrottledError
 from sweeper.event import Event
 from sweeper.job import Answer, Outside, Pace
 from sweeper.outbound.circuit_breaker import CircuitBreaker, Streak
@@ -120,7 +120,12 @@ class CallPool:
                 case ThrottledError():
                     self._circuit_breaker.hold(now, error.wait.total_seconds())
                 case OutsideError():
-                    self._circuit_breaker.failed(now, began, fatal=isinstance(error, RefusedError))
+                    self._circuit_breaker.failed(
+                        now,
+                        began,
+                        fatal=isinstance(error, RefusedError),
+                        costly=isinstance(error, LostReplyError),
+                    )
                 case _:
                     return None, None
             left, streak = self._circuit_breaker.left(now), self._circuit_breaker.streak

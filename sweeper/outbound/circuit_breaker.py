@@ -1,12 +1,21 @@
 """The circuit breaker: stops the calls to a failing provider for growing pauses, then tests it."""
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 FAILURES_TO_OPEN = 3
 """The number of successive failures that open it; fewer than the executions that a job has."""
 
-FIRST_PAUSE = 5.0
-LONGEST_PAUSE = 300.0
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 4.0
+"""The longest pause where the call that tests the provider costs nothing."""
+
+LONGEST_COSTLY_PAUSE = 300.0
+"""The longest pause where it may be carried out unanswered, or may lock the account."""
+
+_SHARE = 0.25  # of the outage so far, that a costly pause lasts at least
+_JITTER = 0.25  # of a pause, taken off at random, so that processes do not call together
 
 
 @dataclass(slots=True, eq=False)
@@ -28,10 +37,12 @@ class Streak:
 class CircuitBreaker:
     """Counts the failures of calls, and says how long to pause. Every time is in seconds.
 
+    chance -- a number from 0 to 1, by which a pause is shorter
     since  -- the time when it opened; None while it is closed
     streak -- the failures since a success of a call that began after them
     """
 
+    chance: Callable[[], float] = random.random
     since: float | None = field(default=None, init=False)
     streak: Streak = field(default_factory=Streak, init=False)
     _failures: int = field(default=0, init=False)
@@ -56,11 +67,14 @@ class CircuitBreaker:
             self.streak.over = True
             self.streak = Streak()
 
-    def failed(self, now: float, began: float, *, fatal: bool = False) -> None:
+    def failed(
+        self, now: float, began: float, *, fatal: bool = False, costly: bool = False
+    ) -> None:
         """Count a failed call, which *began* then.
 
         Open at the third in a row, or at the first that is *fatal*. Results of calls that began
-        before the pause's end are ignored. Each failure after a pause doubles the next pause.
+        before the pause's end are ignored. Each failure after a pause doubles the next pause, and
+        the pause after one that is *fatal* or *costly* grows with the outage.
         """
         if self.streak.began is None:
             self.streak.began = now
@@ -70,7 +84,10 @@ class CircuitBreaker:
         ):
             return
         self.streak.outage = True
-        self.hold(now, self._pause)
+        pause, lasted = self._pause, 0.0 if self.since is None else now - self.since
+        if fatal or costly:
+            pause = min(max(pause, _SHARE * lasted), LONGEST_COSTLY_PAUSE)
+        self.hold(now, pause * (1 - _JITTER * self.chance()))
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def hold(self, now: float, pause: float) -> None:

@@ -76,7 +76,7 @@ def _faults(results: Sequence[Result]) -> str:
     ]
     found = [(each.phase.title, fault) for each in results for fault in each.faults]
     if not (found or late):
-        return f"Every phase recovered within {WITHIN:.0f} s, or at the next call to the provider."
+        return f"Every phase recovered within {WITHIN:.0f} s."
     lines = [f"- {title}: {' '.join(fault.split())[:400]}" for title, fault in found + late]
     return "\n".join(["What did not hold:", "", *lines])
 

@@ -47,6 +47,22 @@ MUTANTS = (
         f"{BREAKER}::test_the_pauses_grow_up_to_the_longest_one",
     ),
     Mutant(
+        "a provider that loses replies is called as often as one that is down",
+        "L1",
+        "sweeper/outbound/circuit_breaker.py",
+        "pause = min(max(pause, _SHARE * lasted), LONGEST_COSTLY_PAUSE)",
+        "pass",
+        f"{BREAKER}::test_the_pauses_after_costly_failures_grow_with_the_outage",
+    ),
+    Mutant(
+        "a lane reads its messages in each short pause",
+        "L9",
+        "sweeper/outbound/worker.py",
+        "(self.pause <= _SHORT or self._postponed >= self.size)",
+        "self._postponed >= self.size",
+        f"{OUTAGE}::test_a_short_pause_touches_no_message",
+    ),
+    Mutant(
         "after a pause all calls are made at once",
         "L5",
         POOL,
