@@ -44,7 +44,7 @@ _SHORT_LEASE = Plan(settings={"SWEEPER_QUEUE__VISIBILITY": "4s", "SWEEPER_WHATSA
 # Calls are paced by naps, and under libfaketime each nap is far too long.
 _FAR_CLOCK = Plan(far_clock=True, settings={"SWEEPER_WHATSAPP__PROVIDER": "log"})
 # Long enough to see that the rate stays: a backlog of notices waits for the provider's return.
-_PROVIDER = 16.0
+_PROVIDER = 24.0
 
 PHASES = (
     Phase(

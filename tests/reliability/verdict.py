@@ -1,7 +1,7 @@
 """What a phase has cost: wrong effects, lost orders, attempts and crashes, from the database."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -77,13 +77,13 @@ def judge(site: Site) -> Verdict:
         }
         not_sent = list(session.execute(_NOT_SENT.encode()))
         unsure = {code for (code,) in session.execute(_UNSURE)}
-    given_up = [key for key, code, error in not_sent if error == NO_REPLY and _came(code, sent)]
-    found["a notice was not sent"] = [key for key, *_ in not_sent if key not in given_up]
+    left_to_a_person = given_up(not_sent, sent)
+    found["a notice was not sent"] = [key for key, *_ in not_sent if key not in left_to_a_person]
     for problem, keys in found.items():
         verdict.lost += len(keys)
         lost.update(keys)
         verdict.problems += [f"{problem}: {len(keys)}, such as {keys[:_SHOWN]}"] * bool(keys)
-    verdict.unsure, verdict.given_up = len(unsure), len(given_up)
+    verdict.unsure, verdict.given_up = len(unsure), len(left_to_a_person)
     about_lost = tuple(f"order {key}:" for key in lost)
     wrong = [each for each in _differences(site) if not each.startswith(about_lost)]
     wrong += _too_many(sent, unsure) + _gaps(site)
@@ -122,9 +122,18 @@ def _placed(connection: Connection) -> World:
     return world
 
 
-def _came(code: str, sent: Mapping[str, int]) -> bool:
-    """Return whether the provider has got the notice about an order, by the order's code."""
-    return any(f"'{code}'" in body for body in sent)
+def given_up(not_sent: Iterable[Sequence[str]], sent: Iterable[str]) -> list[str]:
+    """Return the orders whose notice the provider has got, though no reply came.
+
+    not_sent -- an order's id and code, and the error of its notice
+    sent     -- the bodies that the provider accepted
+    """
+    bodies = list(sent)
+    return [
+        key
+        for key, code, error in not_sent
+        if error == NO_REPLY and any(f"'{code}'" in body for body in bodies)
+    ]
 
 
 def _too_many(sent: Mapping[str, int], unsure: set[str]) -> list[str]:
