@@ -368,7 +368,7 @@ LANE_PAUSED = Event(
     "warning",
     {
         "type": "job type whose calls fail, or are asked to wait",
-        "seconds": "seconds: until the next try; if it goes on, the pauses grow to 5 minutes",
+        "seconds": "seconds: until the next try; up to 4 s, or 5 min where replies are lost",
         "error": "one line",
     },
     "Nothing: no job spends an attempt meanwhile. If it goes on, look at the provider's status.",

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from sweeper import events
-from sweeper.errors import OutsideError, RefusedError, ThrottledError
+from sweeper.errors import LostReplyError, OutsideError, RefusedError, ThrottledError
 from sweeper.event import Event
 from sweeper.job import Answer, Outside, Pace
 from sweeper.outbound.circuit_breaker import CircuitBreaker, Streak
@@ -86,11 +86,12 @@ class CallPool:
     def _call(self, prepared: Any, delay: float) -> CallResult:
         if not self._wait_for_slot(delay):
             return CallResult(Answer(prepared), self.pause)
+        began = monotonic()
         try:
             value = self.handler.call(prepared)
         except Exception as error:  # noqa: BLE001 -- the answer holds any error
-            return CallResult(Answer(prepared, error=error), *self._failed(error))
-        self._succeeded()
+            return CallResult(Answer(prepared, error=error), *self._failed(error, began))
+        self._succeeded(began)
         return CallResult(Answer(prepared, value))
 
     def _wait_for_slot(self, delay: float) -> bool:
@@ -101,15 +102,15 @@ class CallPool:
             delay -= nap
         return not self.halted() and not self.pause
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, began: float) -> None:
         with self._lock:
             now, since = monotonic(), self._circuit_breaker.since
-            self._circuit_breaker.succeeded(now)
+            self._circuit_breaker.succeeded(began)
             if since is not None and self._circuit_breaker.since is None:
                 events.LANE_RESUMED.log(type=self._name, seconds=round(now - since, 1))
                 self._logged = None
 
-    def _failed(self, error: Exception) -> tuple[timedelta | None, Streak | None]:
+    def _failed(self, error: Exception, began: float) -> tuple[timedelta | None, Streak | None]:
         """Record a failed call; return the `wait` and the `streak` of its result."""
         with self._lock:
             now = monotonic()
@@ -119,7 +120,12 @@ class CallPool:
                 case ThrottledError():
                     self._circuit_breaker.hold(now, error.wait.total_seconds())
                 case OutsideError():
-                    self._circuit_breaker.failed(now, fatal=isinstance(error, RefusedError))
+                    self._circuit_breaker.failed(
+                        now,
+                        began,
+                        fatal=isinstance(error, RefusedError),
+                        costly=isinstance(error, LostReplyError),
+                    )
                 case _:
                     return None, None
             left, streak = self._circuit_breaker.left(now), self._circuit_breaker.streak

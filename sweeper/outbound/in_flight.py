@@ -15,6 +15,7 @@ from sweeper.job import Answer, Job, Message, Outside
 from sweeper.ledger import Outcome
 from sweeper.outbound.call_pool import CallPool, CallResult
 from sweeper.outbound.charges import Charges
+from sweeper.outbound.second_calls import SecondCalls
 from sweeper.postgres import clock
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_transient
 from sweeper.worker.completer import Completer
@@ -43,9 +44,11 @@ class InFlight:
     completer: Completer
     _calls: list[InFlightCall] = field(default_factory=list, init=False)
     _charges: Charges = field(init=False)
+    _second_calls: SecondCalls = field(init=False)
 
     def __post_init__(self) -> None:
         self._charges = Charges(self.completer.queues)
+        self._second_calls = SecondCalls(self.completer.queues, self.completer.backoff)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -127,6 +130,7 @@ class InFlight:
                 self.completer.settling(jobs) as (tx, owned),
             ):
                 taken_back = self._charges.take_back(tx)
+                ready = self._second_calls.bring_forward(tx)
                 completion = self._complete(tx, owned, calls) if owned else None
         except Exception as error:
             if is_disconnected(error):
@@ -143,7 +147,9 @@ class InFlight:
         if completion is not None:
             results = {each.job.message.msg_id: each.call.result() for each in calls}
             self._charges.follow(completion, results)
+            self._second_calls.follow(completion, results)
         self._charges.forget(taken_back, (message.msg_id for message in self.messages))
+        self._second_calls.forget(ready)
         if completion is None:
             return Tally()
         began = min(each.began for each in calls)
@@ -159,7 +165,7 @@ class InFlight:
             msg_id, result = each.job.message.msg_id, each.call.result()
             answers[msg_id] = result.answer
             if msg_id in jobs and (decision := self._decide(jobs[msg_id], each, result)):
-                batch.decisions[msg_id] = decision
+                batch.decisions[msg_id] = self._second_calls.held(decision, result)
         cast("Outside[Any]", owned[0].type.handler).record(batch, answers)
         return self.completer.complete(batch)
 

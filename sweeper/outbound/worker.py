@@ -13,6 +13,7 @@ from sweeper.errors import SettingsError
 from sweeper.job import Answer, Lane, Outside
 from sweeper.ledger import Outcome
 from sweeper.outbound.call_pool import CallPool
+from sweeper.outbound.circuit_breaker import LONGEST_PAUSE
 from sweeper.outbound.in_flight import InFlight
 from sweeper.postgres import clock
 from sweeper.retry import DeadReason
@@ -21,6 +22,8 @@ from sweeper.worker.lease import Lease
 from sweeper.worker.one_pass import Pass
 from sweeper.worker.rest import PAUSE
 from sweeper.worker.sorter import Fetched, by_type
+
+_SHORT = timedelta(seconds=LONGEST_PAUSE)
 
 _CRASHED = Decision(Outcome.DEAD, "crashed", death=DeadReason.CRASHED)
 
@@ -73,9 +76,14 @@ class OutboundWorker:
         self._in_flight.completer = self.fetcher.completer
 
     @property
+    def pause(self) -> timedelta:
+        """How long no call at all may be made; 0 while any may be."""
+        return min((pool.pause for pool in self._pools.values()), default=timedelta())
+
+    @property
     def resting(self) -> bool:
         """Whether the lane leaves its messages alone until the pause of its calls ends."""
-        return self._postponed >= self.size and all(pool.pause for pool in self._pools.values())
+        return bool(self.pause) and (self.pause <= _SHORT or self._postponed >= self.size)
 
     def step(self) -> Tally | None:
         """Fetch messages, make their calls and record the results; return None if there were none.
@@ -109,11 +117,14 @@ class OutboundWorker:
     def _fetch(self) -> Fetched | None:
         """Fetch as many jobs as can be called for now; in a pause, jobs to postpone.
 
-        While all job types pause that is one batch, so that a pause costs the same for any backlog.
+        While all job types pause that is one batch, so that a pause costs the same for any backlog,
+        and nothing in a short pause, which would cost a batch every few seconds.
         """
         pauses = [bool(pool.pause) for pool in self._pools.values()]
         if not any(pauses):
             self._postponed, quantity = 0, min(self.size, sum(map(self._room, self._pools)))
+        elif self.resting:
+            quantity = 0
         else:
             quantity = max(0, self.size - self._postponed) if all(pauses) else self.size
         if self.stopping() or not quantity or self.fetcher.isolation.claimed():

@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Double,
     Integer,
     MetaData,
     Table,
@@ -182,6 +183,27 @@ class Queues:
             table.update()
             .values(message=table.c.message.concat(recounted))
             .where(table.c.msg_id == wanted.c.msg_id, table.c.read_ct == 0)
+        )
+
+    def bring_forward(self, tx: Connection, queue: str, delays: Mapping[int, timedelta]) -> None:
+        """Let messages wait no longer than *delays* since they were sent, by id.
+
+        A message that has been read is not changed.
+        """
+        if not delays:
+            return
+        lengths = [delay.total_seconds() for delay in delays.values()]
+        wanted = select(
+            func.unnest(cast(list(delays), ARRAY(BigInteger))).label("msg_id"),
+            func.unnest(cast(lengths, ARRAY(Double))).label("seconds"),
+        ).subquery("wanted")
+        table = self.tables[queue]
+        seconds = wanted.c.seconds * text("interval '1 second'")
+        visible = func.least(table.c.vt, table.c.enqueued_at + seconds)
+        tx.execute(
+            table.update()
+            .values(vt=visible)
+            .where(table.c.read_ct == 0, table.c.msg_id == wanted.c.msg_id)
         )
 
     def renew(self, tx: Connection, queue: str, ids: Iterable[int], lease: timedelta) -> None:

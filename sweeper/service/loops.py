@@ -157,7 +157,7 @@ class Loops:
             ready = self._wake_for(found.ready)
             pace = self._queue.poll_min if ready else min(pace * 2, self._queue.poll_max)
             rest = self._rest(pace, found)
-            coming = found.next_in if rest > pace else None
+            coming = self._coming(found if rest > pace else None)
 
     def _paused(self, rest: timedelta, coming: timedelta | None) -> bool:
         """Wait until it is time to look; return whether the service must stop.
@@ -182,6 +182,14 @@ class Loops:
         # Of what an idle service waits for, only leases and delays end without a notification.
         idle = not found.ready and not self.active() and pace == self._queue.poll_max
         return self._longest_rest() if idle else pace
+
+    def _coming(self, found: Look | None) -> timedelta | None:
+        """Return how long until a message may be handled that may not be now, if it is known."""
+        worker = self._workers["outbound"]
+        visible = found.next_in if found else None
+        if not isinstance(worker, OutboundWorker) or not self._resting():
+            return visible
+        return worker.pause if visible is None else min(worker.pause, visible)
 
     def _longest_rest(self) -> timedelta:
         return self._queue.poll_hint if self.hint and self.hint.is_alive else self._queue.poll_max

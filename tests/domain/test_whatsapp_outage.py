@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.errors import OutsideError
+from sweeper.outbound.circuit_breaker import LONGEST_PAUSE
 from sweeper.outbound.worker import OutboundWorker
 from sweeper.worker.drain import Drain
 from tests.support.fake_provider import Behaviour, Provider, provider
@@ -216,8 +217,8 @@ def test_the_first_failure_of_an_outage_kills_no_job_while_other_calls_are_in_fl
 def test_a_paused_lane_makes_no_calls(
     app: App, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
 ) -> None:
-    """Messages that arrive during the pause are postponed, and their reads are not counted."""
-    whatsapp.behaviour = Behaviour.BROKEN
+    """Messages that arrive during a long pause are postponed, and their reads are not counted."""
+    whatsapp.behaviour, whatsapp.retry_after = Behaviour.BUSY, "30"
     send_notices(app, 3)
     lane = app.outbound()
     work(app, lane, fake_clock, 0)
@@ -230,16 +231,32 @@ def test_a_paused_lane_makes_no_calls(
     waiting = messages(app, OUTBOUND)
     assert 8 == len(waiting)
     assert {0} == {message.read_ct for message in waiting}
-    assert all(0 < message.delay.total_seconds() <= 5 for message in waiting)
+    assert all(20 < message.delay.total_seconds() <= 30 for message in waiting)
     assert "sending" not in statuses(connection)
+
+
+def test_a_short_pause_touches_no_message(
+    app: App, whatsapp: Provider, fake_clock: FakeClock
+) -> None:
+    """L9: another process, whose calls do not fail, finds them as they were."""
+    whatsapp.behaviour = Behaviour.BROKEN
+    send_notices(app, 3)
+    lane = app.outbound()
+    work(app, lane, fake_clock, 0)
+    send_notices(app, 5)
+
+    assert (None, True) == (lane.step(), lane.resting)
+    assert 5 == sum(message.delay.total_seconds() <= 0 for message in messages(app, OUTBOUND))
+    fake_clock.now += LONGEST_PAUSE
+    assert not lane.resting
 
 
 def test_a_pause_costs_the_same_whatever_the_backlog(
     open_app: OpenApp, whatsapp: Provider, connection: Connection, fake_clock: FakeClock
 ) -> None:
-    """L9: one batch is postponed in each pause, and one call made after it; the rest waits."""
+    """L9: one batch is postponed in a long pause, and one call made after it; the rest waits."""
     app = open_app(**whatsapp.settings(rate=1_000), queue__batch=5)
-    whatsapp.behaviour = Behaviour.BROKEN
+    whatsapp.behaviour, whatsapp.retry_after = Behaviour.BUSY, "30"
     send_notices(app, 3)
     lane = app.outbound()
     work(app, lane, fake_clock, 0)
@@ -336,7 +353,7 @@ def test_a_429_is_not_an_outage(app: App, whatsapp: Provider, fake_clock: FakeCl
     lane = app.outbound()
     work(app, lane, fake_clock, 0)
 
-    assert Tally(postponed=1) == work(app, lane, fake_clock, 6)
+    assert Tally() == work(app, lane, fake_clock, 6)
     assert Tally(done=1) == work(app, lane, fake_clock, 2)
 
 

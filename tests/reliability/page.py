@@ -25,6 +25,7 @@ HEADS = (
     "recovered after",
     "wrong",
     "lost",
+    "given up",
     "attempts",
     "crashes",
     "told",
@@ -34,12 +35,18 @@ HEADS = (
 def row(result: Result) -> tuple[str, ...]:
     """Return the cells of one phase, under HEADS."""
     if result.error:
-        return (result.phase.title, *["-"] * 8, result.error.splitlines()[0])
+        return (result.phase.title, *["-"] * 9, result.error.splitlines()[0])
     verdict = result.verdict
     recovered = "never" if result.recovered is None else f"{result.recovered:.1f} s"
     told = ", ".join(f"{event} {count}" for event, count in sorted(result.told.items()))
     rates = [f"{rate:.0f}" for rate in (result.before, result.during, result.after)]
-    costs = (verdict.wrong, verdict.lost, verdict.attempts, verdict.crashes)
+    costs = (
+        verdict.wrong,
+        verdict.lost,
+        verdict.given_up,
+        verdict.attempts,
+        verdict.crashes,
+    )
     return (result.phase.title, *rates, recovered, *map(str, costs), told or "nothing")
 
 
@@ -69,7 +76,7 @@ def _faults(results: Sequence[Result]) -> str:
     ]
     found = [(each.phase.title, fault) for each in results for fault in each.faults]
     if not (found or late):
-        return f"Every phase recovered within {WITHIN:.0f} s, or at the next call to the provider."
+        return f"Every phase recovered within {WITHIN:.0f} s."
     lines = [f"- {title}: {' '.join(fault.split())[:400]}" for title, fault in found + late]
     return "\n".join(["What did not hold:", "", *lines])
 

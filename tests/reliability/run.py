@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from sweeper.retry import LONGEST_REST
 from tests.reliability.measure import Timeline
 from tests.reliability.phases import Phase
 from tests.reliability.postgres import Prepared
 from tests.reliability.site import RATE, Site, site
 from tests.reliability.verdict import Verdict, judge, left
 
-_STEADY_WITHIN = 60.0  # seconds until the service does what arrives
+_STEADY_WITHIN = 240.0  # seconds until the service does what arrives, on a slow machine too
 _SOME = 50  # messages that are under way on a slow machine
-_SETTLED_WITHIN = 90.0  # seconds until nothing is left, after the last order
+_SETTLED_WITHIN = 90.0 + LONGEST_REST.total_seconds()  # a second call may have lost its process
 _DONE = """
     select extract(epoch from pg_xact_commit_timestamp(xmin))::float8 from sweeper.job_log
     where outcome = 'done' and job_type = any(%s) order by 1

@@ -45,6 +45,8 @@ def test_a_soak_costs_nothing_and_nothing_grows(prepared: Prepared) -> None:
         wait_until_settled(here)
         verdict = judge(here)
         exits = here.fleet.stop()
+    unsure = f"{verdict.unsure} notices may have come twice, {verdict.given_up} were given up"
+    print(unsure)  # noqa: T201 -- a figure, not a verdict
 
     assert ([], 0) == (verdict.problems, verdict.attempts)
     assert (verdict.wrong, verdict.lost) == (0, 0)

@@ -1,6 +1,7 @@
 """What a phase has cost: wrong effects, lost orders, attempts and crashes, from the database."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, create_engine
 
+from jobs.send_whatsapp import NO_REPLY
 from sweeper import catalog
 from sweeper.app import App
 from sweeper.postgres.url import parse_url
@@ -22,10 +24,11 @@ _LOST = {
         select id from "Order" where id ~ '^[ua]' and status not in ('cancelled', 'rejected')
     """,
     "a message is dead": "select message ->> 'key' from pgmq.q_jastipin_jobs_dead",
-    "a notice was not sent": """
-        select metadata ->> 'orderId' from "NotificationLog" where status <> 'sent'
-    """,
 }
+_NOT_SENT = """
+    select metadata ->> 'orderId', metadata ->> 'orderCode', "errorMessage" from "NotificationLog"
+    where status <> 'sent'
+"""
 _DUE = """select count(*) from "Order" where id ~ '^[ua]'"""
 _WAITING = " + ".join(
     f"(select count(*) from pgmq.q_jastipin_jobs{queue})"
@@ -48,6 +51,7 @@ class Verdict:
     attempts -- executions that were counted as failures of jobs
     crashes  -- reads that were counted as crashes
     unsure   -- notices of which it is not known whether they were sent, so that they may come twice
+    given_up -- those of them that came, and are left to a person: no second reply came either
     """
 
     due: int = 0
@@ -56,25 +60,33 @@ class Verdict:
     attempts: int = 0
     crashes: int = 0
     unsure: int = 0
+    given_up: int = 0
     problems: list[str] = field(default_factory=list)
 
 
 def judge(site: Site) -> Verdict:
     """Compare the database, the ledger and what the provider got with what must be."""
     verdict, lost = Verdict(), set[str]()
+    sent = Counter(str(each.body) for each in site.provider.deliveries)
     with site.survivor.session() as session:
         (verdict.due,) = _row(session, _DUE)
         verdict.attempts, verdict.crashes = _row(session, _SPENT)
-        for problem, query in _LOST.items():
-            keys = [str(key) for (key,) in session.execute(query.encode())]
-            verdict.lost += len(keys)
-            lost.update(keys)
-            verdict.problems += [f"{problem}: {len(keys)}, such as {keys[:_SHOWN]}"] * bool(keys)
+        found = {
+            problem: [str(key) for (key,) in session.execute(query.encode())]
+            for problem, query in _LOST.items()
+        }
+        not_sent = list(session.execute(_NOT_SENT.encode()))
         unsure = {code for (code,) in session.execute(_UNSURE)}
-    verdict.unsure = len(unsure)
+    left_to_a_person = given_up(not_sent, sent)
+    found["a notice was not sent"] = [key for key, *_ in not_sent if key not in left_to_a_person]
+    for problem, keys in found.items():
+        verdict.lost += len(keys)
+        lost.update(keys)
+        verdict.problems += [f"{problem}: {len(keys)}, such as {keys[:_SHOWN]}"] * bool(keys)
+    verdict.unsure, verdict.given_up = len(unsure), len(left_to_a_person)
     about_lost = tuple(f"order {key}:" for key in lost)
     wrong = [each for each in _differences(site) if not each.startswith(about_lost)]
-    wrong += _sent_twice(site, unsure) + _gaps(site)
+    wrong += _too_many(sent, unsure) + _gaps(site)
     verdict.wrong = len(wrong)
     verdict.problems += wrong[:_SHOWN]
     return verdict
@@ -110,13 +122,26 @@ def _placed(connection: Connection) -> World:
     return world
 
 
-def _sent_twice(site: Site, unsure: set[str]) -> list[str]:
-    """Return the notices that were sent twice, though every call for them was answered."""
-    sent = Counter(str(each.body) for each in site.provider.deliveries)
+def given_up(not_sent: Iterable[Sequence[str]], sent: Iterable[str]) -> list[str]:
+    """Return the orders whose notice the provider has got, though no reply came.
+
+    not_sent -- an order's id and code, and the error of its notice
+    sent     -- the bodies that the provider accepted
+    """
+    bodies = list(sent)
+    return [
+        key
+        for key, code, error in not_sent
+        if error == NO_REPLY and any(f"'{code}'" in body for body in bodies)
+    ]
+
+
+def _too_many(sent: Mapping[str, int], unsure: set[str]) -> list[str]:
+    """Return the notices that were sent twice, though every call was answered, or three times."""
     return [
         f"a notice was sent {count} times: {body}"
         for body, count in sent.items()
-        if count > 1 and not any(f"'{code}'" in body for code in unsure)
+        if count > 1 + any(f"'{code}'" in body for code in unsure)
     ]
 
 

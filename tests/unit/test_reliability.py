@@ -5,12 +5,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from jobs.send_whatsapp import NO_REPLY
 from tests.reliability.measure import Timeline
 from tests.reliability.page import HEADS, page
 from tests.reliability.phases import PHASES
 from tests.reliability.run import Lengths, Result
 from tests.reliability.timeline import timelines
-from tests.reliability.verdict import Verdict
+from tests.reliability.verdict import Verdict, given_up
 
 # Ten jobs arrive each tenth of a second, for thirty seconds.
 PLACED = [(n / 10, 10) for n in range(300)]
@@ -56,6 +57,17 @@ def test_what_stops_for_good_has_not_recovered() -> None:
     assert done(pause=(10.0, 100.0)).recovered(2, 10, 18, 28) is None
 
 
+def test_a_notice_that_came_is_given_up_and_one_that_never_came_is_lost() -> None:
+    not_sent = [
+        ("u1", "JST-1", NO_REPLY),
+        ("u2", "JST-2", NO_REPLY),
+        ("u3", "JST-3", "refused"),
+        ("u4", "JST-33", NO_REPLY),
+    ]
+
+    assert ["u1"] == given_up(not_sent, ["{'text': 'JST-1'}", "{'text': 'JST-3'}"])
+
+
 def results() -> list[Result]:
     good = Result(PHASES[0], 100.0, 0.0, 101.0, 0.4, Verdict(due=2000), Counter({"job.dead": 1}))
     good.seconds, good.fault = [100.0] * 10, (3.0, 5.0)
@@ -66,7 +78,7 @@ def test_the_page_has_a_row_for_each_phase_also_for_one_that_could_not_be_run() 
     text = page(results(), Lengths(), {"cores": "2"})
 
     assert "| " + " | ".join(HEADS) + " |" in text
-    assert f"| {PHASES[0].title} | 100 | 0 | 101 | 0.4 s | 0 | 0 | 0 | 0 | job.dead 1 |" in text
+    assert f"| {PHASES[0].title} | 100 | 0 | 101 | 0.4 s | 0 | 0 | 0 | 0 | 0 | job.dead 1 |" in text
     assert "| OSError: no <space> |" in text
     assert "What did not hold" in text
     assert "| cores | 2 |" in text

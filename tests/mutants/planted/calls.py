@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 OUTAGE = "tests/domain/test_whatsapp_outage.py"
+SECOND = "tests/domain/test_whatsapp_second_calls.py"
 OUTCOMES = "tests/domain/test_whatsapp_outcomes.py"
 BREAKER = "tests/unit/outbound/test_circuit_breaker.py"
 POOLS = "tests/unit/outbound/test_call_pool.py"
@@ -44,6 +45,22 @@ MUTANTS = (
         "self._pause = min(2 * self._pause, LONGEST_PAUSE)",
         "self._pause = FIRST_PAUSE",
         f"{BREAKER}::test_the_pauses_grow_up_to_the_longest_one",
+    ),
+    Mutant(
+        "a provider that loses replies is called as often as one that is down",
+        "L1",
+        "sweeper/outbound/circuit_breaker.py",
+        "pause = min(max(pause, _SHARE * lasted), LONGEST_COSTLY_PAUSE)",
+        "pass",
+        f"{BREAKER}::test_the_pauses_after_costly_failures_grow_with_the_outage",
+    ),
+    Mutant(
+        "a lane reads its messages in each short pause",
+        "L9",
+        "sweeper/outbound/worker.py",
+        "(self.pause <= _SHORT or self._postponed >= self.size)",
+        "self._postponed >= self.size",
+        f"{OUTAGE}::test_a_short_pause_touches_no_message",
     ),
     Mutant(
         "after a pause all calls are made at once",
@@ -116,6 +133,30 @@ MUTANTS = (
         "if charge is None or not charge.streak.outage:",
         "if True:",
         f"{OUTAGE}::test_an_outage_gives_back_the_attempts_of_a_single_notice",
+    ),
+    Mutant(
+        "a success of a call that began before a failure shows whose that was",
+        "L5",
+        "sweeper/outbound/circuit_breaker.py",
+        "if self.streak.began is not None and began >= self.streak.began:",
+        "if self.streak.began is not None:",
+        f"{BREAKER}::test_a_success_that_began_before_a_failure_does_not_show_whose_it_was",
+    ),
+    Mutant(
+        "a second call is spent into the outage that lost the first one's reply",
+        "L1",
+        "sweeper/outbound/second_calls.py",
+        "return replace(decision, delay=LONGEST_REST)",
+        "return decision",
+        f"{SECOND}::test_another_process_does_not_spend_the_second_call_into_the_outage",
+    ),
+    Mutant(
+        "a second call waits though the provider answers again",
+        "L2",
+        "sweeper/outbound/second_calls.py",
+        "if streak.over}",
+        "if False}",
+        f"{SECOND}::test_second_calls_are_made_once_the_provider_answers_again",
     ),
     Mutant(
         "an outage takes back what messages in flight have cost",

@@ -156,11 +156,19 @@ MUTANTS = (
         f"{HINT}::test_a_message_in_the_shadow_of_another_is_found",
     ),
     Mutant(
+        "a provider's return waits for the next poll",
+        "L10",
+        "sweeper/service/loops.py",
+        "return worker.pause if visible is None else min(worker.pause, visible)",
+        "return visible",
+        "tests/postgres/service/test_loops.py::test_a_resting_lane_is_woken_when_its_pause_ends",
+    ),
+    Mutant(
         "a delayed message waits for the next poll",
         "L10",
         "sweeper/service/loops.py",
-        "coming = found.next_in if rest > pace else None",
-        "coming = None",
+        "visible = found.next_in if found else None",
+        "visible = None",
         f"{HINT}::test_a_delayed_message_is_found_when_it_becomes_visible",
     ),
     Mutant(

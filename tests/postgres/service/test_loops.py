@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
+from time import monotonic
 
 import pytest
 from sqlalchemy import Connection, text
@@ -154,6 +155,23 @@ def test_the_backlog_of_a_resting_lane_wakes_no_worker(
         assert {frozenset({OUTBOUND})} == set(polls)
         assert len(steps) == 1, "the first read of the start, and no other"
         assert not health.ready()
+
+
+def test_a_resting_lane_is_woken_when_its_pause_ends(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L10: a provider's return is not found later because the queues are looked at seldom."""
+    app = open_app(queue__poll_min="20s", queue__poll_max="40s")
+    send(app, "NOTIFICATION_SEND_WHATSAPP", {"messageId": "cnotice"}, queue=OUTBOUND)
+    steps, ends = list[float](), monotonic() + 1.0
+
+    def left(_worker: OutboundWorker) -> timedelta:
+        return timedelta(seconds=max(0.0, ends - monotonic()))
+
+    monkeypatch.setattr(OutboundWorker, "step", lambda _worker: steps.append(monotonic()))
+    monkeypatch.setattr(OutboundWorker, "pause", property(left))
+    with running(app):
+        until(lambda: steps and steps[-1] >= ends)
 
 
 @pytest.mark.usefixtures("frozen")

@@ -52,7 +52,7 @@ def test_there_is_no_room_in_a_pause_and_for_one_call_after_it(clock: Clock) -> 
 
     calls.call("notice").result()
     rooms.append(calls.room(0))
-    clock.now += calls.pause.total_seconds()
+    clock.now += calls.pause.total_seconds() + 0.001
     rooms += [calls.room(0), calls.room(1)]
 
     assert [8, 0, 1, 0] == rooms
