@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,14 +23,27 @@ from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
 from sweeper.web.openapi import OPERATIONS, Access, Operation
 from sweeper.web.pages.dashboard import Dashboard
+from sweeper.web.pages.explanation import ExplanationPage
+from sweeper.web.pages.letter import LetterPage
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
+from sweeper.web.pages.search import SearchPage
 from sweeper.web.pages.sign_in import SignIn
+from sweeper.web.pages.sweep import SweepPage
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
 
 _MACHINES = ("/api/", METRICS, *PROBES)
 _HANDLED = (HTTPException, SweeperError, SQLAlchemyError, TimeoutError, Exception)
+
+
+class Key(PathConvertor):
+    """A key in a path: any text, also with slashes and line ends."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("key", Key())
 
 
 def routes(
@@ -42,7 +56,7 @@ def routes(
     return Starlette(
         routes=[
             *(_machines(operation, api, auth) for operation in OPERATIONS),
-            *_people(auth, Dashboard(cache, actions, renderer), renderer),
+            *_people(auth, Dashboard(cache, actions, renderer), app, renderer),
         ],
         exception_handlers=dict.fromkeys(_HANDLED, _error_handler(renderer, api)),
         max_body_size=MAX_BODY,
@@ -65,13 +79,19 @@ def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Route]:
+def _people(auth: Auth, dashboard: Dashboard, app: App, renderer: Renderer) -> Iterator[Route]:
     """Yield the routes of the pages, and of their forms."""
     sign_in = SignIn(auth.sessions, renderer)
     yield Route("/page/{name}", renderer.asset)
     yield Route(SIGN_IN, sign_in.show)
     yield Route(SIGN_IN, auth.require_sign_in(sign_in.begin), methods=["POST"])
-    pages = {"/": dashboard.show}
+    pages = {
+        "/": dashboard.show,
+        "/search": SearchPage(app, renderer).show,
+        "/orders/{key:key}": ExplanationPage(app, renderer).show,
+        "/dead/{msg_id}": LetterPage(app, renderer).show,
+        "/sweeps/{sweep_id:uuid}": SweepPage(app, renderer).show,
+    }
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))
     forms = {
