@@ -127,11 +127,13 @@ class Explainer:
             happened.sort(key=lambda fact: fact.at)
             scans = {row.rule: row for row in recent_sweeps(tx, self.catalog.rules, 1)}
             holds = Holds(self.enabled, scans, read_pauses(tx))
+            jobs = {rule.job.name for rule in self.catalog.rules.values()}
+            last = facts.last_ending(happened, jobs)
             return Explanation(
                 key,
                 code,
                 iso(now),
-                headline(checks, where, happened, holds, now),
+                headline(checks, where, last, holds, now),
                 checks,
                 tuple(happened),
                 tuple(where),

@@ -1,6 +1,6 @@
 """Facts: what happened to one key, told by the ledger, the queues and the job files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -37,7 +37,7 @@ class Kind(StrEnum):
 MOST = 500
 """The most endings of one key that are read: the last."""
 
-ENDED = (Kind.DONE, Kind.SKIPPED, Kind.DEAD, Kind.DROPPED)
+_ENDED = (Kind.DONE, Kind.SKIPPED, Kind.DEAD, Kind.DROPPED)
 
 _KINDS = {
     Outcome.DONE: Kind.DONE,
@@ -54,12 +54,14 @@ _KINDS = {
 class Fact:
     """Something that happened to the key, or that the database holds about it now.
 
+    type     -- of the job, where it happened to one
     sweep_id -- of the sweep that found it
     """
 
     at: datetime
     what: str
     kind: Kind = Kind.EFFECT
+    type: str | None = None
     sweep_id: str | None = None
 
 
@@ -76,7 +78,7 @@ def found_by_scans(tx: Connection, key: str, first: datetime | None) -> list[Fac
             row.at,
             f"rule {row.rule} found it ({row.trigger}, sweep {row.id}, {row.host})",
             Kind.FOUND,
-            row.id,
+            sweep_id=row.id,
         )
         for row in tx.execute(found)
     ]
@@ -93,6 +95,7 @@ def endings(tx: Connection, key: str) -> list[Fact]:
             f"{row.job_type} {row.outcome} at attempt {row.attempt}"
             + (f": {row.reason}" if row.reason else ""),
             _KINDS[row.outcome],
+            row.job_type,
         )
         for row in sorted(rows, key=lambda row: row.id)
     ]
@@ -104,23 +107,30 @@ def waits(one: WaitingMessage) -> Iterator[Fact]:
     if failed:
         error = f", the last time with: {one.last_error}" if one.last_error else ""
         what = f"{one.type} has failed, {one.retry_count} times so far{error}"
-        yield Fact(one.enqueued_at, what, Kind.FAILED)
+        yield Fact(one.enqueued_at, what, Kind.FAILED, one.type)
     if one.postponed:
         what = f"{one.type} was postponed, {one.postponed} times in a row so far"
-        yield Fact(one.enqueued_at, what, Kind.POSTPONED)
+        yield Fact(one.enqueued_at, what, Kind.POSTPONED, one.type)
     yield Fact(
         one.enqueued_at,
         f"{one.type} waits in {one.queue} as message {one.msg_id}, "
         f"retry {one.retry_count}, visible from {iso(one.visible_at)}"
         + (": so late that scans do not wait for it" if one.hidden else ""),
         Kind.QUEUED,
+        one.type,
     )
 
 
 def death(letter: DeadLetter) -> Fact:
     """Return what a dead letter tells."""
     what = f"{letter.type} lies dead as {letter.msg_id} ({letter.reason}): {letter.error}"
-    return Fact(letter.died_at, what, Kind.DEAD)
+    return Fact(letter.died_at, what, Kind.DEAD, letter.type)
+
+
+def last_ending(facts: Sequence[Fact], jobs: Container[str]) -> Fact | None:
+    """Return how one of *jobs* ended last; of any other job, where none of these has."""
+    ended = [fact for fact in reversed(facts) if fact.kind in _ENDED]
+    return next((fact for fact in ended if fact.type in jobs), next(iter(ended), None))
 
 
 def effects(

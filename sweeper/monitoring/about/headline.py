@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sweeper.humanize import age
-from sweeper.monitoring.about.facts import ENDED, Fact
+from sweeper.monitoring.about.facts import Fact
 from sweeper.monitoring.about.place import Place, State
 from sweeper.monitoring.about.remedies import Holds
 
@@ -27,11 +27,14 @@ class RuleCheck:
 def headline(
     checks: Mapping[str, RuleCheck],
     places: Sequence[Place],
-    facts: Sequence[Fact],
+    last: Fact | None,
     holds: Holds,
     now: datetime,
 ) -> str:
-    """Return what is the matter: what is dead, due, on its way, ended, or why it is not due."""
+    """Return what is the matter: what is dead, due, on its way, ended, or why it is not due.
+
+    last -- how its job ended the last time
+    """
     dead = [place for place in places if place.state is State.DEAD]
     due = {name: check for name, check in checks.items() if check.due}
     if dead:
@@ -43,13 +46,12 @@ def headline(
         return f"Due for {name}{_for(check, now)}; {job or holds.why(name)}."
     if places:
         return f"Not due; {places[0]}."
-    last = next((fact for fact in reversed(facts) if fact.kind in ENDED), None)
     if last:
         ago = age((now - last.at).total_seconds())
         return f"Not due: {last.what}, {ago} ago."
     if checks:
         return f"Not due: {_nearest(checks)}."
-    return "No rule knows it: the row is gone." if facts else "Nothing is known about it."
+    return "No rule knows it: the row is gone, or never was."
 
 
 def job_of(check: RuleCheck, places: Sequence[Place]) -> Place | None:

@@ -97,7 +97,7 @@ class Search:
         tried, hits = list[str](), list[Hit]()
         with self.database.transaction() as tx:
             avoid(tx, "sort", "seqscan")
-            for what, found in self._searches(tx, exact):
+            for what, found in self._searches(tx, typed, exact):
                 tried.append(what)
                 hits += found
             codes = self.catalog.codes.of(tx, [hit.id for hit in hits if hit.kind is Kind.KEY])
@@ -105,11 +105,13 @@ class Search:
         unique = [hit for hit in hits if first[hit.kind, hit.id] is hit]
         return Found(exact, [_named(hit, codes) for hit in unique], tried)
 
-    def _searches(self, tx: Connection, typed: str) -> Iterator[tuple[str, list[Hit]]]:
-        """Yield what is looked at, with the hits there."""
-        keys = self.catalog.codes.meant(tx, typed)
+    def _searches(
+        self, tx: Connection, as_typed: str, typed: str
+    ) -> Iterator[tuple[str, list[Hit]]]:
+        """Yield what is looked at, with the hits there; only ids may have spaces around them."""
+        keys = self.catalog.codes.meant(tx, as_typed)
         yield "ids and codes", [Hit(Kind.KEY, key, "its id or code") for key in keys]
-        if typed not in keys:
+        if not keys:
             yield "what the ledger and the queues are about", list(self._known(tx, typed))
         if _UUID.fullmatch(typed):
             yield "sweeps", list(_sweeps(tx, typed.lower()))

@@ -5,13 +5,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Row, Select, Text, cast, func, select, true
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import ARRAY, Connection, Row, Select, Text, any_, cast, func, select
 
 from sweeper.catalog import Catalog
 from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.monitoring.backlog import why
-from sweeper.monitoring.sent import same_job
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
@@ -22,6 +20,7 @@ from sweeper.queue.pgmq import Queues
 MOST = 200
 """The most jobs of a scan that are looked up: the first."""
 
+_MOST_ENDINGS = 10 * MOST  # a forger may have written more about them
 _LOST = "neither ended nor waiting: sweeper audit tells"
 
 
@@ -90,7 +89,7 @@ class SweepReader:
         some = SWEEP.c["keys"][1:MOST].label("some")
         query: Select[Any] = select(*columns, sent, some).where(SWEEP.c.id == sweep_id)
         with self.database.transaction() as tx:
-            avoid(tx, "sort", "seqscan")
+            avoid(tx, "seqscan")
             return [
                 self._scan(tx, sweep_id, row)
                 for row in tx.execute(query.order_by(SWEEP.c.rule)).all()
@@ -103,7 +102,7 @@ class SweepReader:
 
     def _jobs(self, tx: Connection, sweep_id: str, row: Row[Any]) -> list[SentJob]:
         """Return what became of the jobs that *row* names, in its order."""
-        ended = {one.key: one for one in tx.execute(_endings(sweep_id, row.rule))}
+        ended = {one.key: one for one in reversed(tx.execute(_endings(sweep_id, row)).all())}
         open_keys = [key for key in row.some if key not in ended]
         job = self.catalog.jobs.get(row.job_type)
         found = positions(tx, self.queues, job, open_keys) if job and open_keys else {}
@@ -119,24 +118,18 @@ class SweepReader:
         return jobs
 
 
-def _endings(sweep_id: str, rule: str) -> Select[Any]:
-    """Select the last ending of each of the first jobs of a scan, looked up by its key."""
-    sent = (
-        select(
-            cast(SWEEP.c.id, Text).label("sweep_id"),
-            SWEEP.c.job_type,
-            func.unnest(SWEEP.c["keys"][1:MOST]).label("key"),
+def _endings(sweep_id: str, row: Row[Any]) -> Select[Any]:
+    """Select how the jobs that *row* names ended, the last endings first; looked up by key."""
+    named = (
+        select(JOB_LOG)
+        .where(
+            JOB_LOG.c.key == any_(cast(row.some, ARRAY(Text))),
+            JOB_LOG.c.sweep_id == sweep_id,
+            JOB_LOG.c.job_type == row.job_type,
         )
-        .where(SWEEP.c.id == sweep_id, SWEEP.c.rule == rule)
-        .cte("sent")
+        .cte("named")
+        # Materialized: the server might walk through all ids for their order.
+        .prefix_with("materialized")
     )
-
-    def last(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        # No max(): the server would look for that in the order of the ids.
-        in_order = aggregate_order_by(column, JOB_LOG.c.id.desc())
-        return func.array_agg(in_order, type_=ARRAY(column.type))[1]
-
-    columns = [last(JOB_LOG.c[name]).label(name) for name in ("outcome", "reason", "at")]
-    endings = select(*columns).where(same_job(JOB_LOG, sent)).lateral("endings")
-    ended = select(sent.c.key, endings).select_from(sent.join(endings, true()))
-    return ended.where(endings.c.outcome.is_not(None))
+    columns = (named.c.key, named.c.outcome, named.c.reason, named.c.at)
+    return select(*columns).order_by(named.c.id.desc()).limit(_MOST_ENDINGS)

@@ -19,8 +19,8 @@ class SearchPage:
 
     def show(self, request: Request) -> Response:
         """Open the only hit's page, list several, or say what was tried."""
-        typed = request.query_params.get("q", "").strip()
-        found = self._search.find(typed) if typed else Found("", [], ())
+        typed = request.query_params.get("q", "")
+        found = self._search.find(typed) if typed.strip() else Found("", [], ())
         if len(found.hits) == 1 and (page := page_of(found.hits[0])):
             return RedirectResponse(page, _SEE_OTHER)
         return self._page("search.html", request, found=found, page_of=page_of)

@@ -72,7 +72,7 @@ def test_an_order_s_page_tells_what_is_the_matter_and_its_whole_life(
     assert "from found to done" in shown
     for part in ("rule expire_dp found it", "gave back 2 of ", "notice ORDER_", "No message is"):
         assert part in shown
-    assert "✗ no: it is pending_dp" in shown or "no:" in shown
+    assert "✗ no: " in shown
     assert f'href="/sweeps/{last_sweep(connection)}"' in by_id.text
     assert CODE in told(by_code.text)
 
@@ -99,9 +99,7 @@ def test_an_order_s_page_tells_what_may_be_done(app: App, site: Site, shop: Shop
     assert f'href="/dead?key={order}"' in acting.text
 
 
-@pytest.mark.parametrize(
-    "typed", ["nix", "a/b", " ", "", "x" * 200, "<img src=x>", "\u202e", "a\nb\n"]
-)
+@pytest.mark.parametrize("typed", ["nix", "a/b", " ", "x" * 200, "<img src=x>", "\u202e", "a\nb\n"])
 def test_an_unknown_order_s_page_says_what_was_searched(site: Site, typed: str) -> None:
     answer = site.get(address(typed))
 
@@ -129,7 +127,7 @@ KEYS = (
 
 @pytest.mark.parametrize("key", KEYS, ids=ascii)
 def test_every_id_has_a_page_to_which_tables_and_search_lead(
-    app: App, site: Site, shop: Shop, key: str
+    site: Site, shop: Shop, key: str
 ) -> None:
     """Slashes, markup, line ends and 200 characters are ids like others."""
     shop.order(id=key, age=HOUR)
@@ -240,7 +238,7 @@ def test_a_hostile_sweep_s_page_is_only_text(
     page = site.get(f"/sweeps/{last_sweep(connection)}").text
 
     assert not any(sign in page for sign in SIGNS)
-    assert html.escape(hostile("actor"), quote=False) in html.unescape(page) or True
+    assert hostile("actor") in html.unescape(page)
 
 
 def test_an_unknown_sweep_s_page_says_so(site: Site) -> None:
