@@ -29,7 +29,7 @@ from sweeper.queue.wire import MalformedMessage, MultiKeyMessage
 MOST = 20
 """The most hits of each kind of search."""
 
-ENDINGS = 100_000
+ENDINGS = 20_000
 """The latest endings among which the number of a message is looked for."""
 
 SCANS, KEYS = 1_000, 5_000
