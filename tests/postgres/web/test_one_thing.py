@@ -190,6 +190,18 @@ def test_a_dead_letter_without_a_key_has_its_page(app: App, site: Site) -> None:
     assert "It goes on: sweeper dead show 2" in told(pages[1].text)
 
 
+def test_a_phone_at_the_place_where_a_body_is_cut_is_masked(app: App, site: Site) -> None:
+    """L11: half a number is no number that a mask knows."""
+    for shift in range(0, 28, 4):
+        send(app, "NIX", ["x" * shift, *[PHONE] * 3_000])
+    drain(app)
+
+    pages = [site.get(f"/dead/{letter.msg_id}").text for letter in dead_letters(app)]
+
+    assert [] == [page for page in pages if "0812" in page]
+    assert ["It goes on" in page for page in pages] == [True] * 7
+
+
 def test_foreign_dead_letters_have_pages(
     app: App, site: Site, shop: Shop, connection: Connection
 ) -> None:
