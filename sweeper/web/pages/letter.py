@@ -13,7 +13,7 @@ from sweeper.queue import dead_letter_table
 from sweeper.web.pages.renderer import Renderer
 
 _BODY = 20_000  # characters of a body that are shown
-_BEYOND = 100  # that are read beyond: a number at the end is masked in whole before it is cut
+_BEYOND = 200  # that are read beyond, and left out: half a number at the end is none to a mask
 _NUMBER = re.compile(r"[0-9]{1,18}")  # fits a BIGINT
 _LOOKED_AT = ("dead letters: one that was retried or dropped is gone",)
 
@@ -38,14 +38,15 @@ class LetterPage:
         if not letters:
             return self._unknown(request, typed, _LOOKED_AT)
         letter = letters[0]
+        is_cut = letter.body is not None and len(letter.body) > _BODY
         body = None if letter.body is None else redact.text(letter.body)
         return self._page(
             "letter.html",
             request,
             letter=letter,
             codes=codes,
-            body=body and body[:_BODY],
-            is_cut=bool(body and len(body) > _BODY),
+            body=body[:-_BEYOND] if body and is_cut else body,
+            is_cut=is_cut,
             possible=remedies.of_letter(letter.msg_id),
             now=clock.now(),
         )
