@@ -90,7 +90,17 @@ def refund_facts(order_id: str) -> Select[Any]:
     return select(REFUND.c.at, what).where(REFUND.c.order_id == order_id)
 
 
+def refund_next_steps(order_id: str) -> Select[Any]:
+    """Return how a refund that is due is settled, for `explain`; {key} stands for the order."""
+    what: Any = func.concat(
+        "The refund of Rp ", REFUND.c.amount, " is owed: pay it, then settle it."
+    )
+    command = literal("sweeper refunds settle --reference REFERENCE {key}", Text)
+    return select(what, command).where(REFUND.c.order_id == order_id, _due)
+
+
 FACTS = refund_facts
+NEXT_STEPS = refund_next_steps
 CODES = select(REFUND.c.order_id.label("key"), REFUND.c.order_code.label("code"))
 
 

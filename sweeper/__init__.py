@@ -11,7 +11,7 @@ from sweeper.errors import (
     UsageError,
 )
 from sweeper.event import Event
-from sweeper.exports import Effect, Figure, Grant
+from sweeper.exports import Effect, Figure, Finder, Grant
 from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Priority, Section
 from sweeper.ledger import METADATA, Outcome
 from sweeper.outbound.http_client import Reply, post
@@ -29,6 +29,7 @@ __all__ = [
     "Effect",
     "Event",
     "Figure",
+    "Finder",
     "Grant",
     "Job",
     "JobType",

@@ -163,7 +163,7 @@ class App:
     @property
     def explainer(self) -> Explainer:
         """Collects the history of one key."""
-        return Explainer(self.database, self.queues, self.catalog, self.older_than)
+        return Explainer(self.database, self.queues, self.catalog, self.rules, self.older_than)
 
     @property
     def pruner(self) -> Pruner:

@@ -13,7 +13,7 @@ from sweeper.codes import Codes
 from sweeper.errors import CatalogError, UsageError
 from sweeper.event import Event
 from sweeper.events import ENGINE_EVENTS
-from sweeper.exports import Effect, Figure, Grant
+from sweeper.exports import Effect, Figure, Finder, Grant
 from sweeper.job import JobType, Section
 from sweeper.rule import Rule
 
@@ -35,6 +35,9 @@ class Catalog:
     grants  -- the table privileges that the job files' statements need
     tables  -- the platform's tables, with the columns that the job files' statements use
     codes   -- what people call keys by, from the job files' statements of (key, code)
+    finders -- what else people may look keys up by
+    next_steps -- key -> statement of (what, command) that may be done about it; {key} in a command
+               stands for the key
     events  -- the engine's events and the job files', sorted by name
     """
 
@@ -49,6 +52,8 @@ class Catalog:
     grants: tuple[Grant, ...]
     tables: tuple[Table, ...]
     codes: Codes
+    finders: tuple[Finder, ...]
+    next_steps: tuple[Callable[[str], Select[Any]], ...]
     events: tuple[Event, ...]
 
     def job(self, name: str) -> JobType[Any]:
@@ -83,6 +88,8 @@ def load(package: str) -> Catalog:
     effects = tuple(effect for module in modules for effect in getattr(module, "EFFECTS", ()))
     grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
     tables = tuple(table for module in modules for table in getattr(module, "TABLES", ()))
+    finders = tuple(finder for module in modules for finder in getattr(module, "FINDERS", ()))
+    next_steps = tuple(module.NEXT_STEPS for module in modules if hasattr(module, "NEXT_STEPS"))
     codes = Codes([module.CODES for module in modules if hasattr(module, "CODES")])
     return Catalog(
         package,
@@ -96,6 +103,8 @@ def load(package: str) -> Catalog:
         grants,
         tables,
         codes,
+        finders,
+        next_steps,
         events=_events(modules),
     )
 

@@ -54,20 +54,29 @@ class Codes:
         letters. Spaces around either do not matter.
         Raises UsageError where several keys have the code, and for what cannot be text.
         """
+        keys = self.meant(tx, typed)
+        if len(keys) > 1:
+            named = ", ".join(short(key) for key in keys[:_NAMED])
+            more = ", ..." if len(keys) > _NAMED else ""
+            message = (
+                f"several have the code {short(typed.strip())!r}: {named}{more}; give one's id"
+            )
+            raise UsageError(message)
+        return keys[0] if keys else None
+
+    def meant(self, tx: Connection, typed: str) -> list[str]:
+        """Return the keys that *typed* may mean, as `find` does; several where all have the code.
+
+        There are 11 at most. Raises UsageError for what cannot be text.
+        """
         exact = typed.strip()
         if "\0" in typed or not _is_unicode(typed):
             message = f"there is no id or code {short(typed)!r}"
             raise UsageError(message)
         if not (exact and self.sources):
-            return None
+            return []
         found = tx.execute(self._find(typed, exact)).all()
-        keys = [key for key, rank in found if rank == found[0].rank]
-        if len(keys) > 1:
-            named = ", ".join(short(key) for key in keys[:_NAMED])
-            more = ", ..." if len(keys) > _NAMED else ""
-            message = f"several have the code {short(exact)!r}: {named}{more}; give one's id"
-            raise UsageError(message)
-        return keys[0] if keys else None
+        return [key for key, rank in found if rank == found[0].rank]
 
     def _of(self, keys: Sequence[str]) -> CompoundSelect[Any]:
         """Select (key, code, place of the source) of *keys*, in the order of the sources."""

@@ -1,10 +1,10 @@
-"""Further values that a job file may export, beside JOB and RULE: effects, figures, grants."""
+"""Further values of a job file, beside JOB and RULE: effects, figures, finders, grants."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select
 
 Shown: TypeAlias = Mapping[str, Any]
 
@@ -40,6 +40,22 @@ class Figure:
     label: str
     query: Select[Any]
     shown: Callable[[float], str] = "{:,.0f}".format
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Finds keys by what a person types; a job file exports them in the tuple FINDERS.
+
+    name  -- its key in the JSON document of `sweeper find`
+    label -- what it looks at, for people, who are told where nothing is found
+    query -- (text, keys) -> the statement of (key, what) of those among *keys* that may be meant,
+             the likeliest first; None for a text that is nothing it looks for. *keys* is an array
+             in SQL, of the keys that were last decided about: no large table is read in whole
+    """
+
+    name: str
+    label: str
+    query: Callable[[str, ColumnElement[Any]], Select[Any] | None]
 
 
 @dataclass(frozen=True, slots=True)

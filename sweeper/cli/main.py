@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from sweeper import catalog, redact
-from sweeper.cli import acts, dead_letters, history, output, pauses, queues, reports, streams, sweep
+from sweeper.cli import (
+    acts,
+    dead_letters,
+    explain,
+    history,
+    output,
+    pauses,
+    queues,
+    reports,
+    streams,
+    sweep,
+)
 from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
 from sweeper.postgres import deferred
@@ -130,6 +141,7 @@ COMMANDS.add_typer(queues.COMMANDS)
 COMMANDS.add_typer(reports.COMMANDS)
 COMMANDS.add_typer(acts.COMMANDS)
 COMMANDS.add_typer(history.COMMANDS)
+COMMANDS.add_typer(explain.COMMANDS)
 
 
 @COMMANDS.command()

@@ -1,4 +1,4 @@
-"""`sweeper status`, `explain` and `audit`: the commands that only read."""
+"""`sweeper status` and `audit`: the commands that read everything."""
 
 from dataclasses import asdict
 from functools import partial
@@ -12,15 +12,11 @@ from sweeper import events
 from sweeper.app import App
 from sweeper.cli import output
 from sweeper.cli.session import Json, open_app
-from sweeper.errors import UsageError
-from sweeper.humanize import capped, in_line
+from sweeper.humanize import capped
 from sweeper.monitoring.audit import Balance
-from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
-from sweeper.postgres.clock import iso
 from sweeper.postgres.errors import unusable
 from sweeper.queue.hidden import MOST_HIDDEN
-from sweeper.redact import short
 
 COMMANDS = typer.Typer()
 
@@ -40,25 +36,6 @@ def status(
             output.watch(partial(_read, app))
         else:
             output.status(app.status_reader.read())
-
-
-@COMMANDS.command()
-def explain(
-    context: typer.Context,
-    order_id: Annotated[str, typer.Argument(help="The order's code or id.")],
-    as_json: Json = False,
-) -> None:
-    """Show the history of one order, and why it is due or not."""
-    with open_app(context) as app:
-        app.check()
-        explanation = app.explainer.explain(order_id)
-    if not explanation.rules and not explanation.facts:
-        message = f"there is no order {short(order_id)!r}, and nothing was ever decided about it"
-        raise UsageError(message)
-    if as_json:
-        output.document(explanation.as_json())
-    else:
-        _print_explanation(explanation)
 
 
 @COMMANDS.command()
@@ -82,22 +59,6 @@ def audit(
         events.JOB_LOST.log(**asdict(gap))
     if balance.gaps:
         raise typer.Exit(1)
-
-
-def _print_explanation(found: Explanation) -> None:
-    """Print the key, whether each rule finds it due, and its history."""
-    name = f"{found.code} ({found.key})" if found.code else found.key
-    output.out.print(in_line(name), style="bold", markup=False)
-    for name, check in found.rules.items():
-        output.out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
-        for term, holds in check.terms.items():
-            output.out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
-    if not found.rules:
-        output.out.print(f"no rule knows {in_line(found.key)}: the row is gone", markup=False)
-    if found.since:
-        output.out.print(f"scans before {found.since} are shown where a job of theirs has ended")
-    for fact in found.facts:
-        output.out.print(f"{iso(fact.at)}  {in_line(fact.what)}", markup=False)
 
 
 def _print_balance(found: Balance) -> None:

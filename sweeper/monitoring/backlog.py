@@ -116,9 +116,9 @@ class BacklogReader:
         rows = tx.execute(rule.due(now - self.older_than[rule.name]).limit(_NAMED)).all()
         keys = [str(getattr(row, rule.job.key)) for row in rows]
         found = positions(tx, self.queues, rule.job, keys)
-        why = self._scanned_why(rule, held=held)
+        scanned = self._scanned_why(rule, held=held)
         return [
-            Late(key, row.since, _why(found[key], now, why) if key in found else why)
+            Late(key, row.since, why(found[key], now, scanned) if key in found else scanned)
             for key, row in zip(keys, rows, strict=True)
         ]
 
@@ -137,7 +137,7 @@ class BacklogReader:
         return [Anomaly(row.key, row.reason) for row in tx.execute(query)]
 
 
-def _why(position: JobPosition, now: datetime, scanned: str) -> str:
+def why(position: JobPosition, now: datetime, scanned: str) -> str:
     """Return what happens next to a row; *scanned* is what it is for one without a job."""
     if position.reason:
         return f"dead letter {position.msg_id}: {position.reason}"

@@ -1,77 +1,104 @@
-"""The history of one key, and why each rule finds it due or not."""
+"""The history of one key, why each rule finds it due or not, where it is, and what may be done."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, any_, func, literal, select, union
+from sqlalchemy import Connection, select
 
 from sweeper.catalog import Catalog
-from sweeper.ledger import JOB_LOG, SWEEP, latest_scans
-from sweeper.monitoring.acts import acts_about
-from sweeper.monitoring.sent import uuid_of
+from sweeper.ledger import SWEEP, latest_scans, recent_sweeps
+from sweeper.monitoring.about import facts, next_steps, place
+from sweeper.monitoring.about.facts import Fact, Kind
+from sweeper.monitoring.about.headline import RuleCheck, headline, job_of
+from sweeper.monitoring.about.next_steps import Holds, NextStep
+from sweeper.monitoring.about.place import Place
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import avoid
 from sweeper.queue import dead_letter_table
-from sweeper.queue.inspect import messages_about
+from sweeper.queue.live_messages import messages_about
+from sweeper.queue.pause import read_pauses
 from sweeper.queue.pgmq import Queues
 from sweeper.rule import Rule
 
 SCANS, KEYS = 20_000, 500_000
 """The latest scans, and the most keys in them, among which a key is looked for."""
 
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something that happened to the key, or that the database holds about it now."""
-
-    at: datetime
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class RuleCheck:
-    """Whether a rule finds the key due, and the value of each term of its condition."""
-
-    due: bool
-    terms: Mapping[str, bool | None]
+LETTERS = 100
+"""The most dead letters about one key that are read: the newest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The history of one key; rules is empty if no rule's table has the key.
 
-    code  -- what people call the key; None where it has no code
-    at    -- when the database was read
-    rules -- by rule: whether it finds the key due
-    facts -- oldest first
-    since -- older scans are shown where a job that they sent has ended; None if all are shown
+    code     -- what people call the key; None where it has no code
+    at       -- when the database was read
+    headline -- what is the matter, in one sentence
+    rules    -- by rule: whether it finds the key due
+    facts    -- oldest first
+    where    -- where its messages are now
+    possible -- what may be done about it
+    since    -- older scans are shown where a job that they sent has ended; None if all are shown
     """
 
     key: str
     code: str | None
     at: str
+    headline: str
     rules: Mapping[str, RuleCheck]
     facts: tuple[Fact, ...]
+    where: tuple[Place, ...] = ()
+    possible: tuple[NextStep, ...] = ()
     since: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a rule's table has the key, or anything was ever decided about it."""
+        return bool(self.rules or self.facts)
+
+    @property
+    def steps(self) -> Iterator[tuple[Fact, float | None]]:
+        """The facts, each with the seconds since the one before; None for the first."""
+        before: Fact | None = None
+        for fact in self.facts:
+            yield fact, (fact.at - before.at).total_seconds() if before else None
+            before = fact
+
+    @property
+    def took(self) -> float | None:
+        """The seconds from when it was last found, to when its job was first done after that."""
+        found = [fact.at for fact in self.facts if fact.kind is Kind.FOUND]
+        if not found:
+            return None
+        done = (one.at for one in self.facts if one.kind is Kind.DONE and one.at >= found[-1])
+        first = next(done, None)
+        return (first - found[-1]).total_seconds() if first else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `explain --json` prints."""
         document = asdict(self)
-        document["facts"] = [{"at": iso(fact.at), "what": fact.what} for fact in self.facts]
-        return document
+        document["facts"] = [
+            asdict(fact) | {"at": iso(fact.at), "after_seconds": after}
+            for fact, after in self.steps
+        ]
+        for check in document["rules"].values():
+            check["since"] = iso(check["since"]) if check["since"] else None
+        document["where"] = [place.as_json() for place in self.where]
+        return document | {"took_seconds": self.took}
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Explains keys; older_than is by rule name, as in the settings."""
+    """Explains keys; enabled are the rules that are on, older_than is by rule name."""
 
     database: Database
     queues: Queues
     catalog: Catalog
+    enabled: Collection[str]
     older_than: Mapping[str, timedelta]
 
     def explain(self, typed: str) -> Explanation:
@@ -90,80 +117,75 @@ class Explainer:
                 if (check := self._check(tx, rule, key, now))
             }
             first = tx.execute(latest_scans(SCANS, KEYS)).scalar()
-            facts = [*_swept(tx, key, first), *_ended(tx, key), *_acted(tx, key)]
-            facts += self._queued(tx, key)
-            since = iso(first) if first and _has_older(tx, first) else None
-            for query in self.catalog.facts:
-                facts += [Fact(*row) for row in tx.execute(query(key))]
-        facts.sort(key=lambda fact: fact.at)
-        return Explanation(key, code, iso(now), checks, tuple(facts), since)
+            waiting, where = self._messages(tx, key)
+            happened = [
+                *facts.found_by_scans(tx, key, first),
+                *facts.endings(tx, key),
+                *facts.acts(tx, key),
+                *waiting,
+                *facts.effects(tx, self.catalog.facts, key),
+            ]
+            happened.sort(key=lambda fact: fact.at)
+            scans = {row.rule: row for row in recent_sweeps(tx, self.catalog.rules, 1)}
+            holds = Holds(self.enabled, scans, read_pauses(tx))
+            jobs = {rule.job.name for rule in self.catalog.rules.values()}
+            last = facts.last_ending(happened, jobs)
+            return Explanation(
+                key,
+                code,
+                iso(now),
+                headline(checks, where, last, holds, now),
+                checks,
+                tuple(happened),
+                tuple(where),
+                tuple(self._possible(tx, key, checks, where, holds)),
+                since=iso(first) if first and _has_older(tx, first) else None,
+            )
 
     def _check(self, tx: Connection, rule: Rule, key: str, now: datetime) -> RuleCheck | None:
-        cutoff = now - self.older_than.get(rule.name, rule.older_than)
-        column = rule.due(cutoff).selected_columns[rule.job.key].element
+        older_than = self.older_than.get(rule.name, rule.older_than)
+        cutoff = now - older_than
+        named = rule.due(cutoff).selected_columns
+        column, since = named[rule.job.key].element, named["since"].element
         terms = rule.terms(cutoff) if rule.terms else {}
-        row = tx.execute(select(column, *terms.values()).where(column == key)).one_or_none()
+        row = tx.execute(select(column, since, *terms.values()).where(column == key)).one_or_none()
         if row is None:
             return None
         told = (term.replace("{cutoff}", f"{cutoff:%Y-%m-%d %H:%M:%S} UTC") for term in terms)
-        held = dict(zip(told, row[1:], strict=True))
-        return RuleCheck(bool(held) and all(held.values()), held)
+        held = dict(zip(told, row[2:], strict=True))
+        due = bool(held) and all(held.values())
+        begun = row[1] + older_than if due and row[1] else None
+        return RuleCheck(due, held, rule.job.name, begun)
 
-    def _queued(self, tx: Connection, key: str) -> list[Fact]:
-        waiting = [
-            Fact(
-                one.enqueued_at,
-                f"{one.type} waits in {one.queue} as message {one.msg_id}, "
-                f"retry {one.retry_count}, visible from {iso(one.visible_at)}"
-                + (": so late that scans do not wait for it" if one.hidden else ""),
-            )
-            for one in messages_about(tx, self.queues, key, list(self.catalog.jobs.values()))
+    def _messages(self, tx: Connection, key: str) -> tuple[list[Fact], list[Place]]:
+        """Return what the live messages and the dead letters about *key* tell, and their places."""
+        live = messages_about(tx, self.queues, key, list(self.catalog.jobs.values()))
+        found = dead_letter_table.letters(self.queues)
+        about = dead_letter_table.about(found, key)
+        dead = dead_letter_table.newest(tx, found, about, most=LETTERS)
+        told = [fact for one in live for fact in facts.waits(one)]
+        places = [
+            *map(place.of_message, live),
+            *(place.of_letter(one, self.queues.dead) for one in dead),
         ]
-        letters = dead_letter_table.letters(self.queues)
-        dead = [
-            Fact(one.died_at, f"{one.type} lies dead as {one.msg_id} ({one.reason}): {one.error}")
-            for one in dead_letter_table.read(tx, letters, dead_letter_table.about(letters, key))
-        ]
-        return waiting + dead
+        return [*told, *map(facts.death, dead)], places
 
-
-def _swept(tx: Connection, key: str, first: datetime | None) -> list[Fact]:
-    """Return the scans that found *key*: those since *first*, and those whose jobs have ended."""
-    columns = (SWEEP.c.at, SWEEP.c.rule, SWEEP.c.trigger, SWEEP.c.id, SWEEP.c.host)
-    latest = SWEEP.c.at >= literal(first, SWEEP.c.at.type)
-    named = select(uuid_of(JOB_LOG.c.sweep_id)).where(JOB_LOG.c.key == key)
-    ended = SWEEP.c.id == any_(func.array(named.scalar_subquery()))
-    finds = SWEEP.c["keys"].contains([key])
-    found = union(*(select(*columns).where(chosen, finds) for chosen in (latest, ended)))
-    return [
-        Fact(row.at, f"rule {row.rule} found it ({row.trigger}, sweep {row.id}, {row.host})")
-        for row in tx.execute(found)
-    ]
-
-
-def _acted(tx: Connection, key: str) -> list[Fact]:
-    """Return what people did by hand about *key*."""
-    return [
-        Fact(act.at, f"{act.done} by {act.actor} ({act.origin})" + _because(act.reason))
-        for act in acts_about(tx, key)
-    ]
-
-
-def _because(reason: str | None) -> str:
-    return f": {reason}" if reason else ""
+    def _possible(
+        self,
+        tx: Connection,
+        key: str,
+        checks: Mapping[str, RuleCheck],
+        where: list[Place],
+        holds: Holds,
+    ) -> Iterator[NextStep]:
+        yield from next_steps.of_places(where, holds)
+        for name, check in checks.items():
+            if check.due and not job_of(check, where):
+                yield from next_steps.of_rule(name, holds)
+        yield from next_steps.of_job_files(tx, self.catalog, key)
 
 
 def _has_older(tx: Connection, first: datetime) -> bool:
     """Return whether there are scans before *first*."""
     older = select(SWEEP.c.id).where(SWEEP.c.at < first).limit(1)
     return tx.execute(older).first() is not None
-
-
-def _ended(tx: Connection, key: str) -> list[Fact]:
-    return [
-        Fact(
-            row.at,
-            f"{row.job_type} {row.outcome} at attempt {row.attempt}" + _because(row.reason),
-        )
-        for row in tx.execute(select(JOB_LOG).where(JOB_LOG.c.key == key))
-    ]

@@ -20,11 +20,13 @@ from sqlalchemy import (
     Select,
     Subquery,
     Text,
+    any_,
     case,
     cast,
     func,
     literal,
     literal_column,
+    null,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
@@ -105,6 +107,26 @@ def read(tx: Connection, found: Subquery, *conditions: ColumnElement[bool]) -> l
     # In order here: the server might walk through all ids to find few letters in their order.
     rows = sorted(tx.execute(query.where(*conditions)), key=attrgetter("msg_id"))
     return [_letter(row) for row in rows]
+
+
+def newest(
+    tx: Connection, found: Subquery, *conditions: ColumnElement[bool], most: int, body: int = 0
+) -> list[DeadLetter]:
+    """Return the newest *most* dead letters that meet *conditions*, oldest first.
+
+    body -- how many characters of each body are read, indented: JSON that is cut is none any more
+    """
+    fields = [column for column in found.c if column.name not in _LARGE]
+    no_body = cast(null(), Text)
+    indented = func.left(func.jsonb_pretty(opened(found.c.body)), body)
+    pretty = case((found.c.size <= _BYTES, indented), else_=no_body) if body else no_body
+    # Materialized: the server might walk through all ids to find few letters in their order.
+    met = select(found.c.msg_id).where(*conditions).cte("met").prefix_with("materialized")
+    last = select(met.c.msg_id).order_by(met.c.msg_id.desc()).limit(most)
+    chosen = found.c.msg_id == any_(func.array(last.scalar_subquery()))
+    query: Select[Any] = select(*fields, pretty.label("body")).where(chosen)
+    rows = tx.execute(query)
+    return [_letter(row) for row in sorted(rows, key=attrgetter("msg_id"))]
 
 
 def page(

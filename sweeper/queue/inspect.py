@@ -48,22 +48,6 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingMessage:
-    """A message in a live queue about one key, which can be read from `visible_at` on.
-
-    hidden -- whether that is so far ahead that the message does not count as waiting
-    """
-
-    queue: str
-    msg_id: int
-    type: str
-    retry_count: str | None
-    visible_at: datetime
-    enqueued_at: datetime
-    hidden: bool
-
-
-@dataclass(frozen=True, slots=True)
 class JobPosition:
     """Where the job of one key is: in a live queue, or, with a reason, a dead letter.
 
@@ -120,29 +104,6 @@ def has_more(tx: Connection, queues: Queues, newest: int) -> bool:
         for _, table in queues.live_tables
     )
     return tx.execute(union_all(*further)).first() is not None
-
-
-def messages_about(
-    tx: Connection, queues: Queues, key: str, jobs: Sequence[JobType[Any]]
-) -> list[WaitingMessage]:
-    """Return the live messages whose job is about *key*."""
-    queries = []
-    for queue, table in queues.live_tables:
-        body = body_of(table)
-        kind = body["type"].astext
-        ours = case(*((kind == job.name, key_of(job, body)) for job in jobs))
-        queries.append(
-            select(
-                literal(queue),
-                table.c.msg_id,
-                kind,
-                shown(body["retryCount"].astext),
-                finite(table.c.vt),
-                sent_at(table),
-                is_hidden(table, queues.horizon),
-            ).where(ours == key)
-        )
-    return [WaitingMessage(*row) for row in tx.execute(union_all(*queries))]
 
 
 def positions(

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,15 +23,28 @@ from sweeper.web.once import Once
 from sweeper.web.openapi import OPERATIONS, Access, Operation
 from sweeper.web.pages.acts import ActsPage
 from sweeper.web.pages.dashboard import Dashboard
+from sweeper.web.pages.explanation import ExplanationPage
 from sweeper.web.pages.history import HistoryPage
+from sweeper.web.pages.letter import LetterPage
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
+from sweeper.web.pages.search import SearchPage
 from sweeper.web.pages.sign_in import SignIn
+from sweeper.web.pages.sweep import SweepPage
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
 
 _MACHINES = ("/api/", METRICS, *PROBES)
 _HANDLED = (HTTPException, SweeperError, SQLAlchemyError, TimeoutError, Exception)
+
+
+class Key(PathConvertor):
+    """A key in a path: any text, also with slashes and line ends."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("key", Key())
 
 
 def routes(auth: Auth, cache: Cache, live: Live, wake: Callable[[], None]) -> Starlette:
@@ -80,6 +94,10 @@ def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> I
         "/": dashboard.show,
         "/acts": ActsPage(app.act_reader, renderer).show,
         "/history": HistoryPage(app, renderer).show,
+        "/search": SearchPage(app, renderer).show,
+        "/orders/{key:key}": ExplanationPage(app, renderer).show,
+        "/dead/{msg_id}": LetterPage(app, renderer).show,
+        "/sweeps/{sweep_id:uuid}": SweepPage(app, renderer).show,
     }
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))

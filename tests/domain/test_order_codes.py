@@ -357,9 +357,9 @@ def test_the_page_shows_codes_before_ids(app: App, shop: Shop) -> None:
     with served(app) as site:
         page = site.get("/").text
 
-    assert f'<td class="key">{CODE} <small>{late}</small></td>' in page
-    assert f'<td class="key">JST-ABC123-XY <small>{anomaly}</small></td>' in page
-    assert f'<td class="key">{nameless}</td>' in page
+    assert f'<td class="key"><a href="/orders/{late}">{CODE} <small>{late}</small></a></td>' in page
+    assert f'<a href="/orders/{anomaly}">JST-ABC123-XY <small>{anomaly}</small></a>' in page
+    assert f'<td class="key"><a href="/orders/{nameless}">{nameless}</a></td>' in page
     assert f"JST-DEAD00-01 <small>{buried}</small>" in page[page.index("Dead letters") :]
 
 

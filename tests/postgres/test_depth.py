@@ -16,6 +16,9 @@ from sweeper import ledger
 from sweeper.app import App
 from sweeper.cli import dead_letters
 from sweeper.monitoring import audit, backlog, explain, foreign
+from sweeper.monitoring.about import search
+from sweeper.monitoring.about.search import Search
+from sweeper.monitoring.about.sweep import SweepReader
 from sweeper.monitoring.backlog import Backlog
 from sweeper.monitoring.history import Period
 from sweeper.monitoring.history_writer import HistoryWriter
@@ -28,6 +31,7 @@ from tests.support.verbs import DAY, HOUR, Run, scan, send, sweep
 
 FEW = 1_000  # where a bound is set for the tests
 SWEEPS = 20_000
+SWEEP_7 = "8f14e45f-ceea-167a-5a36-dedd4bea2543"  # md5('7'), as fill_ledger names the seventh
 _STALE = (
     "update pg_class set reltuples = {0}, relpages = {0} where relkind = 'r' and"
     " relnamespace in ('sweeper'::regnamespace, 'pgmq'::regnamespace)"
@@ -48,6 +52,7 @@ def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         (audit, ["SCANS", "JOBS"]),
         (foreign, ["ENDINGS"]),
         (explain, ["SCANS", "KEYS"]),
+        (search, ["SCANS", "KEYS", "ENDINGS"]),
     ):
         for name in names:
             monkeypatch.setattr(module, name, FEW)
@@ -68,6 +73,8 @@ def readers(app: App) -> dict[str, Callable[[], Any]]:
         writer.record(clock.now(), lambda: next(three, True))
 
     newest = DeadLetterFilter(limit=10)
+    find = Search(app.database, app.queues, app.catalog).find
+    one_sweep = SweepReader(app.database, app.queues, app.catalog)
     return {
         "status": app.status_reader.read,
         "completed": app.status_reader.completed,
@@ -77,6 +84,12 @@ def readers(app: App) -> dict[str, Callable[[], Any]]:
         "record three hours": record_first_hours,
         "explain an old order": lambda: app.explainer.explain("past-1-1"),
         "explain a code": lambda: app.explainer.explain("CODE-7"),
+        "find a code": lambda: find("CODE-7"),
+        "find an old order": lambda: find("past-1-1"),
+        "find a number": lambda: find("7"),
+        "find a phone": lambda: find("4567"),
+        "find a sweep": lambda: find(SWEEP_7),
+        "show a sweep": lambda: one_sweep.read(SWEEP_7),
         "dead list": lambda: list(app.dead_letter_queue.stream(newest)),
         "dead retry": lambda: app.dead_letter_queue.retry(DeadLetterFilter(ids=[7])),
         "dead drop": lambda: app.dead_letter_queue.drop(DeadLetterFilter(ids=[8])),
@@ -243,6 +256,48 @@ def test_the_page_looks_up_by_index_where_the_jobs_of_due_orders_are(
     whys = [late.why for late in found[0].late["expire_dp"]]
     assert ["waits in the queue", "no scan has been made yet"] == whys
     assert read["q_jastipin_jobs"] < FEW
+
+
+def test_the_messages_of_one_order_are_looked_up_by_index(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """Its page, and the search for it, read no other messages."""
+    app.migrate(with_indexes=True)
+    fill_queue(connection, SWEEPS)
+    order = shop.order(age=HOUR)
+    msg_id = send(app, "ORDER_EXPIRE_DP", {"orderId": order})
+    search_for = Search(app.database, app.queues, app.catalog).find
+    works: dict[str, Callable[[], Any]] = {
+        "explain": lambda: app.explainer.explain(order).where,
+        "find an order": lambda: search_for(order).hits,
+        "find what a message says": lambda: search_for("other-7").hits,
+        "find a number": lambda: search_for(str(msg_id)).hits,
+    }
+
+    read = {
+        name: rows_read(connection, app, work)["q_jastipin_jobs"] for name, work in works.items()
+    }
+
+    assert {} == {name: rows for name, rows in read.items() if rows > FEW}
+    assert [1, 1, 1, 1] == [len(work()) for work in works.values()]
+
+
+def test_a_phone_is_looked_for_among_the_latest_orders_only(
+    app: App, shop: Shop, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform's tables of orders and buyers are not read in whole."""
+    monkeypatch.setattr(search, "KEYS", 10)
+    shop.many(SWEEPS, age=HOUR / 4)
+    ours = shop.order(age=HOUR, participant=shop.participant(phone="0812-3456-7890"))
+    sweep(app)
+    connection.execute(text("analyze"))
+    found: list[Any] = []
+    search_for = Search(app.database, app.queues, app.catalog).find
+
+    read = rows_read(connection, app, lambda: found.append(search_for("7890")))
+
+    assert [ours] == [hit.id for hit in found[0].hits]
+    assert (read["Order"] < FEW, read["Participant"] < FEW) == (True, True)
 
 
 def test_the_dead_letters_of_one_order_are_looked_up_by_index(

@@ -1,10 +1,12 @@
 """The renderer: turns templates into pages, with the header that all pages share."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from importlib import resources
 from secrets import token_hex
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
@@ -14,11 +16,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from sweeper import redact
 from sweeper.event import INSTANCE
 from sweeper.humanize import age, at, capped, number, visible
+from sweeper.monitoring.about.search import Found
 from sweeper.remedies import LEFT_ALONE
 from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.auth import COOKIE, Auth
 
 UNAUTHORIZED = 401
+NOT_FOUND = 404
 _SEE_OTHER = 303
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
 _NAVIGATION = (("/", "Now"), ("/history", "History"), ("/acts", "Acts"))
@@ -37,7 +41,13 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"age": age, "at": at, "number": number, "capped": capped}
+        self._templates.filters |= {
+            "address": address,
+            "age": age,
+            "at": at,
+            "number": number,
+            "capped": capped,
+        }
         self._templates.globals |= {
             "instance": INSTANCE,
             "left_alone": LEFT_ALONE,
@@ -62,12 +72,18 @@ class Renderer:
         query = f"?{request.url.query}" if request.url.query else ""
         html = self._templates.get_template(name).render(
             path=request.url.path,
-            here=f"{request.url.path}{query}" if request.method == "GET" else "/",
+            here=f"{_as_sent(request)}{query}" if request.method == "GET" else "/",
             csrf_token=self._auth.sessions.csrf_token(session) if signed_in else None,
             can_sign_in=self._auth.sessions.exist,
             **context,
         )
         return HTMLResponse(html)
+
+    def unknown(self, request: Request, typed: str, tried: Sequence[str]) -> Response:
+        """Return the page that says what was looked for, and in what it was not found."""
+        answer = self.page("search.html", request, found=Found(typed, (), tried))
+        answer.status_code = NOT_FOUND
+        return answer
 
     def error_response(self, request: Request, status: int, message: str) -> Response:
         """Return the page for an error."""
@@ -76,10 +92,23 @@ class Renderer:
         return answer
 
 
+def address(key: str) -> str:
+    """Return the address of the page of *key*, whatever characters it has."""
+    # Browsers take a path that ends with one of these, however it is written, for another one.
+    in_query = key in {".", ".."}
+    return f"/orders/{'?key=' if in_query else ''}{quote(key, safe='')}"
+
+
 def back_to(path: str, **results: int) -> Response:
     """Return the answer to a form: the browser opens *path*, which tells the *results*."""
     query = "&".join(f"{name}={count}" for name, count in results.items())
     return RedirectResponse(f"{path}?{query}" if query else path, _SEE_OTHER)
+
+
+def _as_sent(request: Request) -> str:
+    """Return the path of *request* as it was sent, with its escapes."""
+    raw: bytes = request.scope["raw_path"]
+    return raw.decode(errors="replace")
 
 
 def _shown(value: Any) -> Any:

@@ -1,10 +1,28 @@
 """`sweeper explain`: all facts about one order, and why it is due or not."""
 
+import shlex
+
 import pytest
+from freezegun.api import FrozenDateTimeFactory
+from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.support.verbs import HOUR, MINUTE, NOW, OpenApp, broken, make_visible, scan, sweep
+from sweeper.monitoring.about import facts as facts_of
+from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from tests.support.verbs import (
+    HOUR,
+    MINUTE,
+    NOW,
+    QUEUE,
+    OpenApp,
+    broken,
+    drain,
+    make_visible,
+    scan,
+    send,
+    sweep,
+)
 
 pytestmark = pytest.mark.usefixtures("frozen")
 
@@ -84,3 +102,198 @@ def test_an_unknown_order_has_no_rules_and_no_facts(app: App) -> None:
     explanation = app.explainer.explain("nix")
 
     assert ({}, ()) == (explanation.rules, explanation.facts)
+
+
+# The whole life of an order.
+
+
+def kinds(app: App, key: str) -> list[str]:
+    """Return the kinds of an order's facts, oldest first."""
+    return [fact.kind for fact in app.explainer.explain(key).facts]
+
+
+def test_every_fact_has_a_kind_and_the_time_since_the_one_before(
+    app: App, shop: Shop, frozen: FrozenDateTimeFactory
+) -> None:
+    order = shop.order(age=HOUR)
+    scan(app)
+    frozen.tick(90)
+    drain(app)
+
+    explained = app.explainer.explain(order)
+    document = explained.as_json()["facts"]
+
+    assert ["found", "done"] == kinds(app, order)[:2]
+    assert [None, 90.0] == [fact["after_seconds"] for fact in document][:2]
+    assert (90.0, 90.0) == (explained.took, explained.as_json()["took_seconds"])
+    assert "effect" in kinds(app, order)
+    assert explained.facts[0].sweep_id
+
+
+def test_failed_tries_of_a_waiting_job_are_told_with_their_error(app: App, shop: Shop) -> None:
+    order = shop.order(age=HOUR)
+    send(app, "ORDER_EXPIRE_DP", {"orderId": order}, retryCount=2, lastError="out of order")
+
+    explained = app.explainer.explain(order)
+
+    (failed,) = [fact for fact in explained.facts if fact.kind == "failed"]
+    assert "ORDER_EXPIRE_DP has failed, 2 times so far, the last time with: out of order" == (
+        failed.what
+    )
+    assert ("2", "out of order") == (explained.where[0].failures, explained.where[0].error)
+
+
+def test_a_dead_letter_that_was_revived_or_dropped_is_told(
+    open_app: OpenApp, shop: Shop, frozen: FrozenDateTimeFactory
+) -> None:
+    app = open_app(retry__max_retries=0)
+    order = shop.order(age=HOUR)
+    with broken(app, "Order"):
+        sweep(app)
+    frozen.tick(1)
+    app.dead_letter_queue.retry(DeadLetterFilter(key=order))
+    frozen.tick(1)
+    drain(app)
+
+    told = [kind for kind in kinds(app, order) if kind != "effect"]
+
+    notified = "done"
+    assert ["found", "dead", "revived", "done", notified] == told
+
+
+@pytest.mark.parametrize(
+    ("read", "state"),
+    [
+        (("now() - interval '1 s'", 0), "ready"),
+        (("now() + interval '1 min'", 1), "in_flight"),
+        (("now() + interval '1 min'", 0), "delayed"),
+        (("now() + interval '9 years'", 0), "hidden"),
+    ],
+)
+def test_where_a_message_is_now(
+    app: App, shop: Shop, connection: Connection, read: tuple[str, int], state: str
+) -> None:
+    order = shop.order(age=HOUR)
+    msg_id = send(app, "ORDER_EXPIRE_DP", {"orderId": order})
+    connection.execute(text(f"update pgmq.q_{QUEUE} set vt = {read[0]}, read_ct = {read[1]}"))
+
+    (place,) = app.explainer.explain(order).where
+
+    told = (place.queue, place.msg_id, place.state, place.read_ct)
+    assert (QUEUE, msg_id, state, read[1]) == told
+    assert {"queue", "msg_id", "state", "visible_at"} < place.as_json().keys()
+
+
+def commands(app: App, key: str) -> list[str | None]:
+    """Return the commands that may be typed."""
+    return [remedy.command for remedy in app.explainer.explain(key).possible]
+
+
+def test_what_is_due_and_not_scanned_yet_can_be_swept(app: App, shop: Shop) -> None:
+    order = shop.order(age=42 * MINUTE)
+
+    explained = app.explainer.explain(order)
+
+    assert ["sweeper sweep expire_dp"] == commands(app, order)
+    assert "Due for expire_dp since 12 min; the next scan finds it." == explained.headline
+
+
+def test_what_waits_in_the_queue_needs_nothing(app: App, shop: Shop) -> None:
+    order = shop.order(age=42 * MINUTE)
+    scan(app)
+    make_visible(app)
+
+    explained = app.explainer.explain(order)
+
+    assert ((), f"message 1 waits in {QUEUE}.") == (
+        explained.possible,
+        explained.headline.rpartition("; ")[2],
+    )
+
+
+def test_what_the_brake_holds_is_looked_at_first(app: App, shop: Shop) -> None:
+    """L7: a person decides."""
+    order = shop.order(age=42 * MINUTE)
+    shop.order(age=42 * MINUTE)
+    scan(app, limit=1)
+
+    assert [
+        "sweeper sweep expire_dp --dry-run",
+        "sweeper sweep expire_dp --max 2 --reason REASON",
+    ] == commands(app, order)
+    assert "the brake holds" in app.explainer.explain(order).headline
+
+
+def test_what_a_pause_holds_can_be_resumed(app: App, shop: Shop) -> None:
+    order = shop.order(age=42 * MINUTE)
+    app.pauses.pause("expire_dp", None, "ratih", "stock count")
+
+    assert ["sweeper resume expire_dp"] == commands(app, order)
+    assert "stock count" in app.explainer.explain(order).possible[0].what
+
+
+def test_a_queue_that_is_paused_can_be_resumed(app: App, shop: Shop) -> None:
+    order = shop.order(age=42 * MINUTE)
+    scan(app)
+    app.pauses.pause("everything", None, "ratih", "stock count")
+
+    assert ["sweeper resume everything"] == commands(app, order)
+
+
+def test_a_rule_that_is_off_is_told(open_app: OpenApp, shop: Shop) -> None:
+    app = open_app(rules__expire_dp__enabled=False)
+    order = shop.order(age=42 * MINUTE)
+
+    assert [None] == commands(app, order)
+    assert "the rule is off" in app.explainer.explain(order).headline
+
+
+def test_a_dead_letter_can_be_retried_or_dropped(open_app: OpenApp, shop: Shop) -> None:
+    app = open_app(retry__max_retries=0)
+    order = shop.order(age=42 * MINUTE)
+    with broken(app, "Order"):
+        sweep(app)
+
+    assert ["sweeper dead retry 1", "sweeper dead drop 1"] == commands(app, order)
+    assert app.explainer.explain(order).headline.startswith("Dead: ORDER_EXPIRE_DP (exhausted).")
+
+
+def test_a_refund_that_is_owed_can_be_settled(app: App, shop: Shop) -> None:
+    """The job file says so; the order is one word of the command, whatever its id is."""
+    hostile = "-x '; rm -rf /'"
+    order = shop.order(
+        id=hostile, status="awaiting_validation", age=30 * HOUR, paid_ago=25 * HOUR, dp_amount=5
+    )
+    sweep(app)
+
+    (command,) = commands(app, order)
+
+    assert ["sweeper", "refunds", "settle", "--reference", "REFERENCE", "--", hostile] == (
+        shlex.split(command or "")
+    )
+
+
+def test_what_is_not_due_says_which_term_fails(app: App, shop: Shop) -> None:
+    order = shop.order(age=29 * MINUTE)
+
+    assert (
+        "Not due: expire_dp would, but it is not so that it was placed by 2026-01-31 11:30:00 UTC."
+        == app.explainer.explain(order).headline
+    )
+
+
+def test_a_key_with_very_many_endings_shows_the_last_ones(
+    app: App, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts_of, "MOST", 3)
+    connection.execute(
+        text(
+            "insert into sweeper.job_log (job_type, key, msg_id, outcome, attempt, at)"
+            " select 'ORDER_EXPIRE_DP', 'x', one, 'skipped', one, now() + one * interval '1 s'"
+            " from generate_series(1, 9) as one"
+        )
+    )
+
+    told = [fact.what for fact in app.explainer.explain("x").facts]
+
+    assert [f"ORDER_EXPIRE_DP skipped at attempt {one}" for one in (7, 8, 9)] == told

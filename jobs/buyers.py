@@ -1,0 +1,49 @@
+"""Find orders by the last digits of their buyer's phone, as people who answer customers do."""
+
+import re
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, any_, func, literal, or_, select
+
+from jobs.tables import GUEST, ORDER, PARTICIPANT
+from jobs.whatsapp.phones import normalize
+from sweeper import Finder
+
+_MASKED = re.compile(r"[\d+]*[*.\u2026]+\s*(\d{3,4})")  # 6281****890, ...7890
+_BARE = re.compile(r"\d{3,4}")
+
+
+def ending_of(text: str) -> str | None:
+    """Return the last digits of the phone that *text* stands for: three or four, and never more.
+
+    With more, whoever may only read could try digit by digit what the mask hides (L11).
+    """
+    if masked := _MASKED.fullmatch(text):
+        return masked[1]
+    if _BARE.fullmatch(text):
+        return text
+    digits = normalize(text)
+    return digits[-4:] if digits else None
+
+
+def by_phone(text: str, keys: ColumnElement[Any]) -> Select[Any] | None:
+    """Return the orders among *keys* whose buyer's phone ends as *text* does, the latest first."""
+    ending = ending_of(text)
+    if ending is None:
+        return None
+    ends = (
+        func.right(func.regexp_replace(phone, r"\D", "", "g"), len(ending)) == ending
+        for phone in (PARTICIPANT.c.phone, GUEST.c.phone)
+    )
+    return (
+        select(ORDER.c.id, literal(f"the buyer's phone ends in {ending}", Text))
+        .outerjoin(PARTICIPANT, PARTICIPANT.c.id == ORDER.c.participantId)
+        .outerjoin(GUEST, GUEST.c.id == ORDER.c.guestId)
+        .where(ORDER.c.id == any_(keys), or_(*ends))
+        .order_by(ORDER.c.createdAt.desc(), ORDER.c.id)
+    )
+
+
+FINDERS = (
+    Finder("phones", "endings of buyers' phones, of orders that were lately swept", by_phone),
+)

@@ -1,0 +1,118 @@
+"""`sweeper explain` and `find`: the commands that read about one thing."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from sweeper.cli import output
+from sweeper.cli.session import Json, open_app
+from sweeper.errors import UsageError
+from sweeper.humanize import age, in_line
+from sweeper.monitoring.about.search import Found, Kind, Search
+from sweeper.monitoring.about.sweep import Scan, SweepReader
+from sweeper.monitoring.explain import Explanation
+from sweeper.postgres.clock import iso
+from sweeper.redact import short
+
+COMMANDS = typer.Typer()
+
+_NEXT = {Kind.KEY: "sweeper explain", Kind.LETTER: "sweeper dead show", Kind.SWEEP: "sweeper find"}
+
+
+@COMMANDS.command()
+def explain(
+    context: typer.Context,
+    order_id: Annotated[str, typer.Argument(help="The order's code or id.")],
+    as_json: Json = False,
+) -> None:
+    """Show the history of one order, why it is due or not, and what may be done about it."""
+    with open_app(context) as app:
+        app.check()
+        explanation = app.explainer.explain(order_id)
+    if not explanation.is_known:
+        message = f"there is no order {short(order_id)!r}, and nothing was ever decided about it"
+        raise UsageError(message)
+    if as_json:
+        output.document(explanation.as_json())
+    else:
+        _print_explanation(explanation)
+
+
+@COMMANDS.command()
+def find(
+    context: typer.Context,
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="An order's id or code, a message's number, a sweep's id, a phone's last digits."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Find what a text means, and show a sweep that it names."""
+    with open_app(context) as app:
+        app.check()
+        found = Search(app.database, app.queues, app.catalog).find(text)
+        sweeps = [hit.id for hit in found.hits if hit.kind is Kind.SWEEP]
+        reader = SweepReader(app.database, app.queues, app.catalog)
+        scans = [scan for sweep_id in sweeps for scan in reader.read(sweep_id)]
+    if as_json:
+        output.document(found.as_json() | {"scans": [scan.as_json() for scan in scans]})
+    else:
+        _print_found(found)
+        _print_scans(scans)
+
+
+def _print_explanation(found: Explanation) -> None:
+    """Print the key, whether each rule finds it due, its history, and what may be done."""
+    name = f"{found.code} ({found.key})" if found.code else found.key
+    output.out.print(in_line(name), style="bold", markup=False)
+    output.out.print(in_line(found.headline), markup=False)
+    for name, check in found.rules.items():
+        output.out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
+        for term, holds in check.terms.items():
+            output.out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
+    if not found.rules:
+        output.out.print(f"no rule knows {in_line(found.key)}: the row is gone", markup=False)
+    if found.since:
+        output.out.print(f"scans before {found.since} are shown where a job of theirs has ended")
+    for fact, after in found.steps:
+        length = f"  (after {age(after)})" if after and after >= 1 else ""
+        output.out.print(f"{iso(fact.at)}  {in_line(fact.what)}{length}", markup=False)
+    if found.took is not None:
+        output.out.print(f"from found to done: {age(found.took)}", markup=False)
+    for place in found.where:
+        output.out.print(f"now: {in_line(str(place))}", markup=False)
+    for remedy in found.possible:
+        command = f"  {remedy.command}" if remedy.command else ""
+        output.out.print(in_line(f"{remedy.what}{command}"), markup=False)
+
+
+def _print_found(found: Found) -> None:
+    """Print the hits with what to type next, or what was tried."""
+    if not found.hits:
+        tried = "".join(f"\n  {what}" for what in found.tried)
+        message = f"nothing is found by {short(found.typed)!r}; looked for in:{tried}"
+        raise UsageError(message)
+    rows = [(hit.kind, hit.code, hit.id, hit.what, _NEXT.get(hit.kind, "")) for hit in found.hits]
+    output.table("found", ("", "code", "id", "what", "read on with"), rows)
+
+
+def _print_scans(scans: Sequence[Scan]) -> None:
+    """Print the scans of a sweep, and the jobs of each."""
+    for scan in scans:
+        by = ": ".join(part for part in (scan.actor, scan.reason) if part)
+        told = (
+            f"{scan.rule} at {iso(scan.at)} ({scan.trigger}, {scan.host}){f', {by}' if by else ''}:"
+            f" found {scan.found}, enqueued {scan.enqueued}, already queued {scan.already_queued},"
+            f" dead {scan.dead}, braked {scan.braked}, left alone {scan.anomalies}"
+        )
+        output.out.print(in_line(told), markup=False)
+        rows = [
+            (job.code, job.key, job.outcome or "open", job.at and iso(job.at), job.what)
+            for job in scan.jobs
+        ]
+        more = f"; {scan.left_out} more are not shown" if scan.left_out else ""
+        columns = ("code", "key", "outcome", "at", "")
+        output.table(f"jobs of {scan.rule}{more}", columns, rows)
