@@ -11,7 +11,7 @@ from sweeper.errors import (
     UsageError,
 )
 from sweeper.event import Event
-from sweeper.exports import Effect, Figure, Grant
+from sweeper.exports import Effect, Figure, Grant, Kind, ListColumn, Listing
 from sweeper.http_client import Reply, post
 from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Priority, Section
 from sweeper.ledger import METADATA, Outcome
@@ -29,7 +29,10 @@ __all__ = [
     "Grant",
     "Job",
     "JobType",
+    "Kind",
     "Lane",
+    "ListColumn",
+    "Listing",
     "LostReplyError",
     "Outcome",
     "Outside",

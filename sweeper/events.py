@@ -128,6 +128,16 @@ HISTORY_PRUNED = Event(
         "jobs": "count: rows of sweeper.job_log",
     },
 )
+DEAD_ACTED = Event(
+    "dead.acted",
+    "info",
+    {
+        "action": "retry or drop, on the command line",
+        "actor": "user name",
+        "letters": "count: how many were taken",
+        "reason": "text or null: why; null where nobody said",
+    },
+)
 DEAD_PURGED = Event(
     "dead.purged",
     "info",

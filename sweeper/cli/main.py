@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sweeper import catalog, redact
-from sweeper.cli import dead_letters, output, pauses, reports, streams, sweep
+from sweeper.cli import dead_letters, lists, output, pauses, reports, streams, sweep
 from sweeper.cli.session import JOB_PACKAGE, Json, length, open_app, stoppable
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
 from sweeper.job import Priority
@@ -147,6 +147,7 @@ def enqueue(
 
 
 COMMANDS.add_typer(reports.COMMANDS)
+COMMANDS.add_typer(lists.COMMANDS)
 
 
 @COMMANDS.command()

@@ -13,7 +13,7 @@ from sweeper import events
 from sweeper.app import App
 from sweeper.errors import BusyError, UsageError
 from sweeper.postgres import clock
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letter_filter import DeadLetterFilter, Seen
 from sweeper.queue.pause import Pause
 from sweeper.settings import Length
 from sweeper.sweep.runner import Report
@@ -58,7 +58,11 @@ class ResumeRequest(BaseModel):
     target: str
 
 
+MOST_AT_ONCE = 20_000
+"""The most dead letters that one act takes, a few seconds' work; the rest wait for another one."""
+
 _PLANS_KEPT = 16  # recent dry runs that a request can name as its plan
+_NAMED = 100  # dead letters that the log names
 
 
 class Actions:
@@ -125,18 +129,26 @@ class Actions:
         self._finish(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
         return msg_id, queue
 
-    def retry(self, fingerprint: str, peer: str) -> int:
-        """Retry the dead letters with this fingerprint, and return how many there were."""
+    def retry(self, wanted: DeadLetterFilter, peer: str, reason: str, expected: Seen) -> int:
+        """Retry the dead letters that *wanted* selects, and return how many were taken.
+
+        No more than MOST_AT_ONCE are taken, the oldest first.
+
+        reason   -- why, in the words of whoever asks
+        expected -- what was seen of them before; raises ChangedError where others are selected now
+        """
         with self._one_at_a_time():
-            taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "retry", _listed(taken))
+            queue = self._app.dead_letter_queue
+            taken = queue.retry(wanted, expected, MOST_AT_ONCE)
+        self._finish(peer, "retry", f"{_listed(taken)}: {reason}")
         return len(taken)
 
-    def drop(self, fingerprint: str, peer: str) -> int:
-        """Delete the dead letters with this fingerprint, and return how many there were."""
+    def drop(self, wanted: DeadLetterFilter, peer: str, reason: str, expected: Seen) -> int:
+        """Delete the dead letters that *wanted* selects, as `retry` sends them again."""
         with self._one_at_a_time():
-            taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "drop", _listed(taken))
+            queue = self._app.dead_letter_queue
+            taken = queue.drop(wanted, expected, MOST_AT_ONCE)
+        self._finish(peer, "drop", f"{_listed(taken)}: {reason}")
         return len(taken)
 
     def pause(self, request: PauseRequest, peer: str) -> Pause:
@@ -170,4 +182,5 @@ class Actions:
 
 
 def _listed(ids: list[int]) -> str:
-    return f"dead letters {', '.join(map(str, ids[:100]))}" if ids else "nothing"
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return f"dead letters {', '.join(map(str, ids[:_NAMED]))}{more}" if ids else "nothing"

@@ -22,6 +22,8 @@ from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
 from sweeper.web.cache import Cache
 from sweeper.web.openapi import OPERATIONS, Access, Operation
 from sweeper.web.pages.dashboard import Dashboard
+from sweeper.web.pages.dead import DeadLetters
+from sweeper.web.pages.lists import Lists
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.sign_in import SignIn
 
@@ -42,7 +44,7 @@ def routes(
     return Starlette(
         routes=[
             *(_machines(operation, api, auth) for operation in OPERATIONS),
-            *_people(auth, Dashboard(cache, actions, renderer), renderer),
+            *_people(auth, cache, actions, renderer),
         ],
         exception_handlers=dict.fromkeys(_HANDLED, _error_handler(renderer, api)),
         max_body_size=MAX_BODY,
@@ -65,13 +67,23 @@ def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
     return Route(operation.path, endpoint, methods=[operation.method])
 
 
-def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Route]:
+def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> Iterator[Route]:
     """Yield the routes of the pages, and of their forms."""
+    dashboard = Dashboard(cache, actions, renderer)
+    dead, lists = DeadLetters(cache, actions, renderer), Lists(cache.app, renderer)
     sign_in = SignIn(auth.sessions, renderer)
     yield Route("/page/{name}", renderer.asset)
     yield Route(SIGN_IN, sign_in.show)
     yield Route(SIGN_IN, auth.require_sign_in(sign_in.begin), methods=["POST"])
-    pages = {"/": dashboard.show}
+    pages = {
+        "/": dashboard.show,
+        "/dead": dead.show,
+        "/waiting": lists.waiting,
+        "/sweeps": lists.sweeps,
+        "/anomalies": lists.anomalies,
+        "/overdue": lists.overdue,
+        "/lists/{name}": lists.exported,
+    }
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))
     forms = {
@@ -80,7 +92,8 @@ def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Ro
         "/sweep": dashboard.sweep,
         "/pause": dashboard.pause,
         "/resume": dashboard.resume,
-        "/dead": dashboard.dead,
+        "/dead": dead.act,
+        "/dead/preview": dead.preview,
     }
     for path, form in forms.items():
         yield Route(path, auth.require_token(form), methods=["POST"])

@@ -12,13 +12,19 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from sweeper import redact
 from sweeper.event import INSTANCE
 from sweeper.humanize import age, at, capped, number, visible
+from sweeper.monitoring.list_page import MOST_COUNTED
 from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.auth import COOKIE, Auth
 
 UNAUTHORIZED = 401
 _SEE_OTHER = 303
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
-_NAVIGATION = (("/", "Now"),)
+_NAVIGATION = (
+    ("/", "Now"),
+    ("/dead", "Dead letters"),
+    ("/waiting", "Waiting"),
+    ("/sweeps", "Sweeps"),
+)
 
 
 class Renderer:
@@ -38,6 +44,7 @@ class Renderer:
         self._templates.globals |= {
             "instance": INSTANCE,
             "most_anomalies": MOST_ANOMALIES,
+            "most_counted": MOST_COUNTED,
             "navigation": _NAVIGATION,
         }
         folder = resources.files("sweeper.web.pages").joinpath("templates")
