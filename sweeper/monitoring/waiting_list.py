@@ -11,13 +11,11 @@ from sqlalchemy import (
     Subquery,
     Table,
     Text,
-    and_,
     case,
     cast,
     func,
     literal,
     null,
-    or_,
     select,
     union_all,
 )
@@ -32,7 +30,6 @@ from sweeper.queue.body import finite, key_of, number_in, opened, sent_at, shown
 from sweeper.queue.dead_letter_filter import LARGEST_ID, WITHOUT, any_of, moment
 from sweeper.queue.hidden import is_hidden
 from sweeper.queue.inspect import has_more
-from sweeper.queue.key_index import live_key
 from sweeper.queue.pgmq import Queues
 
 COLUMNS = (
@@ -153,17 +150,15 @@ class WaitingList:
         return case(*keys) if keys else cast(null(), Text)
 
     def _is_searched(self, wanted: Wanted) -> bool:
-        """Return whether there is a filter that no index serves."""
-        others = {"queue"} < wanted.equal.keys() | {"queue"} or wanted.key == WITHOUT
-        return others or wanted.older is not None or wanted.newer is not None
+        """Return whether there is a filter that messages must be looked through for."""
+        filters = (wanted.equal.get("type"), wanted.key, wanted.older, wanted.newer)
+        return any(one is not None for one in filters)
 
     def _matching(self, queue: str, wanted: Wanted, before: int) -> Subquery:
         """Return the messages of *queue* that meet the filters, of those that are searched."""
         table = self.queues.tables[queue]
         rows = select(table).where(table.c.msg_id < before)
-        if wanted.key is not None and wanted.key != WITHOUT:
-            rows = rows.where(self._about(table, wanted.key))
-        elif self._is_searched(wanted):
+        if self._is_searched(wanted):
             rows = rows.order_by(table.c.msg_id.desc()).limit(MOST_SEARCHED)
         some = rows.subquery(f"some_of_{queue}")
         body = opened(some.c.message)
@@ -172,24 +167,11 @@ class WaitingList:
         if (kind := wanted.equal.get("type")) is not None:
             column = body["type"].astext
             conditions.append(column.is_(None) if kind == WITHOUT else column == kind)
-        if wanted.key == WITHOUT:
-            conditions.append(self._key(body).is_(None))
+        if wanted.key is not None:
+            key = self._key(body)
+            conditions.append(key.is_(None) if wanted.key == WITHOUT else key == wanted.key)
         if wanted.older is not None:
             conditions.append(sent <= moment(wanted.older))
         if wanted.newer is not None:
             conditions.append(sent > moment(wanted.newer))
         return select(some).where(*conditions).subquery(f"matching_{queue}")
-
-    def _about(self, table: Table, key: str) -> ColumnElement[bool]:
-        """Return whether a message is about *key*, by the index where it exists."""
-        body = opened(table.c.message)
-        return or_(
-            *(
-                and_(
-                    live_key(job, table) == key,
-                    body["type"].astext == job.name,
-                    key_of(job, body) == key,
-                )
-                for job in self.catalog.jobs.values()
-            )
-        )

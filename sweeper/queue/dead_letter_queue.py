@@ -28,6 +28,7 @@ from sweeper.queue.dead_letter_filter import (
     demand,
 )
 from sweeper.queue.dead_letter_table import (
+    MOST_GROUPED,
     DeadLetterGroup,
     dead_letter_groups,
     letters,
@@ -79,8 +80,11 @@ class DeadLetterQueue:
         found = letters(self.queues)
         conditions = wanted.conditions(found)
         with self.database.transaction() as tx:
-            total = tx.execute(select(func.count()).select_from(found).where(*conditions))
-            return total.scalar_one(), dead_letter_groups(tx, found, limit, *conditions)
+            total, groups = dead_letter_groups(tx, found, limit, *conditions)
+            if total >= MOST_GROUPED:
+                every = select(func.count()).select_from(found).where(*conditions)
+                total = tx.execute(every).scalar_one()
+            return total, groups
 
     def newest(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]:
         """Return the newest so many of the dead letters that *wanted* selects, newest first."""

@@ -58,7 +58,7 @@ class ResumeRequest(BaseModel):
     target: str
 
 
-MOST_AT_ONCE = 20_000
+MOST_AT_ONCE = 10_000
 """The most dead letters that one act takes, a few seconds' work; the rest wait for another one."""
 
 _PLANS_KEPT = 16  # recent dry runs that a request can name as its plan
