@@ -29,7 +29,7 @@ from jobs.events import REFUND_RECORDED
 from jobs.tables import GUEST, ORDER, PARTICIPANT
 from jobs.values import AT, ORDERS, values_of
 from jobs.whatsapp.texts import rupiah
-from sweeper import METADATA, Batch, Effect, Figure, UsageError
+from sweeper import METADATA, Batch, ColumnKind, Effect, Figure, ListColumn, Listing, UsageError
 
 REFUND = Table(
     "refund",
@@ -171,6 +171,29 @@ FIGURES = (
         shown=lambda amount: rupiah(int(amount)),
     ),
     Figure("refunds_oldest_owed_seconds", "oldest refund owed", select(_age).where(_due)),
+)
+
+
+LISTINGS = (
+    Listing(
+        "refunds",
+        "Refunds",
+        select(*(column for column in REFUND.c if column is not REFUND.c.buyer_phone)),
+        place=("at", "order_id"),
+        columns=(
+            ListColumn("order_id", "order", ColumnKind.KEY),
+            ListColumn("amount", "owed", ColumnKind.NUMBER, lambda amount: rupiah(int(amount))),
+            ListColumn("state", "state", ColumnKind.TAG),
+            ListColumn("buyer_name", "buyer"),
+            ListColumn("at", "since", ColumnKind.TIME),
+            ListColumn("settled_at", "settled", ColumnKind.TIME),
+            ListColumn("reference", "reference"),
+        ),
+        at="at",
+        key="order_id",
+        choices={"state": ("due", "settled")},
+        exact=frozenset({"order_id", "at", "state"}),
+    ),
 )
 
 

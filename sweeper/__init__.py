@@ -11,7 +11,7 @@ from sweeper.errors import (
     UsageError,
 )
 from sweeper.event import Event
-from sweeper.exports import Effect, Figure, Finder, Grant
+from sweeper.exports import ColumnKind, Effect, Figure, Finder, Grant, ListColumn, Listing
 from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Priority, Section
 from sweeper.ledger import METADATA, Outcome
 from sweeper.outbound.http_client import Reply, post
@@ -25,6 +25,7 @@ __all__ = [
     "Action",
     "Answer",
     "Batch",
+    "ColumnKind",
     "Duration",
     "Effect",
     "Event",
@@ -34,6 +35,8 @@ __all__ = [
     "Job",
     "JobType",
     "Lane",
+    "ListColumn",
+    "Listing",
     "LostReplyError",
     "Outcome",
     "Outside",

@@ -13,7 +13,7 @@ from sweeper.codes import Codes
 from sweeper.errors import CatalogError, UsageError
 from sweeper.event import Event
 from sweeper.events import ENGINE_EVENTS
-from sweeper.exports import Effect, Figure, Finder, Grant
+from sweeper.exports import Effect, Figure, Finder, Grant, Listing
 from sweeper.job import JobType, Section
 from sweeper.rule import Rule
 
@@ -32,6 +32,7 @@ class Catalog:
     facts   -- key -> statement of (at, what): what a job file adds to the history of one key
     figures -- the numbers that job files add to status and metrics
     effects -- the rows that their jobs change, for dry runs
+    listings -- the lists that they add to page and command, by name
     grants  -- the table privileges that the job files' statements need
     tables  -- the platform's tables, with the columns that the job files' statements use
     codes   -- what people call keys by, from the job files' statements of (key, code)
@@ -49,6 +50,7 @@ class Catalog:
     facts: tuple[Callable[[str], Select[Any]], ...]
     figures: tuple[Figure, ...]
     effects: tuple[Effect, ...]
+    listings: Mapping[str, Listing]
     grants: tuple[Grant, ...]
     tables: tuple[Table, ...]
     codes: Codes
@@ -63,6 +65,10 @@ class Catalog:
     def rule(self, name: str) -> Rule:
         """Return the rule with this name; raises UsageError for an unknown one."""
         return _lookup("rule", name, self.rules)
+
+    def listing(self, name: str) -> Listing:
+        """Return the list of a job file with this name; raises UsageError for an unknown one."""
+        return _lookup("list", name, self.listings)
 
 
 def load(package: str) -> Catalog:
@@ -100,6 +106,7 @@ def load(package: str) -> Catalog:
         facts,
         figures,
         effects,
+        _listings(modules),
         grants,
         tables,
         codes,
@@ -135,6 +142,16 @@ def _collect(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[
                 f"two job files export a {export} named {name}; the second is {module.__name__}"
             )
             raise CatalogError(message)
+    return found
+
+
+def _listings(modules: Iterable[ModuleType]) -> dict[str, Listing]:
+    found: dict[str, Listing] = {}
+    for module in modules:
+        for listing in getattr(module, "LISTINGS", ()):
+            if found.setdefault(listing.name, listing) is not listing:
+                message = f"two lists are named {listing.name}; one is in {module.__name__}"
+                raise CatalogError(message)
     return found
 
 

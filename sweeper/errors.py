@@ -3,6 +3,7 @@
 * SweeperError -- any failure without a class of its own; exit code 1
   * UsageError -- a command or a request names something that does not exist; exit code 2
   * BusyError -- another operation is under way; exit code 1
+  * ChangedError -- what was to be acted on is not what was seen any more; exit code 1
   * StoppedError -- a dry run was asked to stop before its end
   * DatabaseUnusableError -- Postgres, or pgmq in it, cannot be used; exit code 69
     * LockedError -- another session holds a lock of ours for too long; exit code 69
@@ -40,6 +41,10 @@ class UsageError(SweeperError):
 
 class BusyError(SweeperError):
     """Something else is being done at this moment; try again in a few seconds."""
+
+
+class ChangedError(SweeperError):
+    """What was to be acted on is not what was seen any more; look again."""
 
 
 class StoppedError(SweeperError):

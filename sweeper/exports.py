@@ -1,7 +1,8 @@
-"""Further values of a job file, beside JOB and RULE: effects, figures, finders, grants."""
+"""Further values of a job file: effects, figures, lists, finders, grants."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Select
@@ -40,6 +41,65 @@ class Figure:
     label: str
     query: Select[Any]
     shown: Callable[[float], str] = "{:,.0f}".format
+
+
+class ColumnKind(StrEnum):
+    """What a column of a list holds, which decides how it is shown and where it leads.
+
+    LETTER -- the id of a dead letter
+    SWEEP  -- the id of a sweep
+    TAG    -- one of a few words
+    """
+
+    TEXT = "text"
+    KEY = "key"
+    TIME = "time"
+    NUMBER = "number"
+    TAG = "tag"
+    LETTER = "letter"
+    SWEEP = "sweep"
+
+
+@dataclass(frozen=True, slots=True)
+class ListColumn:
+    """One column of a list.
+
+    name  -- of the statement's column
+    label -- its name for people
+    shown -- formats a value for people; None for what the kind says
+    """
+
+    name: str
+    label: str
+    kind: ColumnKind = ColumnKind.TEXT
+    shown: Callable[[Any], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list of rows, the newest first; a job file exports them in the tuple LISTINGS.
+
+    name    -- its name in addresses and on the command line
+    label   -- its name for people
+    query   -- the statement of its rows, which shows no secret and no phone
+    place   -- the columns by which it is in order, and which no two rows share; with an index on
+               them a page costs the same at any depth
+    columns -- what is shown of a row, in the order of a page
+    at      -- the column by which it is filtered by age; None where there is none
+    key     -- the column with the key that a row is about; None where there is none
+    choices -- column -> its values, where it can be filtered by them
+    exact   -- the filters that an index serves; for others the newest rows are looked through
+    """
+
+    name: str
+    label: str
+    query: Select[Any]
+    place: Sequence[str]
+    columns: Sequence[ListColumn]
+    at: str | None = None
+    key: str | None = None
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    exact: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from sweeper.cli import (
     dead_letters,
     explain,
     history,
+    lists,
     output,
     pauses,
     queues,
@@ -142,6 +143,7 @@ COMMANDS.add_typer(reports.COMMANDS)
 COMMANDS.add_typer(acts.COMMANDS)
 COMMANDS.add_typer(history.COMMANDS)
 COMMANDS.add_typer(explain.COMMANDS)
+COMMANDS.add_typer(lists.COMMANDS)
 
 
 @COMMANDS.command()

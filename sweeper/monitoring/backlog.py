@@ -93,7 +93,7 @@ class BacklogReader:
             late = {name: self._late(tx, rule, now, held=held.get(name)) for name, rule in rules}
             anomalies = {name: self._anomalies(tx, rule, now) for name, rule in rules}
             found = letters(self.queues)
-            causes = dead_letter_groups(tx, found, _CAUSES)
+            _, causes = dead_letter_groups(tx, found, _CAUSES)
             further = select(found.c.msg_id).order_by(found.c.msg_id.desc()).offset(MOST_GROUPED)
             keys = [
                 *(row.key for rows in late.values() for row in rows),

@@ -10,17 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Subquery,
-    any_,
-    cast,
-    func,
-    select,
-)
+from sqlalchemy import Connection, func, select
 
 from sweeper import events
 from sweeper.codes import Codes
@@ -31,9 +21,16 @@ from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.acts import Act
 from sweeper.queue.dead_letter import DeadLetter, reopen
+from sweeper.queue.dead_letter_filter import (
+    LARGEST_ID,
+    DeadLetterFilter,
+    Seen,
+    any_of,
+    demand,
+)
 from sweeper.queue.dead_letter_table import (
+    MOST_GROUPED,
     DeadLetterGroup,
-    about,
     dead_letter_groups,
     letters,
     lock,
@@ -43,48 +40,10 @@ from sweeper.queue.dead_letter_table import (
 )
 from sweeper.queue.pgmq import Queues
 
+__all__ = ["DeadLetterFilter", "DeadLetterQueue"]
+
 _CHUNK = 500  # dead letters that are read, retried or dropped at once
-_LARGEST_ID = 2**63 - 1
 _FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # nothing died before
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterFilter:
-    """Selects dead letters; without any criterion it selects all of them.
-
-    before -- only those with smaller ids
-    limit  -- the newest so many of those that meet all the rest
-    older  -- only those that died before this time, by the database's clock
-    """
-
-    ids: Sequence[int] = ()
-    type: str | None = None
-    reason: str | None = None
-    fingerprint: str | None = None
-    before: int | None = None
-    limit: int | None = None
-    key: str | None = None
-    older: datetime | None = None
-
-    def __str__(self) -> str:
-        """Describe the choice in the words of the command line."""
-        ids = [f"ids {', '.join(map(str, self.ids))}"] if self.ids else []
-        named = {name: getattr(self, name) for name in ("type", "reason", "fingerprint", "key")}
-        chosen = [f"{name} {value}" for name, value in named.items() if value is not None]
-        return ", ".join([*ids, *chosen]) or "all"
-
-    def conditions(self, found: Subquery) -> list[ColumnElement[bool]]:
-        """Return what the rows of *found* must meet, apart from `before` and `limit`."""
-        wanted = {
-            "type": self.type,
-            "reason": self.reason,
-            "fingerprint": self.fingerprint,
-        }
-        equal = [found.c[name] == value for name, value in wanted.items() if value is not None]
-        ids = [_any_of(found.c.msg_id, self.ids)] if self.ids else []
-        died = [found.c.enqueued_at <= self.older] if self.older else []
-        key = [about(found, self.key)] if self.key is not None else []
-        return [*ids, *equal, *key, *died]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +80,62 @@ class DeadLetterQueue:
         found = letters(self.queues)
         conditions = wanted.conditions(found)
         with self.database.transaction() as tx:
-            total = tx.execute(select(func.count()).select_from(found).where(*conditions))
-            return total.scalar_one(), dead_letter_groups(tx, found, limit, *conditions)
+            total, groups = dead_letter_groups(tx, found, limit, *conditions)
+            if total >= MOST_GROUPED:
+                every = select(func.count()).select_from(found).where(*conditions)
+                total = tx.execute(every).scalar_one()
+            return total, groups
 
-    def retry(self, wanted: DeadLetterFilter, act: Act | None = None) -> list[int]:
-        """Enqueue the jobs of the selected dead letters as new ones; return the letters' ids."""
-        return list(chain.from_iterable(self._take(wanted, Outcome.REVIVED, act)))
+    def newest(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]:
+        """Return the newest so many of the dead letters that *wanted* selects, newest first."""
+        found = letters(self.queues)
+        conditions = wanted.conditions(found)
+        if wanted.before is not None:
+            conditions.append(found.c.msg_id < min(wanted.before, LARGEST_ID))
+        with self.database.transaction() as tx:
+            newest = select(found.c.msg_id).where(*conditions).order_by(found.c.msg_id.desc())
+            ids = tx.execute(newest.limit(limit)).scalars().all()
+            rows = read(tx, found, any_of(found.c.msg_id, ids)) if ids else []
+            codes = self.codes.of(tx, [letter.key for letter in rows])
+        return [replace(letter, code=codes.get(letter.key or "")) for letter in reversed(rows)]
 
-    def drop(self, wanted: DeadLetterFilter, act: Act | None = None) -> list[int]:
-        """Delete the selected dead letters, return their ids; a scan finds what is still due."""
-        return list(chain.from_iterable(self._take(wanted, Outcome.DROPPED, act)))
+    def seen(self, wanted: DeadLetterFilter) -> Seen:
+        """Return what there is to see of the dead letters that *wanted* selects."""
+        with self.database.transaction() as tx:
+            return self._seen(tx, wanted)[0]
+
+    def retry(
+        self,
+        wanted: DeadLetterFilter,
+        act: Act | None = None,
+        *,
+        expected: Seen | None = None,
+        most: int | None = None,
+    ) -> list[int]:
+        """Enqueue the jobs of the selected dead letters as new ones; return the letters' ids.
+
+        act      -- the act that this is
+        expected -- what was seen of them; ChangedError is raised, and nothing done, where other
+                    letters are selected now
+        most     -- only the oldest so many of them, in whole chunks
+        """
+        taken = self._take(wanted, Outcome.REVIVED, act, expected=expected, most=most)
+        return list(chain.from_iterable(taken))
+
+    def drop(
+        self,
+        wanted: DeadLetterFilter,
+        act: Act | None = None,
+        *,
+        expected: Seen | None = None,
+        most: int | None = None,
+    ) -> list[int]:
+        """Delete the selected dead letters, return their ids; a scan finds what is still due.
+
+        act, expected, most -- as for `retry`
+        """
+        taken = self._take(wanted, Outcome.DROPPED, act, expected=expected, most=most)
+        return list(chain.from_iterable(taken))
 
     def purge(
         self,
@@ -148,29 +153,42 @@ class DeadLetterQueue:
             return 0
         before, count = now - age, 0
         try:
-            for ids in self._take(DeadLetterFilter(older=before), Outcome.DROPPED, act, stopping):
+            wanted = DeadLetterFilter(older=before)
+            for ids in self._take(wanted, Outcome.DROPPED, act, stopping=stopping):
                 count += len(ids)
         finally:
             if count:
                 events.DEAD_PURGED.log(before=before.isoformat(), letters=count)
         return count
 
-    def _span(self, wanted: DeadLetterFilter) -> tuple[int, int]:
+    def _seen(self, tx: Connection, wanted: DeadLetterFilter) -> tuple[Seen, int]:
+        """Return what *wanted* selects, and the smallest id of it."""
+        found = letters(self.queues)
+        ids = (func.count(), func.max(found.c.msg_id), func.min(found.c.msg_id))
+        row = tx.execute(select(*ids).select_from(found).where(*wanted.conditions(found)))
+        count, newest, oldest = row.one()
+        return Seen(count, newest or 0), oldest or 1
+
+    def _span(self, wanted: DeadLetterFilter, expected: Seen | None = None) -> tuple[int, int]:
         """Return the ids after which to begin and at which to end: what comes later is not ours.
 
-        Raises UsageError for an unknown id.
+        Raises UsageError for an unknown id, and ChangedError where not *expected* is selected.
         """
         found = letters(self.queues)
         with self.database.transaction() as tx:
+            if expected is not None:
+                seen, oldest = self._seen(tx, wanted)
+                demand(seen, expected)
+                return oldest - 1, seen.newest
             if wanted.ids:
-                there = select(found.c.msg_id).where(_any_of(found.c.msg_id, wanted.ids))
+                there = select(found.c.msg_id).where(any_of(found.c.msg_id, wanted.ids))
                 unknown = set(wanted.ids) - set(tx.execute(there).scalars())
                 if unknown:
                     message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
                     raise UsageError(message)
             newest = select(found.c.msg_id)
             if wanted.before is not None:
-                newest = newest.where(found.c.msg_id < min(wanted.before, _LARGEST_ID))
+                newest = newest.where(found.c.msg_id < min(wanted.before, LARGEST_ID))
             if wanted.limit is not None:
                 newest = newest.where(*wanted.conditions(found))
                 newest = newest.order_by(found.c.msg_id.desc()).limit(wanted.limit)
@@ -184,23 +202,27 @@ class DeadLetterQueue:
         found = letters(self.queues)
         conditions = (found.c.msg_id <= last, *wanted.conditions(found))
         ids = page(tx, found, *conditions, after=after, size=_CHUNK)
-        return read(tx, found, _any_of(found.c.msg_id, ids)) if ids else []
+        return read(tx, found, any_of(found.c.msg_id, ids)) if ids else []
 
     def _take(
         self,
         wanted: DeadLetterFilter,
         outcome: Outcome,
         act: Act | None,
+        *,
+        expected: Seen | None = None,
+        most: int | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Iterator[list[int]]:
         """Retry or drop the selected dead letters; yield the ids of each chunk after its commit.
 
         act -- is begun, and gets the keys of each chunk in the chunk's transaction
         """
-        after, last = self._span(wanted)
+        after, last = self._span(wanted, expected)
         if act:
             act.begin()
-        while not stopping():
+        count = 0
+        while not stopping() and (most is None or count < most):
             with self.database.transaction() as tx:
                 chunk = self._chunk(tx, wanted, after, last)
                 if not chunk:
@@ -209,6 +231,7 @@ class DeadLetterQueue:
                 if act:
                     act.part(tx, [letter.key for letter in taken])
             yield [letter.msg_id for letter in taken]
+            count += len(taken)
             after = chunk[-1].msg_id
 
     def _take_chunk(
@@ -231,9 +254,3 @@ class DeadLetterQueue:
             return self.queues.home(job)
         normal = self.queues.by_priority[Priority.NORMAL]
         return letter.queue if letter.queue in self.queues.live else normal
-
-
-def _any_of(column: ColumnElement[int], ids: Sequence[int]) -> ColumnElement[bool]:
-    """Return whether *column* has one of *ids*; a number that is none of the server's has none."""
-    possible = [one for one in ids if 0 < one <= _LARGEST_ID]
-    return column == any_(cast(possible, ARRAY(BigInteger)))

@@ -46,6 +46,8 @@ _LONGEST_ERROR = 600  # of our own letters: 500, and how much was cut
 MOST_GROUPED = 100_000
 """The most dead letters that are grouped by cause: the newest."""
 
+_LATEST = 5  # letters of a cause that are named
+
 _FOREIGN_FINGERPRINT = fingerprint(None, _FOREIGN)
 
 
@@ -171,35 +173,38 @@ def send_again(tx: Connection, queues: Queues, ids: Sequence[int], queue: str) -
 
 def dead_letter_groups(
     tx: Connection, found: Subquery, limit: int, *conditions: ColumnElement[bool]
-) -> list[DeadLetterGroup]:
-    """Return the dead letters that meet *conditions* by cause, the most frequent cause first.
+) -> tuple[int, list[DeadLetterGroup]]:
+    """Return how many dead letters meet *conditions*, and their most frequent causes in order.
 
-    They are the newest MOST_GROUPED.
+    They are the newest MOST_GROUPED, and no more are counted.
     """
-    columns = [column for column in found.c if column.name not in _LARGE]
-    newest = select(*columns).where(*conditions).order_by(found.c.msg_id.desc())
-    found = newest.limit(MOST_GROUPED).subquery("newest")
-    cause = (found.c.type, found.c.reason, found.c.fingerprint)
+    cause = [found.c[name] for name in ("type", "reason", "fingerprint")]
+    newest = select(found.c.msg_id, found.c.enqueued_at, *cause).where(*conditions)
+    some = newest.order_by(found.c.msg_id.desc()).limit(MOST_GROUPED).subquery("newest")
+    cause = [some.c[column.name] for column in cause]
+    count, ids = func.count(), func.array_agg(some.c.msg_id, type_=ARRAY(BigInteger))
+    times = (func.min(some.c.enqueued_at), func.max(some.c.enqueued_at))
+    query = select(*cause, count, *times, ids.label("ids"), func.sum(count).over().label("total"))
+    query = query.group_by(*cause).order_by(count.desc(), *cause).limit(limit)
+    grouped = query.subquery("grouped")
+    one = func.unnest(grouped.c.ids).column_valued("one")
+    latest = select(one).order_by(one.desc()).limit(_LATEST).correlate(grouped).scalar_subquery()
+    columns = [column for column in grouped.c if column.name not in {"ids", "total"}]
+    rows: Sequence[Any] = tx.execute(select(*columns, grouped.c.total, func.array(latest))).all()
+    named = _named(tx, found, [one for row in rows for one in row[-1]])
+    groups = list[DeadLetterGroup]()
+    for kind, reason, digest, number, first, last, _, ids in rows:
+        # One that has gone meanwhile has no name.
+        error, keys = named.get(ids[0], ("", None))[0], [named.get(i, ("", None))[1] for i in ids]
+        groups.append(DeadLetterGroup(kind, reason, digest, number, first, last, error, ids, keys))
+    return int(rows[0].total) if rows else 0, groups
 
-    def latest(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        in_order = aggregate_order_by(column, found.c.msg_id.desc())
-        return func.array_agg(in_order, type_=ARRAY(column.type))
 
-    query = (
-        select(
-            *cause,
-            func.count(),
-            func.min(found.c.enqueued_at),
-            func.max(found.c.enqueued_at),
-            latest(found.c.error)[1],
-            latest(found.c.msg_id)[1:5],
-            latest(found.c.key)[1:5],
-        )
-        .group_by(*cause)
-        .order_by(func.count().desc(), *cause)
-        .limit(limit)
-    )
-    return [DeadLetterGroup(*row) for row in tx.execute(query)]
+def _named(tx: Connection, found: Subquery, ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
+    """Return error and key of the dead letters with *ids*."""
+    wanted = found.c.msg_id == func.any(cast(list(ids), ARRAY(BigInteger)))
+    rows = tx.execute(select(found.c.msg_id, found.c.error, found.c.key).where(wanted))
+    return {row.msg_id: tuple(row[1:]) for row in rows}
 
 
 def _letter(row: Row[Any]) -> DeadLetter:

@@ -13,7 +13,7 @@ from sweeper.app import App
 from sweeper.errors import BusyError, UsageError
 from sweeper.postgres import clock
 from sweeper.queue.acts import Act, Action, By, listed
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letter_filter import DeadLetterFilter, Seen
 from sweeper.queue.pause import Pause
 from sweeper.settings import Length
 from sweeper.sweep.runner import Report
@@ -58,7 +58,11 @@ class ResumeRequest(BaseModel):
     target: str
 
 
+MOST_AT_ONCE = 10_000
+"""The most dead letters that one act takes, a few seconds' work; the rest wait for another one."""
+
 _PLANS_KEPT = 16  # recent dry runs that a request can name as its plan
+_NAMED = 100  # dead letters that the log names
 
 
 class Actions:
@@ -125,19 +129,25 @@ class Actions:
         with self._acting(Action.ENQUEUE, kind, by) as act:
             return self._app.enqueue(kind, payload, act=act)
 
-    def retry(self, fingerprint: str, by: By, reason: str | None = None) -> int:
-        """Retry the dead letters with this fingerprint, and return how many there were."""
-        wanted = DeadLetterFilter(fingerprint=fingerprint)
+    def retry(self, wanted: DeadLetterFilter, by: By, reason: str, expected: Seen) -> int:
+        """Retry the dead letters that *wanted* selects, and return how many were taken.
+
+        No more than MOST_AT_ONCE are taken, the oldest first.
+
+        reason   -- why, in the words of whoever asks
+        expected -- what was seen of them before; raises ChangedError where others are selected now
+        """
         with self._acting(Action.RETRY, f"dead letters: {wanted}", by, reason) as act:
-            taken = self._app.dead_letter_queue.retry(wanted, act)
+            queue = self._app.dead_letter_queue
+            taken = queue.retry(wanted, act, expected=expected, most=MOST_AT_ONCE)
             act.finish(listed(taken))
         return len(taken)
 
-    def drop(self, fingerprint: str, by: By, reason: str | None = None) -> int:
-        """Delete the dead letters with this fingerprint, and return how many there were."""
-        wanted = DeadLetterFilter(fingerprint=fingerprint)
+    def drop(self, wanted: DeadLetterFilter, by: By, reason: str, expected: Seen) -> int:
+        """Delete the dead letters that *wanted* selects, as `retry` sends them again."""
         with self._acting(Action.DROP, f"dead letters: {wanted}", by, reason) as act:
-            taken = self._app.dead_letter_queue.drop(wanted, act)
+            queue = self._app.dead_letter_queue
+            taken = queue.drop(wanted, act, expected=expected, most=MOST_AT_ONCE)
             act.finish(listed(taken))
         return len(taken)
 

@@ -23,9 +23,11 @@ from sweeper.web.once import Once
 from sweeper.web.openapi import OPERATIONS, Access, Operation
 from sweeper.web.pages.acts import ActsPage
 from sweeper.web.pages.dashboard import Dashboard
+from sweeper.web.pages.dead import DeadLetters
 from sweeper.web.pages.explanation import ExplanationPage
 from sweeper.web.pages.history import HistoryPage
 from sweeper.web.pages.letter import LetterPage
+from sweeper.web.pages.lists import Lists
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.search import SearchPage
 from sweeper.web.pages.sign_in import SignIn
@@ -87,6 +89,7 @@ def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> I
     """Yield the routes of the pages, and of their forms."""
     app, sign_in = cache.app, SignIn(auth.sessions, renderer)
     dashboard = Dashboard(cache, actions, renderer)
+    dead, lists = DeadLetters(cache, actions, renderer), Lists(app, renderer)
     yield Route("/page/{name}", renderer.asset)
     yield Route(SIGN_IN, sign_in.show)
     yield Route(SIGN_IN, auth.require_sign_in(sign_in.begin), methods=["POST"])
@@ -98,6 +101,12 @@ def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> I
         "/orders/{key:key}": ExplanationPage(app, renderer).show,
         "/dead/{msg_id}": LetterPage(app, renderer).show,
         "/sweeps/{sweep_id:uuid}": SweepPage(app, renderer).show,
+        "/dead": dead.show,
+        "/waiting": lists.waiting,
+        "/sweeps": lists.sweeps,
+        "/anomalies": lists.anomalies,
+        "/overdue": lists.overdue,
+        "/lists/{name}": lists.exported,
     }
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))
@@ -107,7 +116,8 @@ def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> I
         "/sweep": dashboard.sweep,
         "/pause": dashboard.pause,
         "/resume": dashboard.resume,
-        "/dead": dashboard.dead,
+        "/dead": dead.act,
+        "/dead/preview": dead.preview,
     }
     once = Once()
     for path, form in forms.items():

@@ -15,19 +15,22 @@ from jobs.refund_ledger import owed, refund_rows
 from sweeper import ledger
 from sweeper.app import App
 from sweeper.cli import dead_letters
-from sweeper.monitoring import audit, backlog, explain, foreign
+from sweeper.monitoring import audit, backlog, explain, foreign, list_page, waiting_list
 from sweeper.monitoring.about import search
 from sweeper.monitoring.about.search import Search
 from sweeper.monitoring.about.sweep import SweepReader
 from sweeper.monitoring.backlog import Backlog
 from sweeper.monitoring.history import Period
 from sweeper.monitoring.history_writer import HistoryWriter
+from sweeper.monitoring.list_page import Wanted
+from sweeper.monitoring.lists import ListReader
+from sweeper.monitoring.waiting_list import WaitingList
 from sweeper.postgres import clock
-from sweeper.queue import dead_letter_table
+from sweeper.queue import dead_letter_queue, dead_letter_table
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.sweep.scan import ScanResult
 from tests.support.depth import fill_dead_letters, fill_ledger, fill_queue, fill_refunds, rows_read
-from tests.support.verbs import DAY, HOUR, Run, scan, send, sweep
+from tests.support.verbs import DAY, HOUR, QUEUE, Run, scan, send, sweep
 
 FEW = 1_000  # where a bound is set for the tests
 SWEEPS = 20_000
@@ -53,6 +56,8 @@ def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         (foreign, ["ENDINGS"]),
         (explain, ["SCANS", "KEYS"]),
         (search, ["SCANS", "KEYS", "ENDINGS"]),
+        (list_page, ["MOST_COUNTED", "MOST_SEARCHED"]),
+        (waiting_list, ["MOST_COUNTED", "MOST_SEARCHED"]),
     ):
         for name in names:
             monkeypatch.setattr(module, name, FEW)
@@ -75,6 +80,8 @@ def readers(app: App) -> dict[str, Callable[[], Any]]:
     newest = DeadLetterFilter(limit=10)
     find = Search(app.database, app.queues, app.catalog).find
     one_sweep = SweepReader(app.database, app.queues, app.catalog)
+    reader = ListReader(app.database, app.catalog, app.older_than)
+    refund_list = app.catalog.listing("refunds")
     return {
         "status": app.status_reader.read,
         "completed": app.status_reader.completed,
@@ -95,6 +102,22 @@ def readers(app: App) -> dict[str, Callable[[], Any]]:
         "dead drop": lambda: app.dead_letter_queue.drop(DeadLetterFilter(ids=[8])),
         "dead purge": lambda: app.dead_letter_queue.purge(timedelta(days=999)),
         "refunds": read_refunds,
+        "list sweeps": lambda: reader.read(reader.sweeps(), Wanted(limit=10)),
+        "list sweeps of a rule": lambda: reader.read(
+            reader.sweeps(), Wanted({"rule": "expire_dp"}, limit=10)
+        ),
+        "list old sweeps": lambda: reader.read(reader.sweeps(), Wanted(older=45 * DAY, limit=10)),
+        "list braked sweeps": lambda: reader.read(
+            reader.sweeps(), Wanted({"outcome": "braked"}, limit=10)
+        ),
+        "list refunds": lambda: reader.read(refund_list, Wanted(limit=10)),
+        "list refunds that are due": lambda: reader.read(
+            refund_list, Wanted({"state": "due"}, limit=10)
+        ),
+        "list dead letters": lambda: app.dead_letter_queue.newest(newest, 10),
+        "list the dead letters of a cause": lambda: app.dead_letter_queue.newest(
+            DeadLetterFilter(fingerprint="abc"), 10
+        ),
         "prune a day": lambda: app.pruner.prune(clock.now() + DAY),
         "prune nothing": lambda: app.pruner.prune(clock.now() + DAY),
     }
@@ -213,6 +236,7 @@ def test_long_lists_show_their_beginning_and_say_so(
 ) -> None:
     monkeypatch.setattr(dead_letter_table, "MOST_GROUPED", 2)
     monkeypatch.setattr(dead_letters, "MOST_GROUPED", 2)
+    monkeypatch.setattr(dead_letter_queue, "MOST_GROUPED", 2)
     monkeypatch.setattr(backlog, "MOST_GROUPED", 2)
     monkeypatch.setattr(refunds, "_LISTED", 2)
     monkeypatch.setattr(refunds, "_PAGE", 2)
@@ -298,6 +322,32 @@ def test_a_phone_is_looked_for_among_the_latest_orders_only(
 
     assert [ours] == [hit.id for hit in found[0].hits]
     assert (read["Order"] < FEW, read["Participant"] < FEW) == (True, True)
+
+
+@pytest.mark.usefixtures("bounds")
+@pytest.mark.parametrize("statistics", STATISTICS.values(), ids=STATISTICS)
+def test_no_list_of_messages_reads_a_long_queue_in_whole(
+    app: App, connection: Connection, statistics: str
+) -> None:
+    """It counts, and looks through, the newest of them."""
+    fill_queue(connection, SWEEPS)
+    connection.execute(text("vacuum"))
+    connection.execute(text(statistics))
+    waiting = WaitingList(app.database, app.queues, app.catalog)
+    wanted = {
+        "all": Wanted(),
+        "further on": Wanted(before=f"{QUEUE},500"),
+        "by type": Wanted({"type": "ORDER_AUTO_REFUND"}),
+        "by key": Wanted(key="other-7"),
+        "by age": Wanted(older=HOUR),
+    }
+
+    read = {
+        name: rows_read(connection, app, lambda one=one: waiting.read(one))["q_jastipin_jobs"]  # type: ignore[misc]
+        for name, one in wanted.items()
+    }
+
+    assert {} == {name: rows for name, rows in read.items() if rows > 6 * FEW}
 
 
 def test_the_dead_letters_of_one_order_are_looked_up_by_index(

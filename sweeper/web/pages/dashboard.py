@@ -5,7 +5,6 @@ from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,7 +23,7 @@ from sweeper.web.pages.renderer import Renderer, back_to
 from sweeper.web.pages.summary import numbers, summarize
 
 _PAUSE = ("target", "for", "reason")
-_RESULTS = ("swept", "retried", "dropped")
+_RESULTS = ("swept",)
 
 
 class Dashboard:
@@ -52,6 +51,8 @@ class Dashboard:
             acts=self._acts(),
             stats=stats,
             names=_names(app.queues),
+            types=app.catalog.jobs,
+            listings=app.catalog.listings,
             rules={
                 name: {
                     "older_than": format_duration(rule.older_than),
@@ -86,18 +87,6 @@ class Dashboard:
         sweep_request = SweepRequest(plan=fields(body).get("plan", ""))
         report = self._actions.sweep(sweep_request, acting(request))
         return self._back(swept=sum(found.enqueued for found in report.rules.values()))
-
-    def dead(self, request: Request, body: bytes) -> Response:
-        """Retry or drop the dead letters with the fingerprint in the form."""
-        form = fields(body)
-        fingerprint = form.get("fingerprint") or ""
-        match form.get("do"):
-            case "retry":
-                return self._back(retried=self._actions.retry(fingerprint, acting(request)))
-            case "drop":
-                return self._back(dropped=self._actions.drop(fingerprint, acting(request)))
-            case _:
-                raise HTTPException(400)
 
     def pause(self, request: Request, body: bytes) -> Response:
         """Pause what the form names."""

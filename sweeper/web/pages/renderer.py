@@ -17,6 +17,7 @@ from sweeper import redact
 from sweeper.event import INSTANCE
 from sweeper.humanize import age, at, capped, number, visible
 from sweeper.monitoring.about.search import Found
+from sweeper.monitoring.list_page import MOST_COUNTED
 from sweeper.remedies import LEFT_ALONE
 from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.auth import COOKIE, Auth
@@ -25,7 +26,14 @@ UNAUTHORIZED = 401
 NOT_FOUND = 404
 _SEE_OTHER = 303
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
-_NAVIGATION = (("/", "Now"), ("/history", "History"), ("/acts", "Acts"))
+_NAVIGATION = (
+    ("/", "Now"),
+    ("/dead", "Dead letters"),
+    ("/waiting", "Waiting"),
+    ("/sweeps", "Sweeps"),
+    ("/history", "History"),
+    ("/acts", "Acts"),
+)
 
 
 class Renderer:
@@ -52,6 +60,7 @@ class Renderer:
             "instance": INSTANCE,
             "left_alone": LEFT_ALONE,
             "most_anomalies": MOST_ANOMALIES,
+            "most_counted": MOST_COUNTED,
             "navigation": _NAVIGATION,
             "new_once": partial(token_hex, 8),
         }

@@ -8,6 +8,7 @@ MANY = "tests/postgres/queue/test_many_dead_letters.py"
 FOREIGN = "tests/postgres/queue/test_foreign_dead_letters.py"
 LETTER = "sweeper/queue/dead_letter.py"
 TAKEN = "sweeper/queue/dead_letter_queue.py"
+FILTER = "sweeper/queue/dead_letter_filter.py"
 
 MUTANTS = (
     Mutant(
@@ -93,15 +94,15 @@ MUTANTS = (
     Mutant(
         "a purge takes the young dead letters",
         "L2",
-        TAKEN,
-        "found.c.enqueued_at <= self.older]",
-        "found.c.enqueued_at >= self.older]",
+        FILTER,
+        "found.c.enqueued_at <= moment(self.older)]",
+        "found.c.enqueued_at >= moment(self.older)]",
         f"{MANY}::test_dead_letters_of_an_age_are_purged_in_chunks",
     ),
     Mutant(
         "the filter by cause is ignored",
         "L2",
-        TAKEN,
+        FILTER,
         "return [*ids, *equal, *key, *died]",
         "return [*ids, *key, *died]",
         f"{QUEUE}::test_dead_letters_are_filtered_by_fingerprint",

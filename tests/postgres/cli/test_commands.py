@@ -314,11 +314,11 @@ def test_all_faults_of_the_settings_are_reported_at_once(run: Run, ready: dict[s
         (("enqueue", "STOCK_RELEASE", '{"productId": "p1", "quantity": 0}'), "quantity: "),
         (
             ("dead", "retry"),
-            "no dead letters selected: give ids, --type, --reason, --fingerprint, --order or --all",
+            "--fingerprint, --order, --older-than, --newer-than or --all",
         ),
         (
             ("dead", "drop"),
-            "no dead letters selected: give ids, --type, --reason, --fingerprint, --order or --all",
+            "--fingerprint, --order, --older-than, --newer-than or --all",
         ),
         (("dead", "show", "99"), "there is no dead letter 99"),
         (("dead", "retry", "99"), "there is no dead letter 99"),

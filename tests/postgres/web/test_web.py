@@ -30,17 +30,21 @@ from tests.support.verbs import (
     OpenApp,
     Run,
     broken,
-    dead_letters,
     messages,
     rows,
     send,
-    send_raw,
     sweep,
 )
 from tests.support.web_client import TOKEN, Site, csrf_token, served, sign_in
 
 READ_PATHS = (
     "/",
+    "/dead",
+    "/waiting",
+    "/sweeps",
+    "/anomalies",
+    "/overdue?rule=expire_dp",
+    "/lists/refunds",
     "/metrics",
     "/api/monitoring/queue/stats",
     "/api/monitoring/queue/health",
@@ -55,6 +59,7 @@ WRITE_PATHS = (
     "/preview",
     "/sweep",
     "/dead",
+    "/dead/preview",
     "/pause",
     "/resume",
     "/sign-out",
@@ -530,38 +535,6 @@ def test_an_invalid_request_is_refused(
 
 def test_a_request_body_that_is_too_large_is_refused(site: Site) -> None:
     assert 413 == site.post("/api/test-queue", {"type": "x" * 20_000}).status
-
-
-def test_dead_letters_of_one_cause_are_retried(app: App, site: Site, shop: Shop) -> None:
-    work(app, site, shop)
-    session = sign_in(site)
-    (dead_letter,) = dead_letters(app)
-    form = {
-        "seal": csrf_token(site, session),
-        "fingerprint": dead_letter.fingerprint,
-        "do": "retry",
-    }
-
-    answer = site.submit("/dead", form, **session)
-
-    assert (303, "/?retried=1") == (answer.status, answer.headers["location"])
-    assert ([], 4) == (dead_letters(app), len(messages(app)))
-
-
-def test_dead_letters_of_one_cause_are_dropped_and_no_others(
-    app: App, site: Site, shop: Shop
-) -> None:
-    work(app, site, shop)
-    send_raw(app, "7")
-    sweep(app)
-    session = sign_in(site)
-    kept, dead_letter = dead_letters(app)
-    form = {"seal": csrf_token(site, session), "fingerprint": dead_letter.fingerprint, "do": "drop"}
-
-    answer = site.submit("/dead", form, **session)
-
-    assert "/?dropped=1" == answer.headers["location"]
-    assert [kept.msg_id] == [each.msg_id for each in dead_letters(app)]
 
 
 def test_only_one_write_runs_at_a_time(

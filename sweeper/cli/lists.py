@@ -1,0 +1,190 @@
+"""`sweeper waiting`, `sweeps`, `overdue`, `anomalies` and `list`: the lists that pages show too."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from sweeper.app import App
+from sweeper.cli import output
+from sweeper.cli.session import Json, length, open_app
+from sweeper.exports import ColumnKind, ListColumn, Listing
+from sweeper.humanize import capped
+from sweeper.ledger import Trigger
+from sweeper.monitoring.list_page import MOST_COUNTED, PAGE, Page, Wanted
+from sweeper.monitoring.lists import ListReader
+from sweeper.monitoring.waiting_list import WaitingList
+from sweeper.postgres.clock import iso
+
+COMMANDS = typer.Typer()
+
+About = Annotated[
+    str | None, typer.Option("--order", metavar="ORDER", help="Only this order's: its code or id.")
+]
+OlderThan = Annotated[
+    str | None, typer.Option(metavar="AGE", help="Only those of this age, such as 2h or 7d.")
+]
+NewerThan = Annotated[str | None, typer.Option(metavar="AGE", help="Only those younger than this.")]
+Before = Annotated[
+    str | None, typer.Option(metavar="PLACE", help="Go on after this place, which a page names.")
+]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="The rows of a page.")]
+RuleName = Annotated[str, typer.Argument(metavar="RULE", help="The rule's name.")]
+
+
+@COMMANDS.command()
+def waiting(
+    context: typer.Context,
+    queue: Annotated[str | None, typer.Option(help="Only this queue: its full name.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Only this job type; - for those without one.")
+    ] = None,
+    about: About = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    before: Before = None,
+    limit: Limit = PAGE,
+    as_json: Json = False,
+) -> None:
+    """List the messages in the queues, each queue's newest first."""
+    equal = {name: value for name, value in (("queue", queue), ("type", type_)) if value}
+    ages = (age(older_than), age(newer_than))
+    with open_app(context) as app:
+        app.check()
+        wanted = Wanted(equal, _key(app, about), *ages, before, limit)
+        page = WaitingList(app.database, app.queues, app.catalog).read(wanted)
+    _print("messages", page, as_json=as_json)
+
+
+@COMMANDS.command()
+def sweeps(
+    context: typer.Context,
+    rule: Annotated[str | None, typer.Option(help="Only scans of this rule.")] = None,
+    trigger: Annotated[Trigger | None, typer.Option(help="Only those with this trigger.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Only those of this outcome: found, quiet or braked.")
+    ] = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    before: Before = None,
+    limit: Limit = PAGE,
+    as_json: Json = False,
+) -> None:
+    """List the scans of rules, the newest first."""
+    given = {"rule": rule, "trigger": trigger, "outcome": outcome}
+    equal = {name: str(value) for name, value in given.items() if value}
+    wanted = Wanted(equal, None, age(older_than), age(newer_than), before, limit)
+    with open_app(context) as app:
+        app.check()
+        if rule:
+            app.catalog.rule(rule)
+        reader = _reader(app)
+        page = reader.read(reader.sweeps(), wanted)
+    _print("sweeps", page, as_json=as_json)
+
+
+@COMMANDS.command()
+def overdue(
+    context: typer.Context,
+    rule: RuleName,
+    about: About = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    before: Before = None,
+    limit: Limit = PAGE,
+    as_json: Json = False,
+) -> None:
+    """List what a rule finds due, the newest first."""
+    ages = (age(older_than), age(newer_than))
+    with open_app(context) as app:
+        app.check()
+        wanted = Wanted({}, _key(app, about), *ages, before, limit)
+        page = _reader(app).read(_reader(app).overdue(rule), wanted)
+    _print("overdue", page, as_json=as_json)
+
+
+@COMMANDS.command()
+def anomalies(
+    context: typer.Context,
+    rule: RuleName,
+    about: About = None,
+    before: Before = None,
+    limit: Limit = PAGE,
+    as_json: Json = False,
+) -> None:
+    """List what looks due to a rule and must not be touched, with the reason."""
+    with open_app(context) as app:
+        app.check()
+        wanted = Wanted({}, _key(app, about), before=before, limit=limit)
+        page = _reader(app).read(_reader(app).anomalies(rule), wanted)
+    _print("anomalies", page, as_json=as_json)
+
+
+@COMMANDS.command("list")
+def list_rows(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The list's name, such as refunds.")],
+    state: Annotated[
+        str | None, typer.Option(help="Only rows of this state, where they have one.")
+    ] = None,
+    about: About = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    before: Before = None,
+    limit: Limit = PAGE,
+    as_json: Json = False,
+) -> None:
+    """List the rows of a list that the job package adds, the newest first."""
+    listing: Listing = context.obj["catalog"].listing(name)
+    ages = (age(older_than), age(newer_than))
+    with open_app(context) as app:
+        app.check()
+        equal = {"state": state} if state else {}
+        wanted = Wanted(equal, _key(app, about), *ages, before, limit)
+        page = _reader(app).read(listing, wanted)
+    _print(name, page, as_json=as_json)
+
+
+def age(typed: str | None) -> timedelta | None:
+    """Return the age that was typed; raises UsageError where it is none."""
+    return None if typed is None else length(typed)
+
+
+def _reader(app: App) -> ListReader:
+    return ListReader(app.database, app.catalog, app.older_than)
+
+
+def _key(app: App, typed: str | None) -> str | None:
+    if typed is None:
+        return None
+    with app.database.transaction() as tx:
+        return app.catalog.codes.find(tx, typed) or typed.strip()
+
+
+def _print(what: str, page: Page, *, as_json: bool) -> None:
+    if as_json:
+        output.document(page.as_json())
+        return
+    columns = [column.label for column in page.columns]
+    code = ["code"] if page.codes else []
+    rows = [
+        [
+            *([page.codes.get(str(row[page.key]))] if code and page.key else []),
+            *(_cell(column, row[column.name]) for column in page.columns),
+        ]
+        for row in page.rows
+    ]
+    total = capped(page.total, MOST_COUNTED)
+    output.table(f"{total} {what}, the newest {len(rows)} first", [*code, *columns], rows)
+    if page.left_out:
+        output.line(f"not looked through: {page.left_out}")
+    if page.next:
+        output.line(f"older ones: add --before {page.next}")
+
+
+def _cell(column: ListColumn, value: object) -> object:
+    if value is None:
+        return None
+    if column.shown:
+        return column.shown(value)
+    return iso(value) if column.kind is ColumnKind.TIME else value  # type: ignore[arg-type]
