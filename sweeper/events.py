@@ -350,6 +350,21 @@ SETTINGS_LACKED = Event(
     {"section": "of the settings", "problem": "one line"},
     "Set it; the jobs that need it wait and are not lost.",
 )
+SETTINGS_RELOADED = Event(
+    "settings.reloaded",
+    "info",
+    {
+        "changed": "texts: settings that are in force from now on; a token by its name",
+        "waiting": "texts: settings that have changed, and need a restart",
+    },
+    "Restart the service if something waits, when it suits: systemctl restart sweeper.",
+)
+SETTINGS_REFUSED = Event(
+    "settings.refused",
+    "warning",
+    {"faults": "texts: each with where the value came from"},
+    "Mend them, and reload again. The settings from before are in force; a restart would fail.",
+)
 WEB_OPENED = Event("web.opened", "info", {"address": "host:port of the page"})
 WEB_FAILED = Event(
     "web.failed",
@@ -368,6 +383,7 @@ WEB_ACTED = Event(
     "info",
     {
         "peer": "address",
+        "actor": "web, the name of the token, and the address",
         "action": "one of: sweep, preview, enqueue, retry, drop, pause or resume",
         "what": "one line",
     },

@@ -70,7 +70,7 @@ class Actions:
         self._busy = Lock()
         self._plans = OrderedDict[str, Report]()
 
-    def sweep(self, request: SweepRequest, peer: str) -> Report:
+    def sweep(self, request: SweepRequest, actor: str) -> Report:
         """Scan as requested, and leave the jobs to the service's workers.
 
         Raises UsageError for an unknown rule, and for a plan that is unknown or too old; BusyError
@@ -87,7 +87,7 @@ class Actions:
             report = app.sweep().run(
                 [app.catalog.rule(name) for name in rules],
                 limit=limit,
-                actor=f"web {peer}",
+                actor=actor,
                 reason=reason,
                 planned={name: one.keys for name, one in plan.rules.items()} if plan else None,
                 dry_run=request.dry_run,
@@ -98,7 +98,7 @@ class Actions:
                 if len(self._plans) > _PLANS_KEPT:
                     self._plans.popitem(last=False)
         self._finish(
-            peer,
+            actor,
             "preview" if request.dry_run else "sweep",
             ", ".join(f"{name} {result.enqueued}" for name, result in report.rules.items()),
         )
@@ -118,41 +118,39 @@ class Actions:
             raise UsageError(message)
         return plan
 
-    def enqueue(self, kind: str, payload: Any, peer: str) -> tuple[int, str]:
+    def enqueue(self, kind: str, payload: Any, actor: str) -> tuple[int, str]:
         """Enqueue one job, and return its message id and queue; see `App.enqueue`."""
         with self._one_at_a_time():
             msg_id, queue = self._app.enqueue(kind, payload)
-        self._finish(peer, "enqueue", f"{kind} as {msg_id} in {queue}")
+        self._finish(actor, "enqueue", f"{kind} as {msg_id} in {queue}")
         return msg_id, queue
 
-    def retry(self, fingerprint: str, peer: str) -> int:
+    def retry(self, fingerprint: str, actor: str) -> int:
         """Retry the dead letters with this fingerprint, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "retry", _listed(taken))
+        self._finish(actor, "retry", _listed(taken))
         return len(taken)
 
-    def drop(self, fingerprint: str, peer: str) -> int:
+    def drop(self, fingerprint: str, actor: str) -> int:
         """Delete the dead letters with this fingerprint, and return how many there were."""
         with self._one_at_a_time():
             taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
-        self._finish(peer, "drop", _listed(taken))
+        self._finish(actor, "drop", _listed(taken))
         return len(taken)
 
-    def pause(self, request: PauseRequest, peer: str) -> Pause:
+    def pause(self, request: PauseRequest, actor: str) -> Pause:
         """Pause a rule, a queue or everything; see `Pauses.pause`."""
         with self._one_at_a_time():
-            paused = self._app.pauses.pause(
-                request.target, request.length, f"web {peer}", request.reason
-            )
-        self._finish(peer, "pause", str(paused))
+            paused = self._app.pauses.pause(request.target, request.length, actor, request.reason)
+        self._finish(actor, "pause", str(paused))
         return paused
 
-    def resume(self, target: str, peer: str) -> list[str]:
+    def resume(self, target: str, actor: str) -> list[str]:
         """Let *target* go on, or everything; return what was paused."""
         with self._one_at_a_time():
             resumed = self._app.pauses.resume(target)
-        self._finish(peer, "resume", ", ".join(resumed) or "nothing")
+        self._finish(actor, "resume", ", ".join(resumed) or "nothing")
         return resumed
 
     @contextmanager
@@ -164,8 +162,9 @@ class Actions:
         finally:
             self._busy.release()
 
-    def _finish(self, peer: str, action: str, what: str) -> None:
-        events.WEB_ACTED.log(peer=peer, action=action, what=what)
+    def _finish(self, actor: str, action: str, what: str) -> None:
+        peer = actor.rpartition(" ")[2]
+        events.WEB_ACTED.log(peer=peer, actor=actor, action=action, what=what)
         self._wake()
 
 

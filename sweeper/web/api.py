@@ -17,7 +17,7 @@ from sweeper.queue.json_text import json_value
 from sweeper.queue.wire import faults
 from sweeper.web import openapi, platform_api
 from sweeper.web.actions import Actions, PauseRequest, ResumeRequest, SweepRequest
-from sweeper.web.auth import peer
+from sweeper.web.auth import actor
 from sweeper.web.cache import Cache
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -79,7 +79,7 @@ class Api:
     def sweep(self, request: Request, body: bytes) -> Response:
         """Scan as the JSON body requests, and answer with the report; 409 if the brake held."""
         sweep_request = _parsed(SweepRequest, body if body.strip() else b"{}")
-        report = self._actions.sweep(sweep_request, peer(request))
+        report = self._actions.sweep(sweep_request, actor(request))
         self._cache.forget()
         if report.braked:
             return _failed(409, "the brake held: see data, and set max", data=report.as_json())
@@ -87,13 +87,13 @@ class Api:
 
     def pause(self, request: Request, body: bytes) -> Response:
         """Pause what the JSON body names, and answer with the pause."""
-        paused = self._actions.pause(_parsed(PauseRequest, body), peer(request))
+        paused = self._actions.pause(_parsed(PauseRequest, body), actor(request))
         self._cache.forget()
         return _done(paused.as_json())
 
     def resume(self, request: Request, body: bytes) -> Response:
         """Let the JSON body's target go on, and answer with what was paused."""
-        resumed = self._actions.resume(_parsed(ResumeRequest, body).target, peer(request))
+        resumed = self._actions.resume(_parsed(ResumeRequest, body).target, actor(request))
         self._cache.forget()
         return _done({"resumed": resumed})
 
@@ -104,7 +104,7 @@ class Api:
         if not isinstance(kind, str):
             message = "type: the name of a job type is missing"
             raise UsageError(message)
-        msg_id, queue = self._actions.enqueue(kind, payload, peer(request))
+        msg_id, queue = self._actions.enqueue(kind, payload, actor(request))
         self._cache.forget()
         return _done({"msg_id": msg_id, "queue": queue})
 

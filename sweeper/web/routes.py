@@ -24,6 +24,7 @@ from sweeper.web.openapi import OPERATIONS, Access, Operation
 from sweeper.web.pages.dashboard import Dashboard
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.sign_in import SignIn
+from sweeper.web.tokens import Scope
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
@@ -74,8 +75,8 @@ def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Ro
     pages = {"/": dashboard.show}
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))
+    yield Route("/sign-out", auth.require_token(sign_in.end, Scope.READ), methods=["POST"])
     forms = {
-        "/sign-out": sign_in.end,
         "/preview": dashboard.preview,
         "/sweep": dashboard.sweep,
         "/pause": dashboard.pause,

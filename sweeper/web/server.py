@@ -13,10 +13,12 @@ from sweeper.errors import SettingsError
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
+from sweeper.settings import WebSettings
 from sweeper.web.auth import Auth
 from sweeper.web.bounds import Bounds
 from sweeper.web.connection import MAX_HEADER, Connection
 from sweeper.web.routes import routes
+from sweeper.web.tokens import accepted
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -40,7 +42,7 @@ class Web:
 
     def __init__(self, app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> None:
         self._settings = app.settings.web
-        auth = Auth(app.settings.web)
+        self._auth = auth = Auth(app.settings.web)
         config = uvicorn.Config(
             SecurityHeaders(Bounds(routes(app, auth, stats, health, wake), auth)),
             http=Connection,
@@ -78,6 +80,10 @@ class Web:
         self.address = f"{host}:{port}"
         events.WEB_OPENED.log(address=self.address)
         self._thread.start()
+
+    def renew(self, settings: WebSettings) -> None:
+        """Accept the tokens of *settings* from now on, and no others; their sessions have ended."""
+        self._auth.sessions.renew(accepted(settings))
 
     def close(self) -> None:
         """Accept no more requests; those in progress have two seconds to finish."""

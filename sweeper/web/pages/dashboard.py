@@ -16,7 +16,7 @@ from sweeper.postgres import clock
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import faults
 from sweeper.web.actions import Actions, PauseRequest, SweepRequest
-from sweeper.web.auth import fields, peer
+from sweeper.web.auth import actor, fields
 from sweeper.web.cache import Cache
 from sweeper.web.pages.renderer import Renderer, back_to
 from sweeper.web.pages.summary import numbers, summarize
@@ -32,7 +32,6 @@ class Dashboard:
         self._cache = cache
         self._actions = actions
         self._page = renderer.page
-        self._settings = cache.app.settings
 
     def show(self, request: Request) -> Response:
         """Answer / with the dashboard, without status and backlog if the database is down."""
@@ -54,10 +53,10 @@ class Dashboard:
                     "older_than": format_duration(rule.older_than),
                     "every": format_duration(rule.every),
                 }
-                for name, rule in self._settings.rules.items()
+                for name, rule in self._cache.app.settings.rules.items()
                 if rule.enabled
             },
-            limit=self._settings.safety.max_per_sweep,
+            limit=self._cache.app.settings.safety.max_per_sweep,
             targets=app.pauses.targets,
             results={name: count for name, count in results.items() if count.isdecimal()},
         )
@@ -65,13 +64,13 @@ class Dashboard:
     def preview(self, request: Request, body: bytes) -> Response:
         """Answer the form for a sweep with a preview, which is the result of a dry run."""
         sweep_request = _sweep_request(body)
-        report = self._actions.sweep(sweep_request, peer(request))
+        report = self._actions.sweep(sweep_request, actor(request))
         total = sum(found.enqueued for found in report.rules.values())
         return self._page(
             "preview.html",
             request,
             sweep_request=sweep_request,
-            limit=sweep_request.max or self._settings.safety.max_per_sweep,
+            limit=sweep_request.max or self._cache.app.settings.safety.max_per_sweep,
             report=report,
             dry_run=report.dry_run,
             labels={effect.name: effect.label for effect in self._cache.app.catalog.effects},
@@ -80,7 +79,9 @@ class Dashboard:
 
     def sweep(self, request: Request, body: bytes) -> Response:
         """Run the sweep that was previewed, with only the keys of its preview."""
-        report = self._actions.sweep(SweepRequest(plan=fields(body).get("plan", "")), peer(request))
+        report = self._actions.sweep(
+            SweepRequest(plan=fields(body).get("plan", "")), actor(request)
+        )
         return self._back(swept=sum(found.enqueued for found in report.rules.values()))
 
     def dead(self, request: Request, body: bytes) -> Response:
@@ -89,9 +90,9 @@ class Dashboard:
         fingerprint = form.get("fingerprint") or ""
         match form.get("do"):
             case "retry":
-                return self._back(retried=self._actions.retry(fingerprint, peer(request)))
+                return self._back(retried=self._actions.retry(fingerprint, actor(request)))
             case "drop":
-                return self._back(dropped=self._actions.drop(fingerprint, peer(request)))
+                return self._back(dropped=self._actions.drop(fingerprint, actor(request)))
             case _:
                 raise HTTPException(400)
 
@@ -102,12 +103,12 @@ class Dashboard:
             wanted = PauseRequest.model_validate(form | {"for": form.get("for") or None})
         except ValidationError as error:
             raise UsageError(faults(error)) from error
-        self._actions.pause(wanted, peer(request))
+        self._actions.pause(wanted, actor(request))
         return self._back()
 
     def resume(self, request: Request, body: bytes) -> Response:
         """Let the form's target go on."""
-        self._actions.resume(fields(body).get("target", ""), peer(request))
+        self._actions.resume(fields(body).get("target", ""), actor(request))
         return self._back()
 
     def _read(self) -> tuple[Status | None, Backlog | None]:

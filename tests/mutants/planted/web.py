@@ -100,7 +100,7 @@ MUTANTS = (
         "acts over HTTP are not logged",
         "contract",
         "sweeper/web/actions.py",
-        "        events.WEB_ACTED.log(peer=peer, action=action, what=what)\n",
+        "        events.WEB_ACTED.log(peer=peer, actor=actor, action=action, what=what)\n",
         "",
         f"{WEB}::test_a_sweep_over_http_only_enqueues_and_is_recorded_in_the_ledger",
     ),
