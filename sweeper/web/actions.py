@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sweeper import events
 from sweeper.app import App
 from sweeper.errors import BusyError, UsageError
+from sweeper.job import Priority
 from sweeper.postgres import clock
 from sweeper.queue.dead_letter_queue import DeadLetterFilter
 from sweeper.queue.pause import Pause
@@ -118,26 +119,41 @@ class Actions:
             raise UsageError(message)
         return plan
 
-    def enqueue(self, kind: str, payload: Any, actor: str) -> tuple[int, str]:
+    def enqueue(
+        self,
+        kind: str,
+        payload: Any,
+        actor: str,
+        priority: Priority | None = None,
+        delay: timedelta = timedelta(),
+    ) -> tuple[int, str]:
         """Enqueue one job, and return its message id and queue; see `App.enqueue`."""
         with self._one_at_a_time():
-            msg_id, queue = self._app.enqueue(kind, payload)
+            msg_id, queue = self._app.enqueue(kind, payload, priority, delay)
         self._finish(actor, "enqueue", f"{kind} as {msg_id} in {queue}")
         return msg_id, queue
 
     def retry(self, fingerprint: str, actor: str) -> int:
         """Retry the dead letters with this fingerprint, and return how many there were."""
+        return len(self.retry_all(DeadLetterFilter(fingerprint=fingerprint), actor))
+
+    def retry_all(self, wanted: DeadLetterFilter, actor: str) -> list[int]:
+        """Retry the dead letters that *wanted* selects, and return their ids."""
         with self._one_at_a_time():
-            taken = self._app.dead_letter_queue.retry(DeadLetterFilter(fingerprint=fingerprint))
+            taken = self._app.dead_letter_queue.retry(wanted)
         self._finish(actor, "retry", _listed(taken))
-        return len(taken)
+        return taken
 
     def drop(self, fingerprint: str, actor: str) -> int:
         """Delete the dead letters with this fingerprint, and return how many there were."""
+        return len(self.drop_all(DeadLetterFilter(fingerprint=fingerprint), actor))
+
+    def drop_all(self, wanted: DeadLetterFilter, actor: str) -> list[int]:
+        """Delete the dead letters that *wanted* selects, and return their ids."""
         with self._one_at_a_time():
-            taken = self._app.dead_letter_queue.drop(DeadLetterFilter(fingerprint=fingerprint))
+            taken = self._app.dead_letter_queue.drop(wanted)
         self._finish(actor, "drop", _listed(taken))
-        return len(taken)
+        return taken
 
     def pause(self, request: PauseRequest, actor: str) -> Pause:
         """Pause a rule, a queue or everything; see `Pauses.pause`."""

@@ -18,13 +18,16 @@ from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Actions
 from sweeper.web.api import UNREADABLE, Api
-from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth
+from sweeper.web.auth import METRICS, PROBES, SIGN_IN, Auth, Endpoint
 from sweeper.web.cache import Cache
-from sweeper.web.openapi import OPERATIONS, Access, Operation
+from sweeper.web.openapi import OPERATIONS
+from sweeper.web.operation import Access
 from sweeper.web.pages.dashboard import Dashboard
 from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.sign_in import SignIn
 from sweeper.web.tokens import Scope
+from sweeper.web.v1.api import ApiV1
+from sweeper.web.v1.operations import PREFIX
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
@@ -39,10 +42,10 @@ def routes(
     """Return the ASGI application; *wake* makes the service's workers read the queues at once."""
     cache, renderer = Cache(app, stats, health), Renderer(auth)
     actions = Actions(app, wake)
-    api = Api(cache, actions)
+    api, v1 = Api(cache, actions), ApiV1(cache, actions)
     return Starlette(
         routes=[
-            *(_machines(operation, api, auth) for operation in OPERATIONS),
+            *_machines(api, v1, auth),
             *_people(auth, Dashboard(cache, actions, renderer), renderer),
         ],
         exception_handlers=dict.fromkeys(_HANDLED, _error_handler(renderer, api)),
@@ -55,15 +58,30 @@ def is_for_machines(path: str) -> bool:
     return path.startswith(_MACHINES)
 
 
-def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
-    """Return the route of an operation, guarded as the description says."""
+def _machines(api: Api, v1: ApiV1, auth: Auth) -> Iterator[Route]:
+    """Yield a route for each address of the description, guarded as it says there."""
     guards: Mapping[Access, Callable[[Any], Any]] = {
         Access.ANYONE: lambda endpoint: endpoint,
         Access.LOCAL_OR_TOKEN: auth.require_local_or_token,
         Access.TOKEN: auth.require_token,
     }
-    endpoint = guards[operation.access](getattr(api, operation.name))
-    return Route(operation.path, endpoint, methods=[operation.method])
+    by_path = dict[str, dict[str, Any]]()
+    for each in OPERATIONS:
+        endpoint = getattr(v1 if each.path.startswith(PREFIX) else api, each.name)
+        by_path.setdefault(each.path, {})[each.method] = guards[each.access](endpoint)
+    for path, endpoints in by_path.items():
+        yield Route(path, _by_method(endpoints), methods=[*endpoints])
+
+
+def _by_method(endpoints: Mapping[str, Any]) -> Endpoint:
+    """Return the endpoint of an address that does something else for each method."""
+
+    async def answer(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        response: Response = await endpoints[method](request)
+        return response
+
+    return answer
 
 
 def _people(auth: Auth, dashboard: Dashboard, renderer: Renderer) -> Iterator[Route]:
