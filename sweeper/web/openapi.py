@@ -94,7 +94,7 @@ def describe(catalog: Catalog) -> dict[str, Any]:
     new_job["payload"] = {"anyOf": [schemas[payload] for payload in payloads]}
     paths: dict[str, Any] = {}
     for each in OPERATIONS:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas, catalog)
     return {
         "openapi": "3.1.0",
         "info": {"title": DISTRIBUTION, "version": version()},
@@ -121,7 +121,7 @@ def _job_schema(catalog: Catalog, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     return {"description": Job.__doc__, "type": "object", "required": ["type"], "anyOf": kinds}
 
 
-def _operation(each: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+def _operation(each: Operation, schemas: Mapping[Any, Any], catalog: Catalog) -> dict[str, Any]:
     described = {
         "operationId": each.name,
         "summary": each.summary,
@@ -131,7 +131,7 @@ def _operation(each: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
             for status, kinds in sorted(each.all_answers.items())
         },
     }
-    if parameters := [*_in_path(each), *_in_query(each)]:
+    if parameters := [*_in_path(each), *_in_query(each, catalog)]:
         described["parameters"] = parameters
     if each.body:
         content = {"application/json": {"schema": schemas[each.body]}}
@@ -145,13 +145,13 @@ def _in_path(each: Operation) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "path", "required": True, "schema": kind}
 
 
-def _in_query(each: Operation) -> Iterator[dict[str, Any]]:
+def _in_query(each: Operation, catalog: Catalog) -> Iterator[dict[str, Any]]:
     """Yield the parameters behind the question mark; one that may be left out is never null."""
     properties = each.query.model_json_schema()["properties"] if each.query else {}
     for name, schema in properties.items():
         kind = next(iter(schema.get("anyOf", [schema])))
-        described = {key: schema[key] for key in ("description",) if key in schema}
-        yield {"name": name, "in": "query", "required": False, "schema": kind, **described}
+        known = {"enum": list(catalog.rules)} if name == "rule" else {}
+        yield {"name": name, "in": "query", "required": False, "schema": kind | known}
 
 
 def _response(status: int, found: Sequence[Any], kinds: Sequence[Any]) -> dict[str, Any]:

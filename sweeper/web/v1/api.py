@@ -121,8 +121,11 @@ class ApiV1:
         return done(paused.as_json())
 
     def end_pause(self, request: Request, _body: bytes) -> Response:
-        """Let a target go on."""
-        resumed = self._actions.resume(request.path_params["target"], actor(request))
+        """Let a target go on; 404 for what cannot be paused."""
+        target = request.path_params["target"]
+        if target not in (*self._app.pauses.targets, self._app.queues.outbound):
+            raise HTTPException(404, "there is nothing of that name that can be paused")
+        resumed = self._actions.resume(target, actor(request))
         self._cache.forget()
         return done({"resumed": resumed})
 

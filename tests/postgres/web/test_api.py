@@ -246,7 +246,7 @@ def test_a_pause_is_made_listed_and_ended(site: Site) -> None:
     assert ("web token 127.0.0.1", ["expire_dp"]) == (made["actor"], ended["resumed"])
     assert [] == read(site, "pauses")["items"]
     assert (
-        400
+        404
         == site.ask(
             "DELETE", "/api/v1/pauses/nothing", None, {"authorization": f"Bearer {TOKEN}"}
         ).status
