@@ -40,8 +40,13 @@ class Sessions:
         return bool(self._tokens)
 
     def renew(self, tokens: Iterable[Token]) -> None:
-        """Accept *tokens* from now on, and no others: the sessions of those have ended."""
+        """Accept *tokens* from now on, and no others: the sessions of those end for good."""
         self._tokens = tuple(tokens)
+        digests = {token.digest for token in self._tokens}
+        with self._lock:
+            self._begun = {
+                session: one for session, one in self._begun.items() if one.digest in digests
+            }
 
     def accept(self, given: str) -> Token | None:
         """Return the token that was given; None where it is none of ours.

@@ -51,12 +51,25 @@ def test_a_named_token_that_somebody_has_invented_is_not_accepted() -> None:
 
 
 def test_a_session_ends_with_its_token_and_others_go_on() -> None:
-    (_, old), (_, new) = named("old"), named("new")
+    (secret, old), (_, new) = named("old"), named("new")
     sessions = Sessions([old, new])
     mine, other = sessions.begin(old, now=0), sessions.begin(new, now=0)
+    assert (old, new) == (sessions.token_of(mine, now=0), sessions.token_of(other, now=0))
     sessions.renew([new])
 
     assert (None, new) == (sessions.token_of(mine, now=0), sessions.token_of(other, now=0))
+    assert sessions.accept(secret) is None
+
+
+def test_a_token_that_comes_back_brings_no_session_with_it() -> None:
+    """Who took it away because somebody else had it wants to see that person sign in again."""
+    _, token = named("ci")
+    sessions = Sessions([token])
+    session = sessions.begin(token, now=0)
+    sessions.renew([])
+    sessions.renew([token])
+
+    assert sessions.token_of(session, now=0) is None
 
 
 def test_a_session_may_do_what_its_token_may_now() -> None:
