@@ -18,7 +18,7 @@ from sweeper.web.auth import Auth
 from sweeper.web.bounds import Bounds
 from sweeper.web.connection import MAX_HEADER, Connection
 from sweeper.web.routes import routes
-from sweeper.web.tokens import accepted
+from sweeper.web.tokens import Token, accepted
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -80,6 +80,11 @@ class Web:
         self.address = f"{host}:{port}"
         events.WEB_OPENED.log(address=self.address)
         self._thread.start()
+
+    @property
+    def accepts(self) -> tuple[Token, ...]:
+        """The tokens that are accepted now."""
+        return self._auth.sessions.tokens
 
     def renew(self, settings: WebSettings) -> None:
         """Accept the tokens of *settings* from now on, and no others; their sessions have ended."""

@@ -26,10 +26,10 @@ class _Session:
 
 
 class Sessions:
-    """Knows the tokens, and keeps the sessions that were begun with them."""
+    """Knows the tokens that are accepted, and keeps the sessions that were begun with them."""
 
     def __init__(self, tokens: Iterable[Token]) -> None:
-        self._tokens = tuple(tokens)
+        self.tokens = tuple(tokens)
         self._secret = secrets.token_bytes(32)
         self._begun = dict[bytes, _Session]()  # by digest: a lookup's time tells nothing of it
         self._lock = Lock()
@@ -37,12 +37,12 @@ class Sessions:
     @property
     def exist(self) -> bool:
         """Whether there is any token; without one nobody can sign in."""
-        return bool(self._tokens)
+        return bool(self.tokens)
 
     def renew(self, tokens: Iterable[Token]) -> None:
         """Accept *tokens* from now on, and no others: the sessions of those end for good."""
-        self._tokens = tuple(tokens)
-        digests = {token.digest for token in self._tokens}
+        self.tokens = tuple(tokens)
+        digests = {token.digest for token in self.tokens}
         with self._lock:
             self._begun = {
                 session: one for session, one in self._begun.items() if one.digest in digests
@@ -55,7 +55,7 @@ class Sessions:
         nobody gets in with a word whose digest somebody wrote into the settings.
         """
         presented, made, found = digest(given), MADE.fullmatch(given), None
-        for token in self._tokens:
+        for token in self.tokens:
             is_it = hmac.compare_digest(token.digest, presented)
             if is_it and (made or token.name == UNNAMED):
                 found = token
@@ -79,7 +79,7 @@ class Sessions:
         found = self._begun.get(digest(session))
         if found is None or now >= found.begun + SESSION:
             return None
-        return next((token for token in self._tokens if token.digest == found.digest), None)
+        return next((token for token in self.tokens if token.digest == found.digest), None)
 
     def end(self, session: str) -> None:
         """End *session*: its cookie is worth nothing from now on, whoever has a copy."""

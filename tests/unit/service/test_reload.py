@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sweeper import catalog
 from sweeper.app import App
@@ -12,7 +13,9 @@ from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.service import signals
 from sweeper.service.reload import Reload
+from sweeper.web import tokens
 from sweeper.web.server import Web
+from sweeper.web.tokens import Scope
 from tests.support.verbs import HOUR
 
 NOWHERE = {"database.url": "postgresql://sari@127.0.0.1:1/jastip", "stock.taken_at": "checkout"}
@@ -81,3 +84,23 @@ def test_a_signal_waits_once_however_often_it_is_sent() -> None:
     assert ["SIGHUP", "SIGUSR1", "SIGTERM", ""] == [received.next(0.01) for _ in range(4)]
     received.put("SIGHUP")
     assert "SIGHUP" == received.next(0.01)
+
+
+def test_settings_with_which_no_service_would_start_are_refused(tmp_path: Path) -> None:
+    """L3: when stock is taken has no default, and a token beside it does not change either."""
+    path, line = tmp_path / "sweeper.toml", tokens.line(tokens.make(), Scope.ACT)
+    path.write_text(f'stock.taken_at = "checkout"\n[web.tokens]\nci = "{line}"', "utf-8")
+    url = {"database.url": NOWHERE["database.url"]}
+    app = App.load(catalog.load("jobs"), file=path, flags=url)
+    health = Health({}, HOUR, {}, HOUR)
+    web = Web(app, Stats(), health, lambda: None)
+    path.write_text("", "utf-8")
+
+    with capture_logs() as lines:
+        Reload(app, web, health)()
+
+    (refused,) = lines
+    assert ("settings.refused", "warning") == (refused["event"], refused["log_level"])
+    assert "stock.taken_at is not set" in refused["faults"][0]
+    assert {"ci": line} == app.settings.web.tokens
+    assert ["ci"] == [token.name for token in web.accepts]
