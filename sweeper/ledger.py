@@ -163,11 +163,20 @@ def completed(tx: Connection) -> Completed:
     return Completed(jobs, looked_at >= MOST_COUNTED)
 
 
-def recent_sweeps(tx: Connection, rules: Iterable[str], limit: int) -> list[Row[Any]]:
-    """Return up to *limit* scans of each rule, the latest first, without their keys."""
+def recent_sweeps(
+    tx: Connection, rules: Iterable[str], limit: int, before: datetime | None = None
+) -> list[Row[Any]]:
+    """Return up to *limit* scans of each rule, the latest first, without their keys.
+
+    before -- only scans that are older
+    """
     columns = [column for column in SWEEP.c if column.name != "keys"]
+    older = [] if before is None else [SWEEP.c.at < before]
     latest = [
-        select(*columns).where(SWEEP.c.rule == rule).order_by(SWEEP.c.at.desc()).limit(limit)
+        select(*columns)
+        .where(SWEEP.c.rule == rule, *older)
+        .order_by(SWEEP.c.at.desc())
+        .limit(limit)
         for rule in rules
     ]
     scans = union_all(*latest).subquery("scans")

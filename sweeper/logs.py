@@ -71,6 +71,11 @@ def logged() -> Mapping[tuple[str, str], int]:
     return _logged.copy()
 
 
+def set_level(level: str) -> None:
+    """Log what is at least at *level* from now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 def _renderer(stream: TextIO, *, pretty: bool) -> Processor:
     """Return the processor that renders a line: coloured for people, or as JSON."""
     if not pretty:

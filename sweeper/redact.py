@@ -56,20 +56,21 @@ _CREDENTIALS = re.compile(
   | ( (?: authorization | cookie ) (?: ["']? \s* [:=] | ["'] \s* , ) \s* (?: b?["'] )? ) [^"'\r\n]+
   | ( {_NAMED} ["']? \s* [:=] \s* ) (?: b?"[^"]*" | b?'[^']*' | [^\s"',;&)}}\]]+ )
   | () \b eyJ [\w-]+ (?: \.[\w-]+ ){{1,2}}
+  | () \b swp_[\w-]{{43}}
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _SECRET_KEY = re.compile(rf"(?: {_NAMED} | authorization | cookie ) $", re.VERBOSE | re.IGNORECASE)
 
-_known: dict[str, re.Pattern[str]] = {}
+_known: Mapping[str, re.Pattern[str]] = {}
 
 
 def set_secrets(secrets: Iterable[str]) -> None:
     """Mask these values from now on, wherever they occur, instead of those of an earlier call."""
+    global _known  # noqa: PLW0603 -- replaced at once: another thread may be masking
     values = [each for secret in secrets for each in (secret, unquote(secret), *_password(secret))]
     longest_first = sorted(set(values), key=len, reverse=True)
-    _known.clear()
-    _known.update({each: _pattern(each) for each in longest_first if len(each) >= _SHORTEST_SECRET})
+    _known = {each: _pattern(each) for each in longest_first if len(each) >= _SHORTEST_SECRET}
 
 
 def text(value: str) -> str:

@@ -1,10 +1,12 @@
 """Settings: read from the environment, credentials and a TOML file, and validated as a whole."""
 
 import os
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -32,6 +34,9 @@ SYSTEM_FILE = Path("/etc/sweeper/sweeper.toml")
 _PREFIX = "SWEEPER_"
 _HOUR, _SLACK = timedelta(hours=1), timedelta(minutes=10)
 _PLATFORM = {"DATABASE_URL": "url", "DIRECT_URL": "direct_url"}
+
+LIVE = ("web.token", "web.tokens", "log.level", "safety.max_per_sweep")
+"""What a reload takes over, because it is read where it is used. All else needs a restart."""
 
 
 class _Section(BaseModel):
@@ -115,6 +120,35 @@ def _long_enough(token: SecretStr | None) -> SecretStr | None:
     return token
 
 
+UNNAMED = "token"
+"""The name of the one token that has none: `web.token`."""
+
+_TOKEN_NAME = re.compile(r"[a-z0-9_-]{1,40}")
+_TOKEN_LINE = re.compile(r"(read|act) sha256:[0-9a-f]{64}")
+
+
+def token_name(name: str) -> str:
+    """Return *name* if a token may have it; raises ValueError."""
+    if not _TOKEN_NAME.fullmatch(name):
+        message = "the name of a token has a to z, 0 to 9, _ and -, and at most 40 of them"
+        raise ValueError(message)
+    if name == UNNAMED:
+        message = f"{UNNAMED} is the name of web.token; take another one"
+        raise ValueError(message)
+    return name
+
+
+def _token_line(text: str) -> str:
+    """Refuse what is no digest, without repeating it: it may be the token itself."""
+    if not _TOKEN_LINE.fullmatch(text):
+        message = (
+            "a token stands here as `sweeper token new NAME` prints it: SCOPE sha256:DIGEST;"
+            " one that stood here itself is known to others by now"
+        )
+        raise ValueError(message)
+    return text
+
+
 class WebSettings(_Section):
     """The web server of the status page: its address and access."""
 
@@ -125,11 +159,23 @@ class WebSettings(_Section):
     public: bool = False
     trust_local: bool = True
     token: Annotated[SecretStr | None, AfterValidator(_long_enough)] = None
+    tokens: Mapping[
+        Annotated[str, AfterValidator(token_name)], Annotated[str, AfterValidator(_token_line)]
+    ] = {}
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
-        if not (self.trust_local or self.public or self.token):
+        if not (self.trust_local or self.public or self.token or self.tokens):
             message = "trust_local = false lets nobody read without a token: set web.token too"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _has_no_token_twice(self) -> Self:
+        digests = {name: text.partition(" ")[2] for name, text in self.tokens.items()}
+        several = [name for name, one in digests.items() if [*digests.values()].count(one) > 1]
+        if several:
+            message = f"{' and '.join(several)} are the same token; each needs one of its own"
             raise ValueError(message)
         return self
 
@@ -209,6 +255,7 @@ class Settings:
     sections: Mapping[type[Section], Section]
     origins: Mapping[str, str]
     _model: BaseModel
+    _again: "Callable[[], Settings]" = field(repr=False, compare=False)
 
     @property
     def horizon(self) -> timedelta:
@@ -236,8 +283,43 @@ class Settings:
     @property
     def secrets(self) -> list[str]:
         """The value of every secret setting, for the log to mask."""
-        leaves = (value for _, value in _leaves(self._model.model_dump()))
+        leaves = (value for _, value in _leaves(self.dump()))
         return [leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)]
+
+    def again(self) -> "Settings":
+        """Load the settings anew, from where these came from; raises SettingsError."""
+        return self._again()
+
+    def changes(self, fresh: "Settings") -> tuple[list[str], list[str]]:
+        """Return which settings differ in *fresh*: what a reload takes over, and what it does not.
+
+        A token of `web.tokens` is named by its own name.
+        """
+        before, after = (dict(_leaves(one.dump())) for one in (self, fresh))
+        names = sorted(before.keys() | after.keys())
+        different = [name for name in names if before.get(name) != after.get(name)]
+        return (
+            [name for name in different if is_live(name)],
+            [name for name in different if not is_live(name)],
+        )
+
+    def taking(self, fresh: "Settings") -> "Settings":
+        """Return these settings with what a reload takes over from *fresh*."""
+        values = dict[str, dict[str, Any]]()
+        for section, _, key in (name.partition(".") for name in LIVE):
+            values.setdefault(section, {})[key] = getattr(getattr(fresh, section), key)
+        made = {
+            section: getattr(self, section).model_copy(update=update)
+            for section, update in values.items()
+        }
+        kept = {name: origin for name, origin in self.origins.items() if not is_live(name)}
+        live = {name: origin for name, origin in fresh.origins.items() if is_live(name)}
+        model = self._model.model_copy(update=made)
+        return replace(self, **made, origins=kept | live, _model=model)
+
+    def dump(self) -> dict[str, Any]:
+        """Return every value by section, unmasked."""
+        return self._model.model_dump()
 
     def demand(self) -> None:
         """Raise SettingsError, which lists them all, where required settings are not set."""
@@ -288,7 +370,13 @@ def load(
         sections=sections,
         origins=origins,
         _model=made,
+        _again=partial(load, catalog, file=file, flags=flags),
     )
+
+
+def is_live(name: str) -> bool:
+    """Return whether a reload takes over the setting of that dotted name."""
+    return name.startswith(tuple(f"{live}." for live in LIVE)) or name in LIVE
 
 
 def _merged(
@@ -385,8 +473,8 @@ def _credentials(model: type[BaseModel]) -> tuple[list[tuple[str, Any]], list[st
 
 
 def _secrets(model: type[BaseModel]) -> Iterator[str]:
-    for section, field in model.model_fields.items():
-        for key in getattr(field.annotation, "model_fields", ()):
+    for section, info in model.model_fields.items():
+        for key in getattr(info.annotation, "model_fields", ()):
             if _is_secret(model, f"{section}.{key}"):
                 yield f"{section}.{key}"
 

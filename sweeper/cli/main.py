@@ -12,6 +12,7 @@ import typer
 from sweeper import catalog, redact
 from sweeper.cli import (
     acts,
+    config,
     dead_letters,
     explain,
     history,
@@ -22,12 +23,14 @@ from sweeper.cli import (
     reports,
     streams,
     sweep,
+    tokens,
 )
 from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
 from sweeper.postgres import deferred
 from sweeper.postgres.errors import in_one_line
 from sweeper.queue.acts import Action
+from sweeper.service import signals
 
 COMMANDS = typer.Typer(
     name="sweeper",
@@ -68,10 +71,11 @@ def main() -> None:
 @COMMANDS.callback()
 def begin(
     context: typer.Context,
-    config: Annotated[
+    file: Annotated[
         Path | None,
         typer.Option(
-            help="Settings file (TOML); default: $SWEEPER_CONFIG or /etc/sweeper/sweeper.toml."
+            "--config",
+            help="Settings file (TOML); default: $SWEEPER_CONFIG or /etc/sweeper/sweeper.toml.",
         ),
     ] = None,
 ) -> None:
@@ -80,7 +84,7 @@ def begin(
     To start, run `sweeper demo`. Exit codes: 0 success, 2 usage error, 3 a job raised an error,
     4 the brake held, 69 database or pgmq unusable, 78 invalid settings, 130 or 143 stopped.
     """
-    context.obj["file"] = config
+    context.obj["file"] = file
 
 
 @COMMANDS.command()
@@ -126,12 +130,13 @@ def migrate(
 
 @COMMANDS.command()
 def run(context: typer.Context) -> None:
-    """Run the service until SIGTERM. It scans on schedule and processes jobs; SIGUSR1 scans now."""
+    """Run the service until SIGTERM. SIGUSR1 scans now, SIGHUP reloads the settings that can be."""
+    received = signals.reloads()
     from sweeper.service.supervisor import Supervisor  # noqa: PLC0415 -- only this command needs the scheduler
 
     with open_app(context, sys.stdout) as app:
         app.settings.demand()
-        raise typer.Exit(Supervisor(app).run())
+        raise typer.Exit(Supervisor(app, received).run())
 
 
 COMMANDS.add_typer(sweep.COMMANDS)
@@ -178,23 +183,8 @@ def grants(
         output.line("\n".join(statements(role, wanted)))
 
 
-@COMMANDS.command()
-def config(context: typer.Context, as_json: Json = False) -> None:
-    """Show the settings and the source of each. Secrets are masked."""
-    with open_app(context) as app:
-        rows = app.settings.table()
-    if as_json:
-        output.document({name: {"value": value, "from": origin} for name, value, origin in rows})
-    else:
-        output.table("settings", ("key", "value", "from"), rows)
-
-
-@COMMANDS.command()
-def openapi(context: typer.Context) -> None:
-    """Print the description of the HTTP addresses for machines (OpenAPI 3.1, JSON)."""
-    from sweeper.web.openapi import describe  # noqa: PLC0415 -- only this command needs it
-
-    output.document(describe(context.obj["catalog"]))
+COMMANDS.add_typer(config.COMMANDS)
+COMMANDS.add_typer(tokens.COMMANDS, name="token")
 
 
 COMMANDS.add_typer(dead_letters.COMMANDS, name="dead")

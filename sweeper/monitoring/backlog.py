@@ -1,7 +1,7 @@
 """The backlog: which rows are overdue and why, the causes of dead letters, and recent sweeps."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 from sweeper.catalog import Catalog
 from sweeper.ledger import recent_sweeps
 from sweeper.postgres import clock
+from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import avoid
 from sweeper.queue.dead_letter_table import (
@@ -70,6 +71,20 @@ class Backlog:
     has_more: bool
     codes: Mapping[str, str]
     sweeps: Sequence[Row[Any] | QuietScans]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document of what is late and why, without the sweeps."""
+        late, anomalies = self.late.items(), self.anomalies.items()
+        return {
+            "at": iso(self.at),
+            "late": {name: [self._coded(one) for one in rows] for name, rows in late},
+            "anomalies": {name: [self._coded(one) for one in rows] for name, rows in anomalies},
+            "causes": [asdict(cause) for cause in self.causes],
+            "has_more": self.has_more,
+        }
+
+    def _coded(self, one: Late | Anomaly) -> dict[str, Any]:
+        return {**one._asdict(), "code": self.codes.get(one.key)}
 
 
 @dataclass(frozen=True, slots=True)

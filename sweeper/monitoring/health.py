@@ -122,6 +122,11 @@ class Health:
         took = time.monotonic() - self._began
         return self._was_ready is None and took <= (2 * SLOW).total_seconds()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the service was ready once, and systemd knows it."""
+        return self._was_ready is not None
+
     def alive(self) -> list[str]:
         """Return the names of the loops that hang; empty if all run."""
         return [] if self._waits_for else self._late(self._patience)

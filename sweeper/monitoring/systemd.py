@@ -1,10 +1,11 @@
-"""Notifications to systemd: ready, watchdog, stopping, and a line for `systemctl status`.
+"""Notifications to systemd: ready, reloading, watchdog, stopping, a line for the status.
 
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
 
 import os
 import socket
+import time
 from datetime import timedelta
 
 
@@ -36,6 +37,11 @@ def is_unit() -> bool:
 def ready() -> bool:
     """Notify systemd that the service is ready."""
     return notify(READY="1")
+
+
+def reloading() -> bool:
+    """Notify systemd that the service loads its settings anew; `ready` ends that."""
+    return notify(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1_000))
 
 
 def starting(allowed: timedelta) -> bool:

@@ -1,4 +1,4 @@
-"""The supervisor: starts the loops of the service, handles signals, and stops all in order."""
+"""The supervisor: starts the loops of the service, obeys signals, and stops all in order."""
 
 import faulthandler
 import time
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
 from threading import Thread
 
 from sweeper import events
@@ -25,6 +24,7 @@ from sweeper.service.hint import Hint
 from sweeper.service.loops import IDLE_TURN, Loops
 from sweeper.service.outage import Outage
 from sweeper.service.patience import Patience
+from sweeper.service.reload import Reload
 from sweeper.service.scheduler import Scheduler
 from sweeper.service.upkeep import Upkeep
 from sweeper.settings import DatabaseSettings
@@ -39,9 +39,9 @@ _TURN = 0.5  # seconds between two cancellations of what still runs
 class Supervisor:
     """Runs the scheduler, the drainers, the outbound worker and the web server until SIGTERM."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, received: signals.Received | None = None) -> None:
         self._app = app
-        self._signals: SimpleQueue[str] = SimpleQueue()
+        self._signals = received or signals.Received()
         self._outage = Outage()
         self._began = time.monotonic()
         outbound, queue = app.outbound(), app.settings.queue
@@ -73,6 +73,7 @@ class Supervisor:
         self._hint = self._loops.hint = Hint(app, self._loops.look)
         app.completer.observe = self._loops.observe
         self._web = Web(app, self._stats, self._health, self._loops.wake)
+        self._reload = Reload(app, self._web, self._health)
         self._upkeep = Upkeep(app, self._outage, self._loops.asked_to_stop)
         self._heartbeat = Heartbeat(app, self._stats, self._health, self._outage, self._saw)
 
@@ -84,7 +85,7 @@ class Supervisor:
         # On the watchdog's SIGABRT, write all stacks to the journal, even if the interpreter hangs.
         faulthandler.enable(2)
         signals.on_stop(self._signals.put)
-        signals.on_scan(partial(self._signals.put, "SIGUSR1"))
+        signals.on_scan(partial(self._signals.put, signals.SCAN))
         patience = Patience(
             self._app, self._health, self._outage, self._heartbeat.beat, self._next_signal
         )
@@ -99,9 +100,14 @@ class Supervisor:
         return self._stop(threads, received)
 
     def _next_signal(self, seconds: float) -> str:
-        """Return the name of the next signal, or "" if there is none within *seconds*."""
-        with suppress(Empty):
-            return self._signals.get(timeout=seconds)
+        """Return the name of the next signal, or "" if there is none within *seconds*.
+
+        A reload is done here, so that it can also be asked for while a start waits.
+        """
+        received = self._signals.next(seconds)
+        if received != signals.RELOAD:
+            return received
+        self._reload()
         return ""
 
     def _open(self) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sweeper.app import App
 from sweeper.errors import BusyError, UsageError
+from sweeper.job import Priority
 from sweeper.postgres import clock
 from sweeper.queue.acts import Act, Action, By, listed
 from sweeper.queue.dead_letter_filter import DeadLetterFilter, Seen
@@ -124,13 +125,26 @@ class Actions:
             raise UsageError(message)
         return plan
 
-    def enqueue(self, kind: str, payload: Any, by: By) -> tuple[int, str]:
+    def enqueue(
+        self,
+        kind: str,
+        payload: Any,
+        by: By,
+        priority: Priority | None = None,
+        delay: timedelta = timedelta(),
+    ) -> tuple[int, str]:
         """Enqueue one job, and return its message id and queue; see `App.enqueue`."""
         with self._acting(Action.ENQUEUE, kind, by) as act:
-            return self._app.enqueue(kind, payload, act=act)
+            return self._app.enqueue(kind, payload, priority, delay, act)
 
-    def retry(self, wanted: DeadLetterFilter, by: By, reason: str, expected: Seen) -> int:
-        """Retry the dead letters that *wanted* selects, and return how many were taken.
+    def retry(
+        self,
+        wanted: DeadLetterFilter,
+        by: By,
+        reason: str | None = None,
+        expected: Seen | None = None,
+    ) -> list[int]:
+        """Retry the dead letters that *wanted* selects, and return the ids of those taken.
 
         No more than MOST_AT_ONCE are taken, the oldest first.
 
@@ -141,15 +155,21 @@ class Actions:
             queue = self._app.dead_letter_queue
             taken = queue.retry(wanted, act, expected=expected, most=MOST_AT_ONCE)
             act.finish(listed(taken))
-        return len(taken)
+        return taken
 
-    def drop(self, wanted: DeadLetterFilter, by: By, reason: str, expected: Seen) -> int:
+    def drop(
+        self,
+        wanted: DeadLetterFilter,
+        by: By,
+        reason: str | None = None,
+        expected: Seen | None = None,
+    ) -> list[int]:
         """Delete the dead letters that *wanted* selects, as `retry` sends them again."""
         with self._acting(Action.DROP, f"dead letters: {wanted}", by, reason) as act:
             queue = self._app.dead_letter_queue
             taken = queue.drop(wanted, act, expected=expected, most=MOST_AT_ONCE)
             act.finish(listed(taken))
-        return len(taken)
+        return taken
 
     def pause(self, request: PauseRequest, by: By) -> Pause:
         """Pause a rule, a queue or everything; see `Pauses.pause`."""

@@ -1,4 +1,4 @@
-"""Authentication: reads come from this host or need the token, actions always need the token."""
+"""Authentication: reads come from this host or need a token, actions need one that may act."""
 
 import ipaddress
 import re
@@ -18,6 +18,7 @@ from sweeper.queue.acts import By, Origin
 from sweeper.settings import WebSettings
 from sweeper.web.rate_limit import RateLimit
 from sweeper.web.sessions import Sessions
+from sweeper.web.tokens import Scope, Token, accepted
 
 COOKIE = "sweeper"
 PROBES = ("/livez", "/readyz")
@@ -35,9 +36,9 @@ class Caller(Enum):
     """The kinds of callers, each of which has a share of the server.
 
     PROBE      -- asks whether the service is alive or ready
-    PROGRAM    -- has the token
+    PROGRAM    -- has a token
     PERSON     -- has a session
-    SCRAPER    -- reads the metrics, without the token
+    SCRAPER    -- reads the metrics, without a token
     READER     -- has neither token nor session
     LISTENER   -- a page that is open, whose browser waits to be told what changes
     GUESSER    -- has a wrong token, or signs in
@@ -62,45 +63,51 @@ class Auth:
     """Wraps endpoints so that they answer only authorized requests."""
 
     def __init__(self, settings: WebSettings) -> None:
-        self.sessions = Sessions(settings.token.get_secret_value() if settings.token else None)
+        self.sessions = Sessions(accepted(settings))
         self._public = settings.public
         self._trust_local = settings.trust_local
         self._names = {"localhost", settings.host}
         self._guesses = RateLimit(rate=0.2, burst=10)
 
     def require_local_or_token(self, endpoint: Callable[[Request], Response]) -> Endpoint:
-        """Allow requests from this host, or with the token; all, if the settings say web.public."""
+        """Allow requests from this host, or with a token; all, if the settings say web.public."""
 
         async def guarded(request: Request) -> Response:
-            if not (self.has_token(request) or self._public or self._is_local(request)):
+            if not (self.token(request) or self._public or self._is_local(request)):
                 raise HTTPException(401)
             return await run_in_threadpool(endpoint, request)
 
         return guarded
 
-    def require_token(self, endpoint: Callable[[Request, bytes], Response]) -> Endpoint:
-        """Allow requests with the token; a session's form must also have the CSRF token."""
+    def require_token(
+        self, endpoint: Callable[[Request, bytes], Response], scope: Scope = Scope.ACT
+    ) -> Endpoint:
+        """Allow requests with a token of *scope*; a session's form must have the CSRF token too."""
 
         async def guarded(request: Request) -> Response:
             if not self.sessions.exist:
                 raise HTTPException(403, "acting over HTTP is off: SWEEPER_WEB__TOKEN is not set")
-            if not self.has_token(request):
+            token = self.token(request)
+            if token is None:
                 raise HTTPException(401)
+            if scope is Scope.ACT and not token.may_act:
+                raise HTTPException(403, f"the token {token.name} may read, and not act")
             body = await _body(request)
             if _bearer(request) is None and not self._has_csrf_token(request, fields(body)):
                 raise _refused(request, 403, "foreign form")
+            request.state.token = token
             return await run_in_threadpool(endpoint, request, body)
 
         return guarded
 
     def require_sign_in(self, endpoint: Callable[[Request, bytes], Response]) -> Endpoint:
-        """Allow requests whose form has the token and comes from this origin."""
+        """Allow requests whose form has a token and comes from this origin."""
 
         async def guarded(request: Request) -> Response:
             body = await _body(request)
             if not _is_same_origin(request):
                 raise _refused(request, 403, "foreign form")
-            self._check(request, fields(body).get("token", ""))
+            request.state.token = self._check(request, fields(body).get("token", ""))
             return endpoint(request, body)
 
         return guarded
@@ -116,24 +123,24 @@ class Auth:
             return Caller.PROGRAM if self.sessions.accept(token) else Caller.GUESSER
         if path == SIGN_IN:
             return Caller.GUESSER
-        if self.sessions.is_valid(request.cookies.get(COOKIE, ""), time.time()):
+        if self._signed_in(request):
             return Caller.PERSON
         return Caller.SCRAPER if path == METRICS else Caller.READER
 
-    def has_token(self, request: Request) -> bool:
-        """Return whether the request has the token, or the cookie of a valid session.
+    def token(self, request: Request) -> Token | None:
+        """Return the token of the request, or of its session; None where it has neither.
 
         Raises HTTPException for a wrong token.
         """
-        token = _bearer(request)
-        if token is None:
-            return self.sessions.is_valid(request.cookies.get(COOKIE, ""), time.time())
-        self._check(request, token)
-        return True
+        given = _bearer(request)
+        return self._signed_in(request) if given is None else self._check(request, given)
 
-    def _check(self, request: Request, token: str) -> None:
-        if self.sessions.accept(token):
-            return
+    def _signed_in(self, request: Request) -> Token | None:
+        return self.sessions.token_of(request.cookies.get(COOKIE, ""), time.time())
+
+    def _check(self, request: Request, given: str) -> Token:
+        if token := self.sessions.accept(given):
+            return token
         if not self._guesses.take(peer(request), time.monotonic()):
             raise HTTPException(429, "too many wrong tokens", {"retry-after": "60"})
         raise _refused(request, 401, "wrong token")
@@ -167,9 +174,12 @@ def peer(request: Request) -> str:
 
 
 def acting(request: Request) -> By:
-    """Return who acts with *request*, and whether through the page or the API."""
+    """Return who acts with *request*, by the name of a token, and whether through the page."""
     is_for_programs = request.url.path.startswith("/api/")
-    return By(f"web {peer(request)}", Origin.API if is_for_programs else Origin.PAGE)
+    return By(
+        f"web {request.state.token.name} {peer(request)}",
+        Origin.API if is_for_programs else Origin.PAGE,
+    )
 
 
 def fields(body: bytes) -> dict[str, str]:

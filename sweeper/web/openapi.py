@@ -1,8 +1,6 @@
 """The addresses for machines: one table, of which routes and description are made."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,59 +11,9 @@ from sweeper.monitoring.version import DISTRIBUTION, version
 from sweeper.web import documents
 from sweeper.web.actions import PauseRequest, ResumeRequest, SweepRequest
 from sweeper.web.auth import METRICS
-from sweeper.web.documents import Done, Failed
-
-_TOKEN = {"token": list[str]()}
-
-
-class Access(Enum):
-    """Who may make a request."""
-
-    ANYONE = auto()
-    LOCAL_OR_TOKEN = auto()
-    TOKEN = auto()
-
-
-SECURITY: Mapping[Access, Sequence[Mapping[str, Any]]] = {
-    Access.ANYONE: [{}],
-    Access.LOCAL_OR_TOKEN: [{}, _TOKEN],
-    Access.TOKEN: [_TOKEN],
-}
-REFUSALS: Mapping[Access, Sequence[int]] = {
-    Access.ANYONE: [],
-    Access.LOCAL_OR_TOKEN: [401],
-    Access.TOKEN: [401, 403],
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a request to one address does.
-
-    name    -- of the method of `Api` that answers it
-    summary -- what it answers, or does
-    answers -- the type of the answer by status, `str` for plain text; 200 stands first
-    body    -- the type of what the request must hold; None for a request without a body
-    """
-
-    path: str
-    name: str
-    summary: str
-    access: Access
-    answers: Mapping[int, Any]
-    method: str = "GET"
-    body: Any = None
-
-    @property
-    def all_answers(self) -> dict[int, list[Any]]:
-        """The types of every answer by status, with those of the guard and the bounds."""
-        refused = [*REFUSALS[self.access], 429, 431, 503]
-        if self.body:
-            refused += [400, 408, 409, 413]
-        found = {status: [kind] for status, kind in self.answers.items()}
-        for status in refused:
-            found[status] = [*found.get(status, []), Failed]
-        return found
+from sweeper.web.documents import Done
+from sweeper.web.operation import SECURITY, Access, Operation
+from sweeper.web.v1.operations import V1
 
 
 class Job:
@@ -76,7 +24,7 @@ _QUEUE = "/api/monitoring/queue"
 _ANYONE, _READ, _ACT = Access.ANYONE, Access.LOCAL_OR_TOKEN, Access.TOKEN
 _ALIVE, _READY = documents.Alive, documents.Ready
 
-OPERATIONS = (
+_CONTRACT = (
     Operation("/livez", "alive", "Which loops hang", _ANYONE, {200: _ALIVE, 503: _ALIVE}),
     Operation("/readyz", "ready", "Why it is not ready", _ANYONE, {200: _READY, 503: _READY}),
     Operation(METRICS, "metrics", "The metrics, for Prometheus", _READ, {200: str}),
@@ -121,6 +69,9 @@ OPERATIONS = (
         Job,
     ),
 )
+"""The addresses that were promised before there was a version; they stay as they are."""
+
+OPERATIONS = (*_CONTRACT, *V1)
 
 
 def describe(catalog: Catalog) -> dict[str, Any]:
@@ -138,9 +89,12 @@ def describe(catalog: Catalog) -> dict[str, Any]:
     schemas[Job] = _job_schema(catalog, schemas)
     components = shared["$defs"]
     components["SweepRequest"]["properties"]["rules"]["items"]["enum"] = list(catalog.rules)
+    new_job = components["EnqueueRequest"]["properties"]
+    new_job["type"]["enum"] = list(catalog.jobs)
+    new_job["payload"] = {"anyOf": [schemas[payload] for payload in payloads]}
     paths: dict[str, Any] = {}
     for each in OPERATIONS:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas, catalog)
     return {
         "openapi": "3.1.0",
         "info": {"title": DISTRIBUTION, "version": version()},
@@ -151,7 +105,8 @@ def describe(catalog: Catalog) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "`web.token`; reading from this host needs none.",
+                    "description": "A token of the scope `read`, or `act`, which includes it;"
+                    " reading from this host needs none.",
                 }
             },
         },
@@ -166,7 +121,7 @@ def _job_schema(catalog: Catalog, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     return {"description": Job.__doc__, "type": "object", "required": ["type"], "anyOf": kinds}
 
 
-def _operation(each: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+def _operation(each: Operation, schemas: Mapping[Any, Any], catalog: Catalog) -> dict[str, Any]:
     described = {
         "operationId": each.name,
         "summary": each.summary,
@@ -176,10 +131,27 @@ def _operation(each: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
             for status, kinds in sorted(each.all_answers.items())
         },
     }
+    if parameters := [*_in_path(each), *_in_query(each, catalog)]:
+        described["parameters"] = parameters
     if each.body:
         content = {"application/json": {"schema": schemas[each.body]}}
         described["requestBody"] = {"required": each.body is not SweepRequest, "content": content}
     return described
+
+
+def _in_path(each: Operation) -> Iterator[dict[str, Any]]:
+    for name in each.parameters:
+        kind = {"type": "integer", "minimum": 1} if name == "id" else {"type": "string"}
+        yield {"name": name, "in": "path", "required": True, "schema": kind}
+
+
+def _in_query(each: Operation, catalog: Catalog) -> Iterator[dict[str, Any]]:
+    """Yield the parameters behind the question mark; one that may be left out is never null."""
+    properties = each.query.model_json_schema()["properties"] if each.query else {}
+    for name, schema in properties.items():
+        kind = next(iter(schema.get("anyOf", [schema])))
+        known = {"enum": list(catalog.rules)} if name == "rule" else {}
+        yield {"name": name, "in": "query", "required": False, "schema": kind | known}
 
 
 def _response(status: int, found: Sequence[Any], kinds: Sequence[Any]) -> dict[str, Any]:

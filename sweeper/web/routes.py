@@ -16,11 +16,12 @@ from sweeper.errors import BusyError, SweeperError, UsageError
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Actions
 from sweeper.web.api import UNREADABLE, Api
-from sweeper.web.auth import LIVE, METRICS, PROBES, SIGN_IN, Auth
+from sweeper.web.auth import LIVE, METRICS, PROBES, SIGN_IN, Auth, Endpoint
 from sweeper.web.cache import Cache
 from sweeper.web.live import Live
 from sweeper.web.once import Once
-from sweeper.web.openapi import OPERATIONS, Access, Operation
+from sweeper.web.openapi import OPERATIONS
+from sweeper.web.operation import Access
 from sweeper.web.pages.acts import ActsPage
 from sweeper.web.pages.dashboard import Dashboard
 from sweeper.web.pages.dead import DeadLetters
@@ -32,6 +33,9 @@ from sweeper.web.pages.renderer import UNAUTHORIZED, Renderer
 from sweeper.web.pages.search import SearchPage
 from sweeper.web.pages.sign_in import SignIn
 from sweeper.web.pages.sweep import SweepPage
+from sweeper.web.tokens import Scope
+from sweeper.web.v1.api import ApiV1
+from sweeper.web.v1.operations import PREFIX
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
@@ -57,10 +61,10 @@ def routes(auth: Auth, cache: Cache, live: Live, wake: Callable[[], None]) -> St
         wake()
 
     renderer, actions = Renderer(auth), Actions(cache.app, acted)
-    api = Api(cache, actions)
+    api, v1 = Api(cache, actions), ApiV1(cache, actions)
     return Starlette(
         routes=[
-            *(_machines(operation, api, auth) for operation in OPERATIONS),
+            *_machines(api, v1, auth),
             Route(LIVE, auth.require_local_or_token(live.listen)),
             *_people(auth, cache, actions, renderer),
         ],
@@ -74,15 +78,30 @@ def is_for_machines(path: str) -> bool:
     return path.startswith(_MACHINES)
 
 
-def _machines(operation: Operation, api: Api, auth: Auth) -> Route:
-    """Return the route of an operation, guarded as the description says."""
+def _machines(api: Api, v1: ApiV1, auth: Auth) -> Iterator[Route]:
+    """Yield a route for each address of the description, guarded as it says there."""
     guards: Mapping[Access, Callable[[Any], Any]] = {
         Access.ANYONE: lambda endpoint: endpoint,
         Access.LOCAL_OR_TOKEN: auth.require_local_or_token,
         Access.TOKEN: auth.require_token,
     }
-    endpoint = guards[operation.access](getattr(api, operation.name))
-    return Route(operation.path, endpoint, methods=[operation.method])
+    by_path = dict[str, dict[str, Any]]()
+    for each in OPERATIONS:
+        endpoint = getattr(v1 if each.path.startswith(PREFIX) else api, each.name)
+        by_path.setdefault(each.path, {})[each.method] = guards[each.access](endpoint)
+    for path, endpoints in by_path.items():
+        yield Route(path, _by_method(endpoints), methods=[*endpoints])
+
+
+def _by_method(endpoints: Mapping[str, Any]) -> Endpoint:
+    """Return the endpoint of an address that does something else for each method."""
+
+    async def answer(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        response: Response = await endpoints[method](request)
+        return response
+
+    return answer
 
 
 def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> Iterator[Route]:
@@ -110,8 +129,8 @@ def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> I
     }
     for path, page in pages.items():
         yield Route(path, auth.require_local_or_token(page))
+    yield Route("/sign-out", auth.require_token(sign_in.end, Scope.READ), methods=["POST"])
     forms = {
-        "/sign-out": sign_in.end,
         "/preview": dashboard.preview,
         "/sweep": dashboard.sweep,
         "/pause": dashboard.pause,

@@ -13,12 +13,14 @@ from sweeper.errors import SettingsError
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
 from sweeper.postgres.errors import in_one_line
+from sweeper.settings import WebSettings
 from sweeper.web.auth import Auth
 from sweeper.web.bounds import Bounds
 from sweeper.web.cache import Cache
 from sweeper.web.connection import MAX_HEADER, Connection
 from sweeper.web.live import Live
 from sweeper.web.routes import routes
+from sweeper.web.tokens import Token, accepted
 
 _HEADERS = {
     "cache-control": "no-store",
@@ -42,7 +44,8 @@ class Web:
 
     def __init__(self, app: App, stats: Stats, health: Health, wake: Callable[[], None]) -> None:
         self._settings = app.settings.web
-        auth, cache = Auth(app.settings.web), Cache(app, stats, health)
+        self._auth = auth = Auth(app.settings.web)
+        cache = Cache(app, stats, health)
         self._live = Live(cache)
         config = uvicorn.Config(
             SecurityHeaders(Bounds(routes(auth, cache, self._live, wake), auth)),
@@ -81,6 +84,15 @@ class Web:
         self.address = f"{host}:{port}"
         events.WEB_OPENED.log(address=self.address)
         self._thread.start()
+
+    @property
+    def accepts(self) -> tuple[Token, ...]:
+        """The tokens that are accepted now."""
+        return self._auth.sessions.tokens
+
+    def renew(self, settings: WebSettings) -> None:
+        """Accept the tokens of *settings* from now on, and no others; their sessions have ended."""
+        self._auth.sessions.renew(accepted(settings))
 
     def close(self) -> None:
         """Accept no more requests; those in progress have two seconds to finish."""

@@ -231,7 +231,7 @@ def test_a_sweep_can_be_previewed_and_run(
     browser.press("Run this sweep")
     browser.until("document.body.innerText.includes('1 enqueued.')")
     assert 1 == len(messages(acting))
-    assert "web 127.0.0.1: before lunch" in browser.text()
+    assert "web token 127.0.0.1: before lunch" in browser.text()
 
 
 def test_dead_letters_of_one_cause_can_be_retried_or_dropped(

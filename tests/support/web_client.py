@@ -86,9 +86,9 @@ class Site:
             connection.close()
 
 
-def sign_in(site: Site) -> dict[str, str]:
+def sign_in(site: Site, token: str = TOKEN) -> dict[str, str]:
     """Sign in, and return the headers that a browser sends from then on."""
-    answer = site.submit("/sign-in", {"token": TOKEN})
+    answer = site.submit("/sign-in", {"token": token})
     assert answer.status == 303
     return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
 

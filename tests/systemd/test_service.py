@@ -202,6 +202,65 @@ def test_sigusr1_causes_a_sweep_at_once(unit: Unit, shop: Shop) -> None:
     unit.wait_for(lambda: shop.status(order) == "cancelled")
 
 
+TOML = "/etc/sweeper/sweeper.toml"
+
+
+def reloaded(unit: Unit, event: str = "settings.reloaded") -> dict[str, Any]:
+    """Reload the service, and return the line that tells what came of it."""
+    before = len(unit.logged(event))
+    unit("reload")
+    unit.wait_for(lambda: len(unit.logged(event)) > before)
+    assert "active" == unit.show("ActiveState")
+    return unit.logged(event)[-1]
+
+
+def status_from_elsewhere(unit: Unit, token: str) -> str:
+    """Return the status of reading from another machine with *token*."""
+    address = unit.logged("web.opened")[-1]["address"]
+    ask = f"""
+import http.client
+connection = http.client.HTTPConnection("{address}")
+headers = {{"host": "sweeper.example", "authorization": "Bearer {token}"}}
+connection.request("GET", "/api/v1/pauses", headers=headers)
+print(connection.getresponse().status)
+"""
+    return unit.machine.run(f"python3 -c '{ask}'").strip()
+
+
+def test_a_token_is_changed_by_a_reload_without_a_restart(unit: Unit) -> None:
+    """L9: the process is the same, and the sandbox lets it read its settings again."""
+    before = unit.show("MainPID")
+    made = json.loads(unit.machine.run("sweeper token new ci --scope act --json"))
+    assert "401" == status_from_elsewhere(unit, made["token"])
+
+    unit.machine.run(f"sed -i '/^.web.tokens./a {made['line']}' {TOML}")
+    assert ["web.tokens.ci"] == reloaded(unit)["changed"]
+    assert "200" == status_from_elsewhere(unit, made["token"])
+
+    unit.machine.run(f"sed -i 's/^ci = .*/ci = 7/' {TOML}")
+    assert "web.tokens.ci" in reloaded(unit, "settings.refused")["faults"][0]
+    assert "200" == status_from_elsewhere(unit, made["token"])
+
+    unit.machine.run(f"sed -i '/^ci = /d' {TOML}")
+    assert ["web.tokens.ci"] == reloaded(unit)["changed"]
+    assert "401" == status_from_elsewhere(unit, made["token"])
+    assert (before, "0") == (unit.show("MainPID"), unit.show("NRestarts"))
+
+
+def test_a_credential_that_is_changed_needs_a_restart(unit: Unit) -> None:
+    """Contract: systemd copies credentials at the start; a reload finds those copies."""
+    token = secrets.token_urlsafe(32)
+    unit.machine.run(f"umask 077; echo {token} > /etc/sweeper/credentials/web_token")
+
+    changed = reloaded(unit)["changed"]
+    refused = status_from_elsewhere(unit, token)
+    unit("restart")
+    accepted = status_from_elsewhere(unit, token)
+    unit.machine.run("rm /etc/sweeper/credentials/web_token")
+
+    assert ([], "401", "200") == (changed, refused, accepted)
+
+
 def test_the_status_line_shows_the_counts(unit: Unit) -> None:
     unit.override("Environment=SWEEPER_SERVICE__HEARTBEAT_EVERY=1s")
 

@@ -33,7 +33,6 @@ class Dashboard:
         self._cache = cache
         self._actions = actions
         self._page = renderer.page
-        self._settings = cache.app.settings
 
     def show(self, request: Request) -> Response:
         """Answer / with the dashboard, without status and backlog if the database is down."""
@@ -58,10 +57,10 @@ class Dashboard:
                     "older_than": format_duration(rule.older_than),
                     "every": format_duration(rule.every),
                 }
-                for name, rule in self._settings.rules.items()
+                for name, rule in self._cache.app.settings.rules.items()
                 if rule.enabled
             },
-            limit=self._settings.safety.max_per_sweep,
+            limit=self._cache.app.settings.safety.max_per_sweep,
             targets=app.pauses.targets,
             results={name: count for name, count in results.items() if count.isdecimal()},
         )
@@ -75,7 +74,7 @@ class Dashboard:
             "preview.html",
             request,
             sweep_request=sweep_request,
-            limit=sweep_request.max or self._settings.safety.max_per_sweep,
+            limit=sweep_request.max or self._cache.app.settings.safety.max_per_sweep,
             report=report,
             dry_run=report.dry_run,
             labels={effect.name: effect.label for effect in self._cache.app.catalog.effects},

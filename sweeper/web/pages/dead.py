@@ -94,9 +94,11 @@ class DeadLetters:
         try:
             match form.get("do"):
                 case "retry":
-                    done = {"retried": self._actions.retry(wanted, acting(request), reason, seen)}
+                    taken = self._actions.retry(wanted, acting(request), reason, seen)
+                    done = {"retried": len(taken)}
                 case "drop":
-                    done = {"dropped": self._actions.drop(wanted, acting(request), reason, seen)}
+                    taken = self._actions.drop(wanted, acting(request), reason, seen)
+                    done = {"dropped": len(taken)}
                 case _:
                     raise HTTPException(400)
         except ChangedError as error:

@@ -75,14 +75,21 @@ class Renderer:
         return Response(self._assets[name], media_type=_ASSETS[name])
 
     def page(self, name: str, request: Request, **context: Any) -> Response:
-        """Return the page of a template, which finds the session's CSRF token in `csrf_token`."""
+        """Return the page of a template.
+
+        It finds who is signed in as `signed_in`, by the token's name; the CSRF token for the form
+        that signs out as `seal`, and for those that act as `csrf_token`, if the token may act.
+        """
         session = request.cookies.get(COOKIE, "")
-        signed_in = self._auth.sessions.is_valid(session, time.time())
+        token = self._auth.sessions.token_of(session, time.time())
+        seal = self._auth.sessions.csrf_token(session) if token else None
         query = f"?{request.url.query}" if request.url.query else ""
         html = self._templates.get_template(name).render(
             path=request.url.path,
             here=f"{_as_sent(request)}{query}" if request.method == "GET" else "/",
-            csrf_token=self._auth.sessions.csrf_token(session) if signed_in else None,
+            signed_in=token.name if token else None,
+            seal=seal,
+            csrf_token=seal if token and token.may_act else None,
             can_sign_in=self._auth.sessions.exist,
             **context,
         )

@@ -1,4 +1,4 @@
-"""Signing in and out: the token of the settings for a session's cookie."""
+"""Signing in and out: a token of the settings for a session's cookie."""
 
 import time
 
@@ -21,10 +21,10 @@ class SignIn:
         """Answer with the form; `next` names the page to go on with."""
         return self._page("sign_in.html", request, next=_local(request.query_params.get("next")))
 
-    def begin(self, _request: Request, body: bytes) -> Response:
+    def begin(self, request: Request, body: bytes) -> Response:
         """Start a session and set its cookie."""
         answer = back_to(_local(fields(body).get("next")))
-        session = self._sessions.begin(time.time())
+        session = self._sessions.begin(request.state.token, time.time())
         answer.set_cookie(COOKIE, session, max_age=int(SESSION), httponly=True, samesite="strict")
         return answer
 

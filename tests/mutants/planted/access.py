@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 SESSIONS = "tests/unit/web/test_sessions.py"
 ACCESS = "tests/postgres/web/test_access.py"
 WEB = "tests/postgres/web/test_web.py"
+SCOPES = "tests/postgres/web/test_scopes.py"
 AUTH = "sweeper/web/auth.py"
 SESSION = "sweeper/web/sessions.py"
 
@@ -13,16 +14,16 @@ MUTANTS = (
         "every token is the right one",
         "access",
         SESSION,
-        "return hmac.compare_digest(self._token, _digest(token))",
-        "return bool(token)",
+        "is_it = hmac.compare_digest(token.digest, presented)",
+        "is_it = bool(presented)",
         f"{SESSIONS}::test_only_the_token_is_accepted",
     ),
     Mutant(
         "the token is not compared in constant time",
         "access",
         SESSION,
-        "return hmac.compare_digest(self._token, _digest(token))",
-        "return self._token == _digest(token)",
+        "is_it = hmac.compare_digest(token.digest, presented)",
+        "is_it = token.digest == presented",
         f"{SESSIONS}::test_only_the_token_is_accepted",
         equivalent="equivalent because digests are compared: how far two of them agree says"
         " nothing about the token",
@@ -31,8 +32,9 @@ MUTANTS = (
         "whoever has no token may act",
         "access",
         AUTH,
-        "            if not self.has_token(request):\n",
-        "            if not self.sessions:\n",
+        "            if token is None:\n                raise HTTPException(401)\n"
+        "            if scope",
+        "            if scope",
         f"{WEB}::test_a_write_without_a_token_is_refused",
     ),
     Mutant(
@@ -79,16 +81,16 @@ MUTANTS = (
         "a session never expires",
         "access",
         SESSION,
-        "return begun is not None and now < begun + SESSION",
-        "return begun is not None",
+        "if found is None or now >= found.begun + SESSION:",
+        "if found is None:",
         f"{SESSIONS}::test_a_session_is_valid_until_it_expires",
     ),
     Mutant(
         "signing out ends no session",
         "access",
         SESSION,
-        "self._begun.pop(_digest(session), None)",
-        "self._begun.get(_digest(session), None)",
+        "self._begun.pop(digest(session), None)",
+        "self._begun.get(digest(session), None)",
         f"{SESSIONS}::test_a_session_that_has_ended_is_not_valid_and_others_are",
     ),
     Mutant(
@@ -98,6 +100,46 @@ MUTANTS = (
         'max_age=int(SESSION), httponly=True, samesite="strict"',
         "max_age=int(SESSION)",
         f"{WEB}::test_the_session_cookie_is_restricted_to_this_site",
+    ),
+    Mutant(
+        "who may read may act",
+        "access",
+        AUTH,
+        "if scope is Scope.ACT and not token.may_act:",
+        "if False:",
+        f"{SCOPES}::test_a_token_that_reads_is_refused_whatever_acts",
+    ),
+    Mutant(
+        "a session outlives its token",
+        "access",
+        SESSION,
+        "return next((token for token in self.tokens if token.digest == found.digest), None)",
+        "return self.tokens[0]",
+        f"{SESSIONS}::test_a_session_ends_with_its_token_and_others_go_on",
+    ),
+    Mutant(
+        "a token that was taken away is accepted after a reload",
+        "access",
+        SESSION,
+        "        self.tokens = tuple(tokens)\n        digests",
+        "        self.tokens = (*tokens, *self.tokens)\n        digests",
+        f"{SESSIONS}::test_a_session_ends_with_its_token_and_others_go_on",
+    ),
+    Mutant(
+        "a token that comes back revives its sessions",
+        "access",
+        SESSION,
+        "if one.digest in digests",
+        "if digests is not None",
+        f"{SESSIONS}::test_a_token_that_comes_back_brings_no_session_with_it",
+    ),
+    Mutant(
+        "a named token may be a word",
+        "access",
+        SESSION,
+        "if is_it and (made or token.name == UNNAMED):",
+        "if is_it:",
+        f"{SESSIONS}::test_a_named_token_that_somebody_has_invented_is_not_accepted",
     ),
     Mutant(
         "a request from elsewhere counts as local",

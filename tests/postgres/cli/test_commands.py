@@ -95,6 +95,8 @@ COMMANDS = (
     "doctor",
     "grants",
     "config",
+    "token",
+    "token new",
 )
 
 FOUND = {"found", "enqueued", "already_queued", "dead", "braked", "anomalies"}
@@ -690,10 +692,12 @@ def test_config_prints_every_setting_with_its_origin(run: Run, ready: dict[str, 
     result = run("config", "--json", **ready | {"SWEEPER_QUEUE__BATCH": "7"})
 
     document = result.document
-    assert {frozenset({"value", "from"})} == {frozenset(setting) for setting in document.values()}
-    assert {"value": 7, "from": "environment"} == document["queue.batch"]
-    assert {"value": "**********", "from": "DATABASE_URL"} == document["database.url"]
-    assert {"value": "30s", "from": "default"} == document["queue.visibility"]
+    assert {("value", "from", "reload")} == {tuple(setting) for setting in document.values()}
+    assert [7, "environment", False] == [*document["queue.batch"].values()]
+    assert ["**********", "DATABASE_URL", False] == [*document["database.url"].values()]
+    assert ["30s", "default", False] == [*document["queue.visibility"].values()]
+    live = {name for name, setting in document.items() if setting["reload"]}
+    assert {"web.token", "log.level", "safety.max_per_sweep"} == live
     assert PASSWORD not in result.out + result.err
 
 

@@ -11,7 +11,7 @@ def test_a_program_pauses_and_resumes(site: Site, app: App) -> None:
     body = {"target": "expire_dp", "for": "2h", "reason": "wrong clock"}
     data = site.post("/api/pause", body).document["data"]
 
-    assert ("expire_dp", "web 127.0.0.1", "wrong clock") == (
+    assert ("expire_dp", "web token 127.0.0.1", "wrong clock") == (
         data["target"],
         data["actor"],
         data["reason"],
@@ -51,7 +51,7 @@ def test_the_page_says_what_is_paused_and_lets_it_go_on(site: Site, app: App) ->
 
     page = site.get("/", **session).text
     assert "<h1>Paused: everything</h1>" in page
-    assert "until it is resumed, by web 127.0.0.1: a &lt;b&gt; restore" in page
+    assert "until it is resumed, by web token 127.0.0.1: a &lt;b&gt; restore" in page
     assert "Resume everything" in page
 
     assert 303 == site.submit("/resume", {"seal": seal, "target": "everything"}, **session).status

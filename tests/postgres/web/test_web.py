@@ -474,7 +474,7 @@ def test_a_sweep_over_http_only_enqueues_and_is_recorded_in_the_ledger(
     assert 1 == len(messages(app))
     assert site.woken.is_set()
     recorded = {(row["actor"], row["reason"]) for row in rows(connection, "sweeper.sweep")}
-    assert {("web 127.0.0.1", "a customer called")} == recorded
+    assert {("web token 127.0.0.1", "a customer called")} == recorded
     assert ["sweep"] == [line["action"] for line in lines if line["event"] == "act.finished"]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +48,17 @@ def test_each_notification_is_one_datagram(
     assert notify()
 
     assert datagram == bound_to_a_file.recv(4096).decode()
+
+
+def test_a_reload_tells_when_it_began(bound_to_a_file: socket.socket) -> None:
+    """Systemd takes a READY=1 that was sent before for none."""
+    before = time.monotonic_ns() // 1_000
+
+    assert systemd.reloading()
+
+    first, second = bound_to_a_file.recv(4096).decode().splitlines()
+    assert "RELOADING=1" == first
+    assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1_000
 
 
 def test_an_address_that_begins_with_an_at_sign_is_an_abstract_socket(

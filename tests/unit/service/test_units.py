@@ -14,6 +14,7 @@ SERVICE, SWEEP = FOLDER / "sweeper.service", FOLDER / "sweeper-sweep@.service"
 DIFFERENT = {
     "Type",
     "ExecStart",
+    "ExecReload",
     "Restart",
     "RestartSec",
     "RestartPreventExitStatus",

@@ -16,6 +16,7 @@ from sweeper.web import openapi
 from sweeper.web.auth import Auth
 from sweeper.web.cache import Cache
 from sweeper.web.live import Live
+from sweeper.web.operation import Operation
 from sweeper.web.routes import is_for_machines, routes
 from tests.support.verbs import HOUR
 
@@ -80,16 +81,49 @@ def test_the_description_names_the_rules_and_the_job_types() -> None:
     kinds = body["application/json"]["schema"]["anyOf"]
     rules = DESCRIPTION["components"]["schemas"]["SweepRequest"]["properties"]["rules"]
 
+    newer = DESCRIPTION["components"]["schemas"]["EnqueueRequest"]["properties"]["type"]
+
+    assert list(JOBS.jobs) == newer["enum"]
     assert list(JOBS.rules) == rules["items"]["enum"]
     assert list(JOBS.jobs) == [kind["properties"]["type"]["const"] for kind in kinds]
 
 
-@pytest.mark.parametrize("operation", openapi.OPERATIONS, ids=lambda each: each.path)
-def test_only_an_address_that_acts_demands_the_token(operation: openapi.Operation) -> None:
+@pytest.mark.parametrize(
+    "operation", openapi.OPERATIONS, ids=lambda each: f"{each.method} {each.path}"
+)
+def test_only_an_address_that_acts_demands_the_token(operation: Operation) -> None:
+    """The description names the scope that the token must have."""
     described = DESCRIPTION["paths"][operation.path][operation.method.lower()]
+    acts = operation.method in {"POST", "DELETE"}
 
-    assert ({} not in described["security"]) is (operation.method == "POST")
+    assert ({} not in described["security"]) is acts
+    assert acts is ({"token": ["act"]} in described["security"])
     assert {"429", "503"} < described["responses"].keys()
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    names = [operation.name for operation in openapi.OPERATIONS]
+
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_the_platform_s_documents_and_older_addresses_are_as_they_were() -> None:
+    """Contract: a version is added beside them, and takes nothing away."""
+    older = {path for path in DESCRIPTION["paths"] if not path.startswith("/api/v1/")}
+
+    assert older == {
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/api/monitoring/queue/stats",
+        "/api/monitoring/queue/health",
+        "/api/monitoring/queue/info",
+        "/api/openapi.json",
+        "/api/sweep",
+        "/api/pause",
+        "/api/resume",
+        "/api/test-queue",
+    }
 
 
 def test_the_description_is_json() -> None:
