@@ -25,7 +25,7 @@ from sweeper.outbound.worker import OutboundWorker
 from sweeper.postgres.clock import now
 from sweeper.postgres.database import PLATFORM_SCHEMA, Database, connect, opened
 from sweeper.queue.acts import Act, Acts
-from sweeper.queue.dead_letter_queue import DeadLetterQueue
+from sweeper.queue.dead_letters.dead_letter_queue import DeadLetterQueue
 from sweeper.queue.enqueue import enqueue, validated
 from sweeper.queue.pause import Pauses
 from sweeper.queue.pgmq import Queues

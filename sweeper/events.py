@@ -404,15 +404,16 @@ SETTINGS_RELOADED = Event(
     "info",
     {
         "changed": "texts: settings that are in force from now on; a token by its name",
-        "waiting": "texts: settings that have changed, and need a restart",
+        "unapplied": "texts: settings that have changed, and need a restart",
     },
-    "Restart the service if something waits, when it suits: systemctl restart sweeper.",
+    "Restart the service if something is not applied, when it suits: systemctl restart sweeper.",
 )
 SETTINGS_REFUSED = Event(
     "settings.refused",
     "warning",
     {"faults": "texts: each with where the value came from"},
     "Mend them, and reload again. The settings from before are in force; a restart would fail.",
+    remedies.SETTINGS_REFUSED,
 )
 WEB_OPENED = Event("web.opened", "info", {"address": "host:port of the page"})
 WEB_FAILED = Event(
@@ -436,7 +437,7 @@ ACT_FINISHED = Event(
         "action": "one of: sweep, dry_run, drain, pause, resume, retry, drop, settle, enqueue, "
         "migrate or purge",
         "subject": "what it acted on, as the person named it",
-        "actor": "who acted: a login name, or web, the name of a token and the address",
+        "actor": "who acted, as a login name, or as web, the name of a token and the address",
         "origin": "one of: page, api, unit or signal",
         "reason": "text or null: why; null where none was given",
         "outcome": "one of: done, failed or refused",

@@ -71,6 +71,7 @@ PAUSE_OUTLIVES_ITS_END = Remedy("pause-outlives-its-end", "sweeper resume TARGET
 
 PROVIDER_BLOCKED = Remedy("provider-blocked", _DOCTOR)
 SETTINGS_LACKED = Remedy("settings-lacked", _DOCTOR)
+SETTINGS_REFUSED = Remedy("settings-refused", "sweeper config")
 HISTORY_NOT_PRUNED = Remedy("history-not-pruned", _DOCTOR)
 HISTORY_NOT_RECORDED = Remedy("history-not-recorded", _DOCTOR)
 ACT_NOT_RECORDED = Remedy("act-not-recorded", _DOCTOR)

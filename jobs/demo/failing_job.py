@@ -10,8 +10,8 @@ from jobs.demo.environment import DemoEnvironment
 from jobs.demo.printing import chapter, say, show, table
 from jobs.demo.shop_reader import ShopReader
 from sweeper.batch import Tally
-from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 
 _REPAIRED_STOCK = 100
 _REPAIR = text('UPDATE "Product" SET stock = :stock WHERE id = :id')

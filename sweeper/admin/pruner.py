@@ -15,7 +15,7 @@ from sweeper.postgres import row_lock
 from sweeper.postgres.database import Database
 from sweeper.queue import lost_read
 from sweeper.queue.acts import ACT
-from sweeper.queue.dead_letter_queue import DeadLetterQueue
+from sweeper.queue.dead_letters.dead_letter_queue import DeadLetterQueue
 
 BATCH = 1000
 """Maximum number of rows that one transaction deletes, to keep its locks short."""

@@ -12,8 +12,8 @@ from sweeper import remedies
 from sweeper.admin import indexes, platform_tables
 from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
-from sweeper.cli import login_checks
-from sweeper.cli.finding import Finding, Findings, Level, split
+from sweeper.cli.checks import login_checks
+from sweeper.cli.checks.finding import Finding, Findings, Level, split
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.postgres import clock
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_refused, unusable

@@ -13,7 +13,6 @@ from sweeper import catalog, redact
 from sweeper.cli import (
     acts,
     config,
-    dead_letters,
     explain,
     history,
     lists,
@@ -25,6 +24,7 @@ from sweeper.cli import (
     sweep,
     tokens,
 )
+from sweeper.cli.dead import dead_letters
 from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
 from sweeper.postgres import deferred
@@ -154,8 +154,8 @@ COMMANDS.add_typer(lists.COMMANDS)
 @COMMANDS.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check the settings and the database, and print what to repair. Changes nothing."""
+    from sweeper.cli.checks.finding import Level  # noqa: PLC0415
     from sweeper.cli.doctor import examine  # noqa: PLC0415 -- only this command needs it
-    from sweeper.cli.finding import Level  # noqa: PLC0415
 
     with open_app(context) as app:
         findings = examine(app)

@@ -14,7 +14,7 @@ from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import avoid
-from sweeper.queue.dead_letter_table import (
+from sweeper.queue.dead_letters.dead_letter_table import (
     MOST_GROUPED,
     DeadLetterGroup,
     dead_letter_groups,

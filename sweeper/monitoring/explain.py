@@ -18,7 +18,7 @@ from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import avoid
-from sweeper.queue import dead_letter_table
+from sweeper.queue.dead_letters import dead_letter_table
 from sweeper.queue.live_messages import messages_about
 from sweeper.queue.pause import read_pauses
 from sweeper.queue.pgmq import Queues

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sweeper.codes import Codes
 from sweeper.errors import UsageError
 from sweeper.exports import ListColumn, Listing
-from sweeper.queue.dead_letter_filter import moment
+from sweeper.queue.dead_letters.dead_letter_filter import moment
 from sweeper.redact import short
 
 PAGE = 50

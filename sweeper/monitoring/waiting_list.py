@@ -27,7 +27,7 @@ from sweeper.monitoring.list_page import MOST_COUNTED, MOST_SEARCHED, Page, Want
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import avoid
 from sweeper.queue.body import finite, key_of, number_in, opened, sent_at, shown
-from sweeper.queue.dead_letter_filter import LARGEST_ID, WITHOUT, any_of, moment
+from sweeper.queue.dead_letters.dead_letter_filter import LARGEST_ID, WITHOUT, any_of, moment
 from sweeper.queue.hidden import is_hidden
 from sweeper.queue.inspect import has_more
 from sweeper.queue.pgmq import Queues

@@ -39,10 +39,10 @@ class Reload:
 
     def _take(self, fresh: Settings) -> None:
         before = self._app.settings
-        changed, waiting = before.changes(fresh)
+        changed, unapplied = before.changes(fresh)
         # What was a secret is masked as well: who still uses it does not know better.
         redact.set_secrets([*before.secrets, *fresh.secrets])
         self._app.settings = taken = before.taking(fresh)
         self._web.renew(taken.web)
         logs.set_level(taken.log.level)
-        events.SETTINGS_RELOADED.log(changed=changed, waiting=waiting)
+        events.SETTINGS_RELOADED.log(changed=changed, unapplied=unapplied)

@@ -14,7 +14,7 @@ from sweeper.errors import BusyError, UsageError
 from sweeper.job import Priority
 from sweeper.postgres import clock
 from sweeper.queue.acts import Act, Action, By, listed
-from sweeper.queue.dead_letter_filter import DeadLetterFilter, Seen
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter, Seen
 from sweeper.queue.pause import Pause
 from sweeper.settings import Length
 from sweeper.sweep.runner import Report

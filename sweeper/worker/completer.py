@@ -21,8 +21,8 @@ from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import defer
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_locked
-from sweeper.queue import dead_letter
-from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letters import dead_letter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.queue.enqueue import CREATED_AT, enqueuing
 from sweeper.queue.pgmq import BODY_BYTES, Queues
 from sweeper.queue.wire import retry_body

@@ -10,8 +10,8 @@ from sweeper.batch import Batch, Decision, Tally
 from sweeper.job import Job, Message
 from sweeper.ledger import Ending, Outcome
 from sweeper.postgres.errors import in_one_line
-from sweeper.queue import dead_letter
-from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letters import dead_letter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.retry import DeadReason
 from sweeper.worker.rest import PAUSE
 

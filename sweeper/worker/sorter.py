@@ -11,8 +11,8 @@ from sweeper.job import Job, JobType, Lane, Message
 from sweeper.ledger import Ending, Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.errors import is_transient
-from sweeper.queue import dead_letter
-from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letters import dead_letter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import MalformedMessage, MultiKeyMessage, parse
 from sweeper.worker.completer import Completer

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.postgres import clock
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.bench.counting_proxy import CountingProxy
 from tests.support.fake_provider import Behaviour, Provider, provider
 from tests.support.faults import REFUSALS, Fault, Injector, Moment, in_a_child

@@ -10,7 +10,7 @@ from jobs.demo.shop import Shop
 from jobs.whatsapp.notification_log import notice_id
 from sweeper.app import App
 from sweeper.batch import Tally
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.support.fake_provider import Behaviour, Provider, provider
 from tests.support.verbs import (
     HOUR,

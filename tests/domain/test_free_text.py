@@ -10,10 +10,10 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.cli.checks.finding import Level
 from sweeper.cli.doctor import examine
-from sweeper.cli.finding import Level
 from sweeper.errors import SettingsError
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.support.fake_provider import Behaviour, Provider, provider
 from tests.support.verbs import (
     HOUR,

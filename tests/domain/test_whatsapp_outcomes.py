@@ -15,11 +15,11 @@ from jobs.tables import NOTIFICATION_LOG
 from sweeper import Answer, Batch, Outside
 from sweeper.app import App
 from sweeper.batch import Tally
+from sweeper.cli.checks.finding import Level
 from sweeper.cli.doctor import examine
-from sweeper.cli.finding import Level
 from sweeper.errors import SettingsError
 from sweeper.outbound.in_flight import InFlight
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.support.fake_provider import TOKEN, Behaviour, Provider, provider
 from tests.support.verbs import (
     NOW,

@@ -14,7 +14,7 @@ from jobs.demo.shop import Shop
 from jobs.refund_ledger import owed, refund_rows
 from sweeper import ledger
 from sweeper.app import App
-from sweeper.cli import dead_letters
+from sweeper.cli.dead import dead_letters
 from sweeper.monitoring import audit, backlog, explain, foreign, list_page, waiting_list
 from sweeper.monitoring.about import search
 from sweeper.monitoring.about.search import Search
@@ -26,8 +26,8 @@ from sweeper.monitoring.list_page import Wanted
 from sweeper.monitoring.lists import ListReader
 from sweeper.monitoring.waiting_list import WaitingList
 from sweeper.postgres import clock
-from sweeper.queue import dead_letter_queue, dead_letter_table
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters import dead_letter_queue, dead_letter_table
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.sweep.scan import ScanResult
 from tests.support.depth import fill_dead_letters, fill_ledger, fill_queue, fill_refunds, rows_read
 from tests.support.verbs import DAY, HOUR, QUEUE, Run, scan, send, sweep

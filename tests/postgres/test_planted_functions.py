@@ -9,10 +9,10 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from jobs.refund_ledger import mark_settled, refund_rows
 from sweeper.app import App
+from sweeper.cli.checks.finding import Level
 from sweeper.cli.doctor import examine
-from sweeper.cli.finding import Level
 from sweeper.postgres.clock import now
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.queue.look import look
 from tests.support.verbs import HOUR, QUEUE, OpenApp, make_visible, send, sweep
 

@@ -11,8 +11,8 @@ from sqlalchemy.pool import NullPool
 from jobs.demo.shop import Shop, create_platform
 from sweeper.admin.grants import needed
 from sweeper.app import App
+from sweeper.cli.checks.finding import Level
 from sweeper.cli.doctor import examine
-from sweeper.cli.finding import Level
 from sweeper.postgres import clock
 from sweeper.sweep.scan import ScanResult
 from tests.support.verbs import (

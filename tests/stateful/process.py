@@ -14,7 +14,7 @@ from sweeper.job import Message
 from sweeper.ledger import Trigger
 from sweeper.postgres.database import Database
 from sweeper.postgres.errors import is_transient
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.sweep.scan import ScanOptions
 from sweeper.worker.drain import Drain
 from sweeper.worker.lease import GiveBack

@@ -15,8 +15,8 @@ from sqlalchemy.pool import NullPool
 from sweeper import Outside
 from sweeper.app import App
 from sweeper.batch import Tally
-from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.sweep.runner import Report
 from sweeper.sweep.scan import ScanResult
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Executable, Select, literal, select
 from sweeper.batch import Batch, Decision
 from sweeper.job import Answer, Job, JobType, Lane, Message, Outside, Payload, Priority, Section
 from sweeper.ledger import Outcome
-from sweeper.queue.dead_letter import of_job
+from sweeper.queue.dead_letters.dead_letter import of_job
 from sweeper.queue.wire import MultiKeyMessage
 from sweeper.retry import DeadReason
 

@@ -12,7 +12,7 @@ from sweeper.ledger import JOB_LOG, SWEEP, Outcome
 from sweeper.monitoring.acts import acts_about
 from sweeper.monitoring.sent import uuid_of
 from sweeper.postgres.clock import iso
-from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.queue.live_messages import WaitingMessage
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from sweeper.postgres.clock import iso
-from sweeper.queue.dead_letter import DeadLetter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.queue.live_messages import WaitingMessage
 
 

@@ -21,7 +21,7 @@ from sweeper.job import Job
 from sweeper.ledger import JOB_LOG, SWEEP
 from sweeper.postgres.database import Database
 from sweeper.postgres.deferred import avoid
-from sweeper.queue import dead_letter_table
+from sweeper.queue.dead_letters import dead_letter_table
 from sweeper.queue.live_messages import messages_about, parsed
 from sweeper.queue.pgmq import Queues
 from sweeper.queue.wire import MalformedMessage, MultiKeyMessage

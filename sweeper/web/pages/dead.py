@@ -11,9 +11,14 @@ from sweeper.errors import ChangedError, UsageError
 from sweeper.exports import ColumnKind, ListColumn
 from sweeper.monitoring.list_page import PAGE, Page
 from sweeper.postgres import clock
-from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.dead_letter_filter import LARGEST_ID, WITHOUT, DeadLetterFilter, Seen
-from sweeper.queue.dead_letter_table import MOST_GROUPED
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
+from sweeper.queue.dead_letters.dead_letter_filter import (
+    LARGEST_ID,
+    WITHOUT,
+    DeadLetterFilter,
+    Seen,
+)
+from sweeper.queue.dead_letters.dead_letter_table import MOST_GROUPED
 from sweeper.retry import DeadReason
 from sweeper.web.actions import MOST_AT_ONCE, Actions
 from sweeper.web.auth import acting, fields

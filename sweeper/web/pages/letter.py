@@ -9,7 +9,7 @@ from sweeper import redact
 from sweeper.app import App
 from sweeper.monitoring.about import next_steps
 from sweeper.postgres import clock
-from sweeper.queue import dead_letter_table
+from sweeper.queue.dead_letters import dead_letter_table
 from sweeper.web.pages.renderer import Renderer
 
 _BODY = 20_000  # characters of a body that are shown

@@ -12,7 +12,7 @@ from sweeper.monitoring.list_page import Page, Wanted
 from sweeper.monitoring.lists import ListReader
 from sweeper.monitoring.waiting_list import WaitingList
 from sweeper.postgres import clock
-from sweeper.queue.dead_letter_filter import WITHOUT
+from sweeper.queue.dead_letters.dead_letter_filter import WITHOUT
 from sweeper.web.pages.filters import AGES, Field, age, given, key_of, query
 from sweeper.web.pages.renderer import Renderer
 

@@ -11,8 +11,8 @@ from sweeper import redact
 from sweeper.errors import UsageError
 from sweeper.job import Priority
 from sweeper.ledger import recent_sweeps
-from sweeper.queue import dead_letter
-from sweeper.queue.dead_letter_filter import DeadLetterFilter
+from sweeper.queue.dead_letters import dead_letter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.web.actions import Actions, PauseRequest, SweepRequest
 from sweeper.web.answers import done, failed, parsed, queried, shown
 from sweeper.web.auth import acting

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from sweeper.durations import Duration
-from sweeper.queue.dead_letter_filter import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 _NUL = "\0"

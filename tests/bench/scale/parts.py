@@ -19,7 +19,7 @@ from sweeper.app import App
 from sweeper.monitoring.history import Period
 from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres import clock
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.bench.contenders import ONE
 from tests.bench.engine import RULE
 from tests.bench.runs import run

@@ -6,9 +6,9 @@ DRAIN = "tests/postgres/worker/test_drain.py"
 QUEUE = "tests/postgres/queue/test_dead_letter_queue.py"
 MANY = "tests/postgres/queue/test_many_dead_letters.py"
 FOREIGN = "tests/postgres/queue/test_foreign_dead_letters.py"
-LETTER = "sweeper/queue/dead_letter.py"
-TAKEN = "sweeper/queue/dead_letter_queue.py"
-FILTER = "sweeper/queue/dead_letter_filter.py"
+LETTER = "sweeper/queue/dead_letters/dead_letter.py"
+TAKEN = "sweeper/queue/dead_letters/dead_letter_queue.py"
+FILTER = "sweeper/queue/dead_letters/dead_letter_filter.py"
 
 MUTANTS = (
     Mutant(
@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant(
         "a dead letter that is retried keeps its count",
         "L5",
-        "sweeper/queue/dead_letter_table.py",
+        "sweeper/queue/dead_letters/dead_letter_table.py",
         'body.op("-")(told).op("||")(json_object(retryCount=literal(0)))',
         'body.op("-")(told)',
         f"{QUEUE}::test_a_retried_dead_letter_has_no_retries_and_no_error",
@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant(
         "two people retry one dead letter",
         "L1",
-        "sweeper/queue/dead_letter_table.py",
+        "sweeper/queue/dead_letters/dead_letter_table.py",
         ".with_for_update(skip_locked=True)",
         "",
         f"{MANY}::test_a_letter_that_somebody_else_takes_is_left",
@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant(
         "a foreign letter is taken for one of ours",
         "L2",
-        "sweeper/queue/dead_letter_table.py",
+        "sweeper/queue/dead_letters/dead_letter_table.py",
         "is_ours = reason.in_([*DeadReason])",
         "is_ours = reason.is_not(None)",
         f"{FOREIGN}::test_a_foreign_dead_letter_hides_no_other",

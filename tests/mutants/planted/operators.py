@@ -10,7 +10,7 @@ SETTINGS = "sweeper/settings.py"
 ACTS = "sweeper/queue/acts.py"
 ACTS_TESTS = "tests/postgres/queue/test_acts.py"
 ACTS_COMMANDS = "tests/postgres/cli/test_acts.py"
-CHECKS = "sweeper/cli/login_checks.py"
+CHECKS = "sweeper/cli/checks/login_checks.py"
 
 MUTANTS = (
     Mutant(
@@ -152,7 +152,7 @@ MUTANTS = (
     Mutant(
         "a drop is written down only at its end",
         "contract",
-        "sweeper/queue/dead_letter_queue.py",
+        "sweeper/queue/dead_letters/dead_letter_queue.py",
         "            act.begin()\n",
         "            pass\n",
         f"{ACTS_TESTS}::test_each_part_names_its_keys_in_its_own_transaction",

@@ -20,15 +20,15 @@ from jobs.refund_ledger import mark_settled, refund_rows
 from jobs.tables import TABLES
 from sweeper.admin import grants
 from sweeper.app import App
+from sweeper.cli.checks.finding import Level
 from sweeper.cli.doctor import examine
-from sweeper.cli.finding import Level
 from sweeper.migrations.versions import engine_0008, engine_0009, engine_0010
 from sweeper.monitoring.acts import ActFilter
 from sweeper.monitoring.history import Period
 from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres.clock import now
 from sweeper.queue.acts import Action, By, Origin
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.queue.look import look
 from tests.support.verbs import (
     DEAD,

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.event import INSTANCE
-from sweeper.queue import dead_letter
-from sweeper.queue.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.dead_letters import dead_letter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter, fingerprint
 from sweeper.retry import DeadReason
 from tests.support.verbs import (
     DEAD,

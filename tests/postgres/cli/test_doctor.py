@@ -6,8 +6,8 @@ from sqlalchemy import Connection, text
 
 from sweeper import catalog
 from sweeper.app import App
+from sweeper.cli.checks.finding import Finding, Level
 from sweeper.cli.doctor import examine
-from sweeper.cli.finding import Finding, Level
 from tests.support.verbs import OpenApp
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.monitoring.audit import Balance
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.support.verbs import HOUR, OpenApp, broken, drain, make_visible, scan, sweep
 
 pytestmark = pytest.mark.usefixtures("frozen")

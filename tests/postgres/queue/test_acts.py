@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from sweeper.app import App
 from sweeper.errors import UsageError
 from sweeper.monitoring.acts import ActFilter, PastAct, acts_about
-from sweeper.queue import dead_letter, dead_letter_queue
 from sweeper.queue.acts import Action, By, Origin
-from sweeper.queue.dead_letter import DeadLetter, fingerprint
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters import dead_letter, dead_letter_queue
+from sweeper.queue.dead_letters.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.retry import DeadReason
 from tests.support.verbs import HOUR, NOW, QUEUE, OpenApp, dead_letters, messages, rows
 

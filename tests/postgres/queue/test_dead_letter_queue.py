@@ -11,8 +11,8 @@ from sweeper import Batch, RejectedError
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.errors import UsageError
-from sweeper.queue.dead_letter import DeadLetter
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.support.verbs import (
     HIGH,
     HOUR,

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.support.verbs import (
     DEAD,
     HOUR,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sweeper.app import App
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from tests.support.verbs import (
     DEAD,
     QUEUE,

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Subquery, text
 from structlog.testing import capture_logs
 
 from sweeper.app import App
-from sweeper.queue import dead_letter, dead_letter_queue, dead_letter_table
-from sweeper.queue.dead_letter import DeadLetter, fingerprint
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters import dead_letter, dead_letter_queue, dead_letter_table
+from sweeper.queue.dead_letters.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.retry import DeadReason
 from tests.support.verbs import (
     DAY,

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from sweeper.app import App
 from sweeper.job import JobType, Message, Priority
 from sweeper.postgres.database import Database
-from sweeper.queue import dead_letter, inspect, waiting
-from sweeper.queue.dead_letter import DeadLetter, fingerprint
-from sweeper.queue.dead_letter_table import letters, read
+from sweeper.queue import inspect, waiting
+from sweeper.queue.dead_letters import dead_letter
+from sweeper.queue.dead_letters.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.dead_letters.dead_letter_table import letters, read
 from sweeper.queue.enqueue import enqueue_statement
 from sweeper.queue.inspect import Depth
 from sweeper.queue.install import create_queues, install_pgmq, missing_queues, pgmq_version

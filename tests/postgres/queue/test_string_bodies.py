@@ -10,7 +10,7 @@ from sqlalchemy import text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.queue import inspect, waiting
-from sweeper.queue.dead_letter_table import dead_letter_groups, letters
+from sweeper.queue.dead_letters.dead_letter_table import dead_letter_groups, letters
 from tests.support.verbs import HOUR, QUEUE, drain, scan, send_raw
 
 pytestmark = pytest.mark.usefixtures("frozen")

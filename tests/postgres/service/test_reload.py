@@ -162,7 +162,7 @@ def test_what_needs_a_restart_is_named_and_not_in_force(
     assert [] == service.logged("settings.reloaded")  # it is information, and the level is warning
     file.write({}, f"{every}'30m'\n[safety]\nmax_per_sweep = 2")
     told = reload(service)
-    assert (["log.level"], ["rules.expire_dp.older_than"]) == (told["changed"], told["waiting"])
+    assert (["log.level"], ["rules.expire_dp.older_than"]) == (told["changed"], told["unapplied"])
 
 
 def test_a_storm_of_signals_is_a_few_reloads(start: Start, file: Settings) -> None:
@@ -199,7 +199,7 @@ def test_a_reload_during_an_outage_asks_nothing_of_the_database(
     told = reload(service)
     admin.execute(f"alter database {database} allow_connections true")
 
-    assert (["web.tokens.ci"], []) == (told["changed"], told["waiting"])
+    assert (["web.tokens.ci"], []) == (told["changed"], told["unapplied"])
     service.wait_for("database.recovered")
     assert 200 == reads(site_of(service), NEW)
 

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from sweeper.queue.dead_letter_queue import DeadLetterFilter, DeadLetterQueue
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_queue import DeadLetterQueue
 from sweeper.web import actions
 from tests.support.depth import fill_dead_letters
 from tests.support.hostile import SIGNS, fill_with_hostile_texts, hostile

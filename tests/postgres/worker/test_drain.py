@@ -20,7 +20,7 @@ from sweeper import Batch, RejectedError
 from sweeper.app import App
 from sweeper.batch import Decision, Tally
 from sweeper.job import Job, Message
-from sweeper.queue import dead_letter
+from sweeper.queue.dead_letters import dead_letter
 from sweeper.queue.pgmq import Queues
 from sweeper.worker.completer import Completer
 from sweeper.worker.drain import FAIR

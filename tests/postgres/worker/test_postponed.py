@@ -20,7 +20,7 @@ from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.job import Job, Lane
 from sweeper.postgres import clock
-from sweeper.queue.dead_letter_queue import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.retry import rest_after
 from sweeper.worker import drain as drain_module
 from sweeper.worker.lease import Leases

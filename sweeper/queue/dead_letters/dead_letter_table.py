@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from sweeper.queue.body import body_of, member, number_in, opened, sent_at, shown
-from sweeper.queue.dead_letter import DeadLetter, fingerprint
+from sweeper.queue.dead_letters.dead_letter import DeadLetter, fingerprint
 from sweeper.queue.enqueue import json_object
 from sweeper.queue.key_index import dead_key
 from sweeper.queue.pgmq import Queues

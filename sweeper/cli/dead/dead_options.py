@@ -10,8 +10,8 @@ from sweeper.app import App
 from sweeper.cli import output
 from sweeper.errors import UsageError
 from sweeper.postgres.clock import iso
-from sweeper.queue.dead_letter_filter import WITHOUT, DeadLetterFilter
-from sweeper.queue.dead_letter_table import DeadLetterGroup
+from sweeper.queue.dead_letters.dead_letter_filter import WITHOUT, DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_table import DeadLetterGroup
 from sweeper.redact import short
 from sweeper.retry import DeadReason
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
-from sweeper.cli.dead_options import (
+from sweeper.cli.dead.dead_options import (
     CAUSES,
     About,
     DryRun,
@@ -24,8 +24,8 @@ from sweeper.cli.lists import NewerThan, OlderThan, age
 from sweeper.cli.session import Json, acting, open_app
 from sweeper.errors import UsageError
 from sweeper.queue.acts import Action, listed
-from sweeper.queue.dead_letter_filter import DeadLetterFilter, Seen
-from sweeper.queue.dead_letter_queue import DeadLetterQueue
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter, Seen
+from sweeper.queue.dead_letters.dead_letter_queue import DeadLetterQueue
 
 COMMANDS = typer.Typer()
 

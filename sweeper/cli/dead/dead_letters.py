@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli import dead_acts, output
-from sweeper.cli.dead_options import (
+from sweeper.cli import output
+from sweeper.cli.dead import dead_acts
+from sweeper.cli.dead.dead_options import (
     CAUSES,
     About,
     Fingerprint,
@@ -22,9 +23,9 @@ from sweeper.cli.lists import NewerThan, OlderThan, age
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.postgres.clock import iso
-from sweeper.queue.dead_letter_filter import DeadLetterFilter
-from sweeper.queue.dead_letter_queue import DeadLetterQueue
-from sweeper.queue.dead_letter_table import MOST_GROUPED
+from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
+from sweeper.queue.dead_letters.dead_letter_queue import DeadLetterQueue
+from sweeper.queue.dead_letters.dead_letter_table import MOST_GROUPED
 
 _LETTER = ("id", "type", "code", "key", "reason", "attempts", "died at", "fingerprint", "error")
 _NEWEST = 50  # dead letters that a person is shown

@@ -14,21 +14,21 @@ from sqlalchemy import Connection, func, select
 
 from sweeper import events
 from sweeper.codes import Codes
-from sweeper.errors import UsageError
 from sweeper.job import JobType, Priority
 from sweeper.ledger import Outcome, record
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
 from sweeper.queue.acts import Act
-from sweeper.queue.dead_letter import DeadLetter, reopen
-from sweeper.queue.dead_letter_filter import (
+from sweeper.queue.dead_letters.dead_letter import DeadLetter, reopen
+from sweeper.queue.dead_letters.dead_letter_filter import (
     LARGEST_ID,
     DeadLetterFilter,
     Seen,
     any_of,
     demand,
+    demand_ids,
 )
-from sweeper.queue.dead_letter_table import (
+from sweeper.queue.dead_letters.dead_letter_table import (
     MOST_GROUPED,
     DeadLetterGroup,
     dead_letter_groups,
@@ -39,8 +39,6 @@ from sweeper.queue.dead_letter_table import (
     send_again,
 )
 from sweeper.queue.pgmq import Queues
-
-__all__ = ["DeadLetterFilter", "DeadLetterQueue"]
 
 _CHUNK = 500  # dead letters that are read, retried or dropped at once
 _FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # nothing died before
@@ -82,8 +80,7 @@ class DeadLetterQueue:
         with self.database.transaction() as tx:
             total, groups = dead_letter_groups(tx, found, limit, *conditions)
             if total >= MOST_GROUPED:
-                every = select(func.count()).select_from(found).where(*conditions)
-                total = tx.execute(every).scalar_one()
+                total = self._seen(tx, wanted)[0].count
             return total, groups
 
     def newest(self, wanted: DeadLetterFilter, limit: int) -> list[DeadLetter]:
@@ -180,12 +177,7 @@ class DeadLetterQueue:
                 seen, oldest = self._seen(tx, wanted)
                 demand(seen, expected)
                 return oldest - 1, seen.newest
-            if wanted.ids:
-                there = select(found.c.msg_id).where(any_of(found.c.msg_id, wanted.ids))
-                unknown = set(wanted.ids) - set(tx.execute(there).scalars())
-                if unknown:
-                    message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
-                    raise UsageError(message)
+            demand_ids(tx, found, wanted.ids)
             newest = select(found.c.msg_id)
             if wanted.before is not None:
                 newest = newest.where(found.c.msg_id < min(wanted.before, LARGEST_ID))

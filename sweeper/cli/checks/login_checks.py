@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from sweeper.admin import grants as privileges
 from sweeper.app import App
-from sweeper.cli.finding import Finding, Findings, Level
+from sweeper.cli.checks.finding import Finding, Findings, Level
 
 _LOGIN = text("select current_user as name, quote_ident(current_user) as quoted")
 _HIDDEN = text(

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
+    Connection,
     Interval,
     Subquery,
     any_,
@@ -15,10 +16,11 @@ from sqlalchemy import (
     func,
     literal,
     or_,
+    select,
 )
 
-from sweeper.errors import ChangedError
-from sweeper.queue.dead_letter_table import about
+from sweeper.errors import ChangedError, UsageError
+from sweeper.queue.dead_letters.dead_letter_table import about
 
 LARGEST_ID = 2**63 - 1
 WITHOUT = "-"
@@ -88,6 +90,14 @@ def demand(seen: Seen, expected: Seen | None) -> None:
         raise ChangedError(message)
     message = f"it was {expected.count:,}, now it is {seen.count:,}; look again"
     raise ChangedError(message)
+
+
+def demand_ids(tx: Connection, found: Subquery, ids: Sequence[int]) -> None:
+    """Raise UsageError where one of *ids* is none of *found*."""
+    there = tx.execute(select(found.c.msg_id).where(any_of(found.c.msg_id, ids))) if ids else ()
+    if unknown := set(ids) - {msg_id for (msg_id,) in there}:
+        message = f"there is no dead letter {', '.join(map(str, sorted(unknown)))}"
+        raise UsageError(message)
 
 
 def moment(time: datetime | timedelta) -> ColumnElement[datetime]:

@@ -1,0 +1,1 @@
+"""What `sweeper doctor` finds, and its checks of the login."""

@@ -1,0 +1,1 @@
+"""`sweeper dead`: its commands, and the options that they share."""
