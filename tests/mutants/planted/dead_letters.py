@@ -78,9 +78,9 @@ MUTANTS = (
     Mutant(
         "an unknown dead letter is ignored in silence",
         "contract",
-        TAKEN,
-        "                if unknown:\n",
-        "                if False:\n",
+        "sweeper/queue/dead_letters/dead_letter_filter.py",
+        "    if unknown := set(ids) - {msg_id for (msg_id,) in there}:\n",
+        "    if unknown := set[int]():\n",
         f"{QUEUE}::test_an_unknown_id_is_refused_and_nothing_changes",
     ),
     Mutant(
