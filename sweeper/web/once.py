@@ -2,17 +2,19 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from threading import Lock
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sweeper.errors import BusyError
 from sweeper.web.auth import COOKIE, fields
 
 FIELD = "once"
 """The field of a form that is new each time the form is shown."""
 
+_PATIENCE = 10.0  # seconds that a second click waits for the answer to the first
 _KEPT = 256  # answers of forms that may be sent again
 
 Form = Callable[[Request, bytes], Response]
@@ -43,6 +45,8 @@ class Once:
                 except Exception as error:  # noqa: BLE001 -- `result` raises it, for all who wait
                     self._forget(key)
                     answer.set_exception(error)
+            elif not wait([answer], _PATIENCE).done:
+                raise BusyError
             return answer.result()
 
         return guarded

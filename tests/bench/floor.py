@@ -53,8 +53,18 @@ SCAN = f"""
 """
 
 READ = """
-    select msg_id, message #>> '{payload,orderId}', message ->> 'sweepId'
-    from pgmq.read(%(queue)s::text, %(lease)s, %(batch)s)
+    with found as materialized (
+        select msg_id, vt, message #>> '{payload,orderId}' as order_id,
+               message ->> 'sweepId' as sweep_id
+        from pgmq.read(%(queue)s::text, %(lease)s, %(batch)s)
+    ), mark as (
+        insert into sweeper.read_mark (reader, number, xid, queue, first_vt, last_vt)
+        select %(reader)s::uuid, 1, pg_current_xact_id(), %(queue)s::text, min(vt), max(vt)
+        from found having count(*) > 0
+        on conflict (reader) do update set number = read_mark.number + 1, xid = excluded.xid,
+            queue = excluded.queue, first_vt = excluded.first_vt, last_vt = excluded.last_vt
+    )
+    select msg_id, order_id, sweep_id from found
 """
 
 HANDLE = f"""
@@ -143,7 +153,7 @@ class Floor:
 
     def work(self) -> None:
         """Read and handle batches until the queue is empty."""
-        read = {"queue": QUEUE, "lease": LEASE, "batch": BATCH}
+        read = {"queue": QUEUE, "lease": LEASE, "batch": BATCH, "reader": str(uuid4())}
         while rows := self.connection.execute(READ, read).fetchall():
             ids, orders, sweeps = map(list, zip(*rows, strict=True))
             batch = {"ids": ids, "orders": orders, "sweeps": sweeps, "reason": REASON}

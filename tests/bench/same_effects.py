@@ -16,8 +16,9 @@ _TABLES = """
 _COLUMNS = """
     select attname::text from pg_attribute
     where attrelid = %s::regclass and attnum > 0 and not attisdropped and attname <> 'msg_id'
-      and atttypid not in ('timestamptz'::regtype, 'timestamp'::regtype, 'uuid'::regtype)
-      and attname not in ('sweep_id', 'host') and attidentity = ''
+      and atttypid not in ('timestamptz'::regtype, 'timestamp'::regtype, 'uuid'::regtype,
+                           'xid8'::regtype)
+      and attname not in ('sweep_id', 'host', 'number') and attidentity = ''
 """
 _OF_ONE_RUN = frozenset({"nonce", "sweepId", "createdAt"})  # keys in documents
 _SHOWN = 200  # characters of a row

@@ -194,7 +194,7 @@ def test_without_due_orders_it_shows_nothing(app: App) -> None:
     assert [rule["due"] for rule in report["rules"].values()] == [[], []]
 
 
-@pytest.mark.parametrize("number", [2, 5], ids=["of a scan", "of a batch"])
+@pytest.mark.parametrize("number", [3, 6], ids=["of a scan", "of a batch"])
 def test_a_dry_run_that_loses_its_connection_in_a_transaction_says_so(
     shop: Shop, connection: Connection, run: Run, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
+from sweeper.monitoring.acts import ActFilter
 from tests.support.depth import fill_dead_letters, fill_queue, fill_refunds
 from tests.support.verbs import DEAD, HOUR, QUEUE, Run, dead_letters, scan, send
 
@@ -123,23 +124,20 @@ def test_a_dry_run_says_how_many_by_cause_and_changes_nothing(
     assert 3 == len(dead_letters(app))
 
 
-def test_an_act_is_logged_with_who_and_why(run: Run, connection: Connection) -> None:
+def test_an_act_is_written_down_with_who_and_why(
+    run: Run, app: App, connection: Connection
+) -> None:
     fill_dead_letters(connection, 2)
 
-    logged = [
-        run("dead", *act, SWEEPER_LOG__FORMAT="json")[2].splitlines()
-        for act in (
-            ("retry", "1", "--why", "the stock is mended"),
-            ("drop", "--fingerprint", "abc"),
-            ("drop", "--fingerprint", "abc"),
-        )
-    ]
+    run("dead", "retry", "1", "--why", "the stock is mended")
+    run("dead", "drop", "--fingerprint", "abc")
 
-    acts = [json.loads(line) for lines in logged for line in lines]
-    assert [("retry", 1, "the stock is mended"), ("drop", 1, None)] == [
-        (line["action"], line["letters"], line["reason"]) for line in acts
-    ]
-    assert all(line["actor"] for line in acts)
+    acts = app.act_reader.read(ActFilter()).acts
+    assert [
+        ("drop", "1 dead letter: 2", None),
+        ("retry", "1 dead letter: 1", "the stock is mended"),
+    ] == [(act.action, act.detail, act.reason) for act in acts]
+    assert all(act.actor for act in acts)
 
 
 @pytest.mark.parametrize(("answer", "left"), [("n", 2), ("y", 0)])

@@ -27,7 +27,7 @@ def test_what_a_program_asks_for_is_an_act_of_the_api(app: App, site: Site, shop
     site.post("/api/test-queue", {"type": "ORDER_EXPIRE_DP", "orderId": "o1"})
 
     assert [
-        (action, "web 127.0.0.1", "api", outcome)
+        (action, "web token 127.0.0.1", "api", outcome)
         for action, outcome in (
             ("pause", "done"),
             ("resume", "done"),
@@ -47,11 +47,12 @@ def test_what_a_person_asks_for_is_an_act_of_the_page(app: App, site: Site, shop
     (letter,) = dead_letters(app)
     session = sign_in(site)
     seal = {"seal": csrf_token(site, session)}
+    seen = {"count": "1", "newest": str(letter.msg_id)}
     forms = [
         ("/preview", {"rules": "expire_dp", "max": "9"}),
         ("/pause", {"target": "auto_refund", "for": "1h", "reason": "x"}),
         ("/resume", {"target": "auto_refund"}),
-        ("/dead", {"fingerprint": letter.fingerprint, "do": "drop"}),
+        ("/dead", {"fingerprint": letter.fingerprint, "do": "drop", "why": "x", **seen}),
     ]
 
     with capture_logs() as lines:
@@ -59,7 +60,7 @@ def test_what_a_person_asks_for_is_an_act_of_the_page(app: App, site: Site, shop
             assert site.submit(path, seal | form, **session).status < 400
 
     actions = ["dry_run", "pause", "resume", "drop"]
-    assert [(action, "web 127.0.0.1", "page", "done") for action in actions] == recorded(app)
+    assert [(action, "web token 127.0.0.1", "page", "done") for action in actions] == recorded(app)
     told = [line for line in lines if line["event"] == "act.finished"]
     assert actions == [line["action"] for line in told]
     assert f"dead letters: fingerprint {letter.fingerprint}" == told[-1]["subject"]

@@ -543,7 +543,7 @@ def test_only_one_write_runs_at_a_time(
     """A write request during another one gets a 409."""
     statuses: list[int] = []
 
-    def slow(*_: object) -> tuple[int, str]:
+    def slow(*_: object, **__: object) -> tuple[int, str]:
         statuses.append(site.post("/api/test-queue", {"type": "x"}).status)
         return 1, QUEUE
 
@@ -571,7 +571,7 @@ def test_no_phone_and_no_secret_is_on_any_page_or_endpoint(app: App, site: Site)
 def test_an_unexpected_error_is_logged_and_not_shown(
     app: App, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ValueError(TOKEN)
 
     monkeypatch.setattr(app, "enqueue", fail)
@@ -579,7 +579,7 @@ def test_an_unexpected_error_is_logged_and_not_shown(
         answer = site.post("/api/test-queue", {"type": "x"})
 
     assert (500, "unexpected; the log says more") == (answer.status, answer.document["error"])
-    assert ["web.failed"] == [line["event"] for line in lines]
+    assert ["act.finished", "web.failed"] == [line["event"] for line in lines]
 
 
 # The port.

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from sweeper.errors import BusyError
+from sweeper.web import once as once_module
 from sweeper.web.once import Once
 
 
@@ -18,11 +19,13 @@ class Form:
     def __init__(self, outcome: Exception | None = None) -> None:
         self.count = 0
         self.outcome = outcome
+        self.begun = Event()
         self.goes_on = Event()
         self.goes_on.set()
 
     def __call__(self, _request: Request, _body: bytes) -> Response:
         """Act, once more."""
+        self.begun.set()
         self.goes_on.wait(10)
         self.count += 1
         if self.outcome:
@@ -58,6 +61,22 @@ def test_two_clicks_at_the_same_time_act_once() -> None:
         form.goes_on.set()
 
     assert [b"1"] * 4 == [click.result().body for click in clicks]
+
+
+def test_a_second_click_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L9: what is stuck takes no more than its own share of the server."""
+    monkeypatch.setattr(once_module, "_PATIENCE", 0.05)
+    form = Form()
+    form.goes_on.clear()
+    guarded = Once().once(form)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(guarded, request(), body("x"))
+        assert form.begun.wait(10)
+        with pytest.raises(BusyError):
+            guarded(request(), body("x"))
+        form.goes_on.set()
+
+    assert b"1" == first.result().body
 
 
 @pytest.mark.parametrize(("session", "once"), [("b", "x"), ("a", "y")])
