@@ -189,6 +189,7 @@ def test_a_form_that_is_sent_twice_acts_once(
 ) -> None:
     fill(acting, shop)
     sign_in(browser, site)
+    browser.press("Sweep by hand")
     browser.fill("[name=reason]", "twice")
     browser.press("Preview")
     browser.until("document.body.innerText.includes('would be swept')")
@@ -219,6 +220,7 @@ def test_a_sweep_can_be_previewed_and_run(
 ) -> None:
     order = shop.order(age=HOUR)
     sign_in(browser, site)
+    browser.press("Sweep by hand")
     browser.fill("[name=reason]", "before lunch")
     browser.press("Preview")
     browser.until("document.body.innerText.includes('1 would be swept')")
@@ -282,6 +284,7 @@ def test_markup_in_strangers_texts_is_shown_and_not_obeyed(
         assert hostile(name) in browser.text()
     assert 0 == browser.ask(planted)
 
+    browser.press("Sweep by hand")
     browser.press("Preview")
     browser.until("document.body.innerText.includes('would be swept')")
     assert hostile("title") in browser.text()

@@ -26,6 +26,17 @@ PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` del
 SCREENS = [(width, dark) for width in (390, 1280) for dark in (False, True)]
 PAGES = {
     "now": "",
+    "dead": "dead",
+    "dead-letter": "dead/1",
+    "waiting": "waiting",
+    "sweeps": "sweeps",
+    "overdue": "overdue?rule=expire_dp",
+    "anomalies": "anomalies?rule=expire_dp",
+    "refunds": "lists/refunds",
+    "history": "history",
+    "acts": "acts",
+    "order": "orders/JST-PENUH",
+    "search": "search?q=JST",
     "sign-in": "sign-in",
     "not-found": "nothing-here",
 }

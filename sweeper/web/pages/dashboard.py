@@ -37,13 +37,14 @@ class Dashboard:
     def show(self, request: Request) -> Response:
         """Answer / with the dashboard, without status and backlog if the database is down."""
         app, stats = self._cache.app, self._cache.stats
+        blocked = [name for name, is_blocked in stats.blocked().items() if is_blocked]
         status, backlog = self._read()
         results = {name: request.query_params.get(name, "") for name in _RESULTS}
         return self._page(
             "dashboard.html",
             request,
             now=clock.now(),
-            summary=summarize(status, self._cache.health.ready(), app.rules),
+            summary=summarize(status, self._cache.health.ready(), app.rules, blocked),
             numbers=numbers(status, app.catalog.figures) if status else [],
             status=status,
             backlog=backlog,

@@ -1,8 +1,9 @@
-"""The summary on the dashboard: one sentence that says what is wrong, and a few numbers."""
+"""The summary on the dashboard: what asks for a person, the worst first, and a few numbers."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
+from urllib.parse import quote
 
 from sweeper import remedies
 from sweeper.exports import Figure
@@ -13,22 +14,33 @@ from sweeper.remedies import Remedy
 
 Tone = Literal["", "quiet", "good", "warn", "bad"]
 
+_BY_HAND = ("Preview a sweep", "#act")
+
 _LATE = 300.0
 """Seconds beyond its limit after which an overdue row is reported as a problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The most important problem as a title, with lines that explain it, and its remedy."""
+    """One thing that asks for a person, or that all is well.
+
+    title   -- says it in a few words; lines explain it
+    remedy  -- the command to type, and where the runbook says more
+    way     -- what a link to the page with its act says, and the address
+    others  -- what else asks for a person, the worst first
+    """
 
     tone: Tone
     title: str
     lines: Sequence[str] = ()
     remedy: Remedy | None = None
+    way: tuple[str, str] | None = None
+    others: Sequence["Summary"] = ()
 
-    def __str__(self) -> str:
-        command = f" ({self.remedy.command})" if self.remedy else ""
-        return f"{self.title[:1].lower()}{self.title[1:]}{command}"
+    @property
+    def asks_for_a_sweep(self) -> bool:
+        """Whether a person is asked for a sweep by hand, so that its form is open."""
+        return any(each.way == _BY_HAND for each in (self, *self.others))
 
 
 class Number(NamedTuple):
@@ -39,21 +51,26 @@ class Number(NamedTuple):
     tone: Tone = ""
 
 
-def summarize(status: Status | None, reasons: Sequence[str], on: Container[str]) -> Summary:
-    """Return the summary: the worst problem, or that all is well.
+def summarize(
+    status: Status | None,
+    reasons: Sequence[str],
+    on: Container[str],
+    blocked: Collection[str] = (),
+) -> Summary:
+    """Return the summary: the worst problem, with the others, or that all is well.
 
     status  -- None while the database cannot be read
     reasons -- why the service is not ready
     on      -- the enabled rules; what other rules find is not reported as a problem
+    blocked -- the job types whose provider refuses our calls
     """
     if status is None:
         lines = ("Nothing is lost: what is due is found again as soon as it answers.", *reasons)
         return Summary("bad", "The database does not answer", lines, remedies.DATABASE_AWAY)
     rules = {name: rule for name, rule in status.rules.items() if name in on}
-    problems = [*_problems(rules, status, reasons)]
+    problems = [*_problems(rules, status, reasons, blocked)]
     first, *others = problems or [_all_well(rules)]
-    also = (f"Also: {', '.join(map(str, others))}.",) if others else ()
-    return replace(first, lines=(*first.lines, *also))
+    return replace(first, others=others)
 
 
 def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
@@ -69,7 +86,10 @@ def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
 
 
 def _problems(
-    rules: Mapping[str, Overdue], status: Status, reasons: Sequence[str]
+    rules: Mapping[str, Overdue],
+    status: Status,
+    reasons: Sequence[str],
+    blocked: Collection[str],
 ) -> Iterator[Summary]:
     """Yield the problems, the worst first."""
     dead, hidden = status.dead.count, status.hidden
@@ -77,28 +97,35 @@ def _problems(
     if reasons:
         yield Summary("bad", "The sweeper does not work", reasons, remedies.NOT_READY)
     if status.pauses:
-        rest = "What is due waits meanwhile; resume it below, or type the command."
+        rest = "What is due waits meanwhile."
         title = f"Paused: {', '.join(pause.target for pause in status.pauses)}"
         yield Summary("warn", title, (*map(str, status.pauses), rest), remedies.PAUSED)
     held = [name for name, rule in rules.items() if rule.last_sweep_ok is False]
     if held:
-        rest = "Preview a sweep below, and if it is right that so many are due, allow more."
+        rest = "Preview a sweep, and if it is right that so many are due, allow more."
         lines = (f"{', '.join(held)}: too many are due.", rest)
-        yield Summary("bad", "The brake holds", lines, remedies.BRAKE_HELD)
-    oldest = max((rule.oldest_overdue_seconds for rule in rules.values()), default=0.0)
+        yield Summary("bad", "The brake holds", lines, remedies.BRAKE_HELD, _BY_HAND)
+    if blocked:
+        lines = (f"{', '.join(blocked)}: its jobs wait, and none is lost.",)
+        yield Summary("bad", "The provider is blocked", lines, remedies.PROVIDER_BLOCKED)
+    late = max(rules, key=lambda name: rules[name].oldest_overdue_seconds, default="")
+    oldest = rules[late].oldest_overdue_seconds if late else 0.0
     if oldest > _LATE:
         title = f"{number(_overdue(rules))} overdue"
         lines = (f"The oldest is {age(oldest)} beyond its limit.",)
-        yield Summary("bad", title, lines, remedies.OVERDUE)
+        way = ("See all of them", f"/overdue?rule={quote(late)}")
+        yield Summary("bad", title, lines, remedies.OVERDUE, way)
     if dead:
         title = f"{number(dead)} dead {'letter' if dead == 1 else 'letters'}"
         lines = ("Mend the cause, then retry; or let them go.",)
-        yield Summary("warn", title, lines, remedies.DEAD_LETTERS)
+        way = ("Look, then retry or drop them", "/dead")
+        yield Summary("warn", title, lines, remedies.DEAD_LETTERS, way)
     if hidden.count:
         what = "hidden message" if hidden.count == 1 else "hidden messages"
         title = f"{capped(hidden.count, MOST_HIDDEN)} {what}"
         lines = ("They become visible too late, and no scan waits for them.", *hidden.names)
-        yield Summary("warn", title, lines, remedies.HIDDEN_MESSAGES)
+        way = ("See what waits", "/waiting")
+        yield Summary("warn", title, lines, remedies.HIDDEN_MESSAGES, way)
 
 
 def _all_well(rules: Mapping[str, Overdue]) -> Summary:

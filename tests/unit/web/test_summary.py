@@ -62,8 +62,18 @@ def test_a_service_that_does_not_work_is_the_worst_problem() -> None:
     summary = summarize(with_rule(LATE, dead=1), ["the queues were never read"], ON)
 
     assert "The sweeper does not work" == summary.title
-    also = "Also: 1,234 overdue (sweeper status), 1 dead letter (sweeper dead list)."
-    assert ("the queues were never read", also) == summary.lines
+    assert ["the queues were never read"] == summary.lines
+    assert [("1,234 overdue", "/overdue?rule=expire_dp"), ("1 dead letter", "/dead")] == [
+        (other.title, other.way and other.way[1]) for other in summary.others
+    ]
+
+
+def test_a_provider_that_refuses_our_calls_is_a_problem() -> None:
+    """Nothing is overdue then, and people are not told."""
+    summary = summarize(WELL, [], ON, ["SEND"])
+
+    assert ("bad", "The provider is blocked") == (summary.tone, summary.title)
+    assert remedies.PROVIDER_BLOCKED == summary.remedy
 
 
 PAUSE = Pause("expire_dp", datetime(2026, 1, 31, tzinfo=UTC), None, "ann", "a look")
