@@ -546,7 +546,11 @@ def test_a_message_that_cannot_be_sorted_is_a_crash_of_its_own(
         bad = send(app, "BAD", {})
         send(app, "MAKE_COFFEE", {})
     (order,) = queued(app, shop)
-    name = "sweeper.queue.pgmq.Queues.send" if "Queues" in step else f"sweeper.queue.{step}"
+    name = (
+        "sweeper.queue.pgmq.Queues.send"
+        if "Queues" in step
+        else f"sweeper.queue.dead_letters.{step}"
+    )
     real: Any = Queues.send if "Queues" in step else dead_letter.send
 
     def refusing(*arguments: Any) -> Any:
