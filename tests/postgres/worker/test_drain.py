@@ -559,7 +559,7 @@ def test_a_message_that_cannot_be_sorted_is_a_crash_of_its_own(
             raise ValueError(message)
         return real(*arguments)
 
-    monkeypatch.setattr(f"{package}.{step}", refusing)
+    monkeypatch.setattr(name, refusing)
     tally = app.drain().step()
 
     assert tally == Tally(done=1, dead=len(dead_letters(app)))
