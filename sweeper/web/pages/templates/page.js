@@ -4,7 +4,11 @@
 const SILENCE = 12_000; // ms without a word after which the stream is not relied on
 const EVERY = 5_000; // ms between two looks without it
 
+const SHARE = 10; // a page that takes long is asked for rarely
+
 let stream;
+let rests = 0; // until when not to look
+let again; // the look that waits for that
 let heard = 0;
 let refreshing = false;
 let composing = false;
@@ -63,7 +67,10 @@ function keep(old, fresh) {
 async function refresh() {
   const busy = composing || document.activeElement?.tagName === "SELECT";
   if (refreshing || busy || document.hidden || !getSelection().isCollapsed) return;
+  if (Date.now() < rests) return (again ||= setTimeout(refresh, rests - Date.now()));
   refreshing = true;
+  again = clearTimeout(again);
+  const began = Date.now();
   try {
     const answer = await fetch(location.href, { cache: "no-store" });
     if (answer.status === 401) return location.reload(); // which asks for the token
@@ -79,6 +86,7 @@ async function refresh() {
     document.body.classList.add("old");
   } finally {
     refreshing = false;
+    rests = Date.now() + SHARE * (Date.now() - began);
   }
 }
 
