@@ -66,7 +66,7 @@ class Server:
         """Create a migrated database with the platform's empty tables; return an app on it."""
         with self.session() as session:
             session.execute(SQL("create database {}").format(Identifier(name)))
-        flags = {"database.url": self._at(name), "stock.taken_at": "checkout"}
+        flags = {"database.url": self._at(name), "stock.taken_at": "checkout", "web.port": 0}
         app = App.load(catalog.load("jobs"), flags=flags)
         with app.database.transaction(schema_in_path=True) as tx:
             create_platform(tx)

@@ -22,7 +22,7 @@ from tests.bench.server import Server
 from tests.bench.tables import Table
 
 PAGE = DOCS / "scale.md"
-PARTS = {"scans": (scans, 4), "backlog": (backlog, 1), "readers": (readers, 18)}
+PARTS = {"scans": (scans, 4), "backlog": (backlog, 1), "readers": (readers, 30)}
 
 
 def main() -> None:

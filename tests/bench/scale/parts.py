@@ -26,6 +26,7 @@ from tests.bench.runs import run
 from tests.bench.server import HOUR, Server
 from tests.bench.tables import Table
 from tests.support.depth import fill_dead_letters, fill_ledger, fill_queue, fill_refunds
+from tests.support.web_client import Site, served
 
 MOST_MB = 150
 _TENTHS = 10
@@ -124,17 +125,45 @@ def readers(server: Server, size: Size, step: Step) -> Table:
         fill_ledger(session, size.ended // (2 * _KEYS), _KEYS)
         step(f"writing {size.dead:,} dead letters and refunds")
         fill_dead_letters(session, size.dead)
+        fill_queue(session, size.dead)
         fill_refunds(session, size.dead)
         session.execute(text("vacuum analyze"))
     step("recording the history of thirty days")
     HistoryWriter(app.database, ["NOTIFICATION_SEND_WHATSAPP"], 90 * _DAY).record(clock.now())
     rows = []
-    for name, read in _readers(app).items():
-        step(name)
-        times = [_seconds(read) for _ in range(size.repeats)]
-        rows.append([name, *(f"{t * 1000:,.0f}" for t in (times[0], median(times), min(times)))])
+    with served(app) as site:
+        for name, read in (_console(site, app) | _readers(app)).items():
+            step(name)
+            times = [_seconds(read) for _ in range(size.repeats)]
+            shown = (f"{t * 1000:,.0f}" for t in (times[0], median(times), min(times)))
+            rows.append([name, *shown])
     app.close()
     return Table("Readers", ("what", "first, ms", "median, ms", "fastest, ms"), rows)
+
+
+def _console(site: Site, app: App) -> dict[str, Callable[[], Any]]:
+    """Return the pages of the console; status and backlog are shared by who asks within seconds."""
+    (letter,) = app.dead_letter_queue.find(DeadLetterFilter(limit=1))
+    paths = {
+        "now": "/",
+        "dead letters": "/dead",
+        "dead letters of a type": "/dead?type=ORDER_EXPIRE_DP",
+        "one dead letter": f"/dead/{letter.msg_id}",
+        "waiting": "/waiting",
+        "sweeps": "/sweeps",
+        "overdue": "/overdue?rule=expire_dp",
+        "refunds": "/lists/refunds",
+        "history, a month": "/history?period=month",
+        "acts": "/acts",
+        "one order": "/orders/past-1-1",
+        "search": "/search?q=past-1-1",
+    }
+
+    def get(path: str) -> None:
+        answer = site.get(path)
+        assert answer.status in {200, 303}, (path, answer.status)
+
+    return {f"page: {name}": partial(get, path) for name, path in paths.items()}
 
 
 def _readers(app: App) -> dict[str, Callable[[], Any]]:
