@@ -9,16 +9,16 @@ from psycopg.sql import SQL, Identifier
 
 from sweeper.redact import shortened
 
+# Of sweeper.read_mark there is a row for each reader: both write it, and have what readers they need.
 _TABLES = """
     select schemaname, tablename from pg_tables
-    where schemaname in ('public', 'sweeper', 'pgmq') order by 1, 2
+    where schemaname in ('public', 'sweeper', 'pgmq') and tablename <> 'read_mark' order by 1, 2
 """
 _COLUMNS = """
     select attname::text from pg_attribute
     where attrelid = %s::regclass and attnum > 0 and not attisdropped and attname <> 'msg_id'
-      and atttypid not in ('timestamptz'::regtype, 'timestamp'::regtype, 'uuid'::regtype,
-                           'xid8'::regtype)
-      and attname not in ('sweep_id', 'host', 'number') and attidentity = ''
+      and atttypid not in ('timestamptz'::regtype, 'timestamp'::regtype, 'uuid'::regtype)
+      and attname not in ('sweep_id', 'host') and attidentity = ''
 """
 _OF_ONE_RUN = frozenset({"nonce", "sweepId", "createdAt"})  # keys in documents
 _SHOWN = 200  # characters of a row
