@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Identifier
 
 from sweeper.redact import shortened
 
-# Of sweeper.read_mark there is a row for each reader: both write it, and have what readers they need.
+# Both write sweeper.read_mark, with a row for each reader that they need.
 _TABLES = """
     select schemaname, tablename from pg_tables
     where schemaname in ('public', 'sweeper', 'pgmq') and tablename <> 'read_mark' order by 1, 2
