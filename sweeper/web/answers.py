@@ -46,7 +46,7 @@ def queried(kind: type[Asked], request: Request) -> Asked:
 
 
 def shown(value: Any) -> Any:
-    """Return a document whose texts are masked, and whose times are text."""
+    """Return a document whose texts are masked; times are text, and what JSON has not is too."""
     match value:
         case datetime():
             return iso(value)
@@ -56,8 +56,10 @@ def shown(value: Any) -> Any:
             return {str(name): shown(inner) for name, inner in value.items()}
         case list() | tuple():
             return [shown(inner) for inner in value]
-        case _:
+        case None | bool() | int() | float():
             return value
+        case _:
+            return redact.text(str(value))
 
 
 def done(data: Mapping[str, Any]) -> Response:

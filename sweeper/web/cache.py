@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 from sweeper.app import App
 from sweeper.monitoring.acts import ActFilter
 from sweeper.monitoring.health import Health
+from sweeper.monitoring.history import History, Period
 from sweeper.monitoring.stats import Stats
+from sweeper.postgres import clock
 
 T = TypeVar("T")
 
@@ -71,8 +74,13 @@ class Cache:
         self.backlog = SingleFlight(app.backlog_reader.read)
         self.completed = SingleFlight(app.status_reader.completed)
         self.acts = SingleFlight(lambda: app.act_reader.read(ActFilter(limit=_ACTS)))
+        self.history = {period: SingleFlight(partial(_history, app, period)) for period in Period}
 
     def forget(self) -> None:
         """Mark everything as stale, because an action has changed the data."""
         for cached in (self.status, self.backlog, self.completed, self.acts):
             cached.forget()
+
+
+def _history(app: App, period: Period) -> History:
+    return app.history.read(period, clock.now())

@@ -131,7 +131,7 @@ def _operation(each: Operation, schemas: Mapping[Any, Any], catalog: Catalog) ->
             for status, kinds in sorted(each.all_answers.items())
         },
     }
-    if parameters := [*_in_path(each), *_in_query(each, catalog)]:
+    if parameters := [*_in_path(each, catalog), *_in_query(each, catalog)]:
         described["parameters"] = parameters
     if each.body:
         content = {"application/json": {"schema": schemas[each.body]}}
@@ -139,19 +139,35 @@ def _operation(each: Operation, schemas: Mapping[Any, Any], catalog: Catalog) ->
     return described
 
 
-def _in_path(each: Operation) -> Iterator[dict[str, Any]]:
+def _in_path(each: Operation, catalog: Catalog) -> Iterator[dict[str, Any]]:
+    known: dict[str, dict[str, Any]] = {
+        "id": {"type": "integer", "minimum": 1},
+        "sweep_id": {"type": "string", "format": "uuid"},
+        "rule": {"type": "string", "enum": list(catalog.rules)},
+        "name": {"type": "string", "enum": list(catalog.listings)},
+    }
     for name in each.parameters:
-        kind = {"type": "integer", "minimum": 1} if name == "id" else {"type": "string"}
+        kind = known.get(name, {"type": "string"})
         yield {"name": name, "in": "path", "required": True, "schema": kind}
 
 
 def _in_query(each: Operation, catalog: Catalog) -> Iterator[dict[str, Any]]:
     """Yield the parameters behind the question mark; one that may be left out is never null."""
-    properties = each.query.model_json_schema()["properties"] if each.query else {}
-    for name, schema in properties.items():
-        kind = next(iter(schema.get("anyOf", [schema])))
+    model = each.query.model_json_schema() if each.query else {}
+    for name, schema in model.get("properties", {}).items():
+        every = [_inlined(kind, model) for kind in schema.get("anyOf", [schema])]
+        kinds = [kind for kind in every if kind != {"type": "null"}]
+        kind = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         known = {"enum": list(catalog.rules)} if name == "rule" else {}
-        yield {"name": name, "in": "query", "required": False, "schema": kind | known}
+        needed = name in model.get("required", [])
+        yield {"name": name, "in": "query", "required": needed, "schema": kind | known}
+
+
+def _inlined(schema: dict[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema of *model* with what it refers to; such are names that one chooses from."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    rest = {key: value for key, value in schema.items() if key != "$ref"}
+    return {**model["$defs"][name], **rest} if name else rest
 
 
 def _response(status: int, found: Sequence[Any], kinds: Sequence[Any]) -> dict[str, Any]:

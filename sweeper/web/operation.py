@@ -38,7 +38,7 @@ REFUSALS: Mapping[Access, Sequence[int]] = {
 class Operation:
     """What a request to one address does.
 
-    name    -- of the method that answers it: of `Api`, or of `ApiV1` for what is under /api/v1
+    name    -- of the method that answers it: of `Api`; of `Readings` or `ApiV1` under /api/v1
     summary -- what it answers, or does
     answers -- the type of the answer by status, `str` for plain text; 200 stands first
     body    -- the type of what the request must hold; None for a request without a body

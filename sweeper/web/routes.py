@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sweeper import events
-from sweeper.errors import BusyError, SweeperError, UsageError
+from sweeper.errors import BusyError, ChangedError, SweeperError, UsageError
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Actions
 from sweeper.web.api import UNREADABLE, Api
@@ -36,6 +36,7 @@ from sweeper.web.pages.sweep import SweepPage
 from sweeper.web.tokens import Scope
 from sweeper.web.v1.api import ApiV1
 from sweeper.web.v1.operations import PREFIX
+from sweeper.web.v1.readings import Readings
 
 MAX_BODY = 16_384
 """Maximum size of a request's body, in bytes."""
@@ -61,10 +62,10 @@ def routes(auth: Auth, cache: Cache, live: Live, wake: Callable[[], None]) -> St
         wake()
 
     renderer, actions = Renderer(auth), Actions(cache.app, acted)
-    api, v1 = Api(cache, actions), ApiV1(cache, actions)
+    api = Api(cache, actions)
     return Starlette(
         routes=[
-            *_machines(api, v1, auth),
+            *_machines(api, Readings(cache), ApiV1(cache, actions), auth),
             Route(LIVE, auth.require_local_or_token(live.listen)),
             *_people(auth, cache, actions, renderer),
         ],
@@ -78,7 +79,7 @@ def is_for_machines(path: str) -> bool:
     return path.startswith(_MACHINES)
 
 
-def _machines(api: Api, v1: ApiV1, auth: Auth) -> Iterator[Route]:
+def _machines(api: Api, readings: Readings, acts: ApiV1, auth: Auth) -> Iterator[Route]:
     """Yield a route for each address of the description, guarded as it says there."""
     guards: Mapping[Access, Callable[[Any], Any]] = {
         Access.ANYONE: lambda endpoint: endpoint,
@@ -87,6 +88,7 @@ def _machines(api: Api, v1: ApiV1, auth: Auth) -> Iterator[Route]:
     }
     by_path = dict[str, dict[str, Any]]()
     for each in OPERATIONS:
+        v1 = readings if each.method == "GET" else acts
         endpoint = getattr(v1 if each.path.startswith(PREFIX) else api, each.name)
         by_path.setdefault(each.path, {})[each.method] = guards[each.access](endpoint)
     for path, endpoints in by_path.items():
@@ -115,7 +117,7 @@ def _people(auth: Auth, cache: Cache, actions: Actions, renderer: Renderer) -> I
     pages = {
         "/": dashboard.show,
         "/acts": ActsPage(app.act_reader, renderer).show,
-        "/history": HistoryPage(app, renderer).show,
+        "/history": HistoryPage(cache, renderer).show,
         "/search": SearchPage(app, renderer).show,
         "/orders/{key:key}": ExplanationPage(app, renderer).show,
         "/dead/{msg_id}": LetterPage(app, renderer).show,
@@ -167,7 +169,7 @@ def _fault(error: Exception) -> tuple[int, str]:
             return error.status_code, error.detail.lower()
         case UsageError():
             return 400, str(error)
-        case BusyError():
+        case BusyError() | ChangedError():
             return 409, str(error)
         case SweeperError():
             return 503, str(error)

@@ -1,16 +1,13 @@
 """The page of the history: a picture for each number, of the last hour, day or month."""
 
-from functools import partial
-
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sweeper.app import App
 from sweeper.errors import UsageError
 from sweeper.monitoring.history import History, Period
 from sweeper.postgres import clock
-from sweeper.web.cache import SingleFlight
+from sweeper.web.cache import Cache
 from sweeper.web.pages.charts import draw, table
 from sweeper.web.pages.renderer import Renderer
 
@@ -18,9 +15,9 @@ from sweeper.web.pages.renderer import Renderer
 class HistoryPage:
     """Shows the history; requests for one period share a reading."""
 
-    def __init__(self, app: App, renderer: Renderer) -> None:
+    def __init__(self, cache: Cache, renderer: Renderer) -> None:
         self._page = renderer.page
-        self._read = {period: SingleFlight(partial(_read, app, period)) for period in Period}
+        self._read = cache.history
 
     def show(self, request: Request) -> Response:
         """Answer /history with its pictures; without them if the database is down."""
@@ -49,7 +46,3 @@ class HistoryPage:
             return self._read[period].get()
         except (SQLAlchemyError, TimeoutError):
             return None
-
-
-def _read(app: App, period: Period) -> History:
-    return app.history.read(period, clock.now())

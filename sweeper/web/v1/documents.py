@@ -1,9 +1,10 @@
 """What the API answers, as types, where no read model is the type already."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from typing_extensions import TypedDict
 
+from sweeper.monitoring.about.sweep import SentJob
 from sweeper.queue.inspect import Depth
 
 T = TypeVar("T")
@@ -95,10 +96,9 @@ class Taken(TypedDict):
     ids: list[int]
 
 
-class Scan(TypedDict):
-    """A scan of one rule: found = enqueued + already_queued + dead + braked."""
+class Counted(TypedDict):
+    """What a scan of one rule counted: found = enqueued + already_queued + dead + braked."""
 
-    id: str
     rule: str
     job_type: str
     trigger: str
@@ -114,3 +114,98 @@ class Scan(TypedDict):
     braked: int
     anomalies: int
     ok: bool
+
+
+class Scan(Counted):
+    """A scan of one rule, with the id of its sweep."""
+
+    id: str
+
+
+class WholeScan(Counted):
+    """A scan with the first of its jobs, and how many it has sent beside them."""
+
+    jobs: list[SentJob]
+    left_out: int
+
+
+class Sweep(TypedDict):
+    """One sweep: its scans, by rule."""
+
+    sweep_id: str
+    scans: list[WholeScan]
+
+
+class Hit(TypedDict):
+    """Something that was found, and why it may be meant."""
+
+    kind: Literal["key", "letter", "sweep", "message"]
+    id: str
+    what: str
+    code: str | None
+
+
+class Found(TypedDict):
+    """The hits for a text, the likeliest first, and what was looked at."""
+
+    typed: str
+    hits: list[Hit]
+    tried: list[str]
+
+
+class Point(TypedDict):
+    """The value of the step that begins then; null where it is not known."""
+
+    at: str
+    value: float | None
+
+
+class Series(TypedDict):
+    """One number as it went."""
+
+    name: str
+    label: str
+    unit: str
+    points: list[Point]
+
+
+class History(TypedDict):
+    """How things went in a period, all with the same steps: `sweeper history --json`."""
+
+    period: Literal["hour", "day", "month"]
+    since: str
+    until: str
+    step_seconds: int
+    series: list[Series]
+
+
+class Rows(TypedDict, Generic[T]):
+    """A part of a list, as its command prints it with --json; `next` is as in Page.
+
+    total    -- how many rows the whole list has; or more, where it is `capped`
+    left_out -- what was not looked through, null if nothing
+    """
+
+    rows: list[T]
+    total: int
+    capped: bool
+    next: str | None
+    left_out: str | None
+
+
+class Waiting(TypedDict):
+    """A message in a live queue."""
+
+    msg_id: int
+    queue: str
+    type: str | None
+    key: str | None
+    code: str | None
+    state: Literal["ready", "in work", "later", "hidden"]
+    retries: int | None
+    enqueued_at: str | None
+    visible_at: str | None
+
+
+Row = dict[str, Any]
+"""A row whose columns the rule or the job file names."""

@@ -1,9 +1,10 @@
-"""The addresses of the API, as a table: to add one, add a row here and a method to `ApiV1`."""
+"""The addresses of the API, as a table: a row here, and a method of `Readings` or `ApiV1`."""
 
 from typing import Any
 
 from pydantic import BaseModel
 
+from sweeper.monitoring.acts import ActPage
 from sweeper.monitoring.audit import Balance
 from sweeper.monitoring.explain import Explanation
 from sweeper.monitoring.status import Status
@@ -12,19 +13,33 @@ from sweeper.web.actions import PauseRequest, SweepRequest
 from sweeper.web.documents import Done, Enqueued, Paused, Resumed, Swept
 from sweeper.web.operation import Access, Operation
 from sweeper.web.v1.documents import (
+    Anomaly,
     Backlog,
     DeadLetter,
+    Found,
+    History,
     Page,
     Queues,
+    Row,
+    Rows,
     Scan,
+    Sweep,
     Taken,
+    Waiting,
     WholeDeadLetter,
 )
 from sweeper.web.v1.requests import (
+    ActsQuery,
+    AnomaliesQuery,
     DeadLetterChoice,
     DeadLettersQuery,
     EnqueueRequest,
+    FindQuery,
+    HistoryQuery,
+    OverdueQuery,
+    RowsQuery,
     SweepsQuery,
+    WaitingQuery,
 )
 
 PREFIX = "/api/v1/"
@@ -71,4 +86,18 @@ V1 = (
     _act("pauses/{target}", "end_pause", "Let it go on", Resumed),
     _act("jobs", "new_job", "Enqueue one job", Enqueued, EnqueueRequest),
     _read("audit", "audit", "Do the books balance, in their newest part", Balance),
+    _read("acts", "acts", "What was done by hand", ActPage, ActsQuery),
+    _read("history", "history", "How things went", History, HistoryQuery),
+    _read("find", "find", "What a text may mean", Found, FindQuery),
+    _read("sweeps/{sweep_id}", "sweep_by_id", "One sweep, with its jobs", Sweep),
+    _read("waiting", "waiting", "The messages in the queues", Rows[Waiting], WaitingQuery),
+    _read("overdue/{rule}", "overdue", "What a rule finds due", Rows[Row], OverdueQuery),
+    _read(
+        "anomalies/{rule}",
+        "anomalies",
+        "What looks due and must not be touched",
+        Rows[Anomaly],
+        AnomaliesQuery,
+    ),
+    _read("lists/{name}", "rows", "A list that a job file adds", Rows[Row], RowsQuery),
 )

@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
-from jsonschema import Draft202012Validator
 from sqlalchemy import Connection
 
 from jobs.demo.shop import Shop
-from sweeper import catalog
 from sweeper.app import App
-from sweeper.web import openapi
+from tests.support.described import read, valid
 from tests.support.verbs import (
     HIGH,
     HOUR,
@@ -25,9 +24,8 @@ from tests.support.verbs import (
     send_raw,
     sweep,
 )
-from tests.support.web_client import TOKEN, Response, Site, served
+from tests.support.web_client import TOKEN, Site, served
 
-DESCRIPTION = openapi.describe(catalog.load("jobs"))
 PHONE = "0812-3456-7890"
 NOWHERE = "postgresql://sari@127.0.0.1:1/jastip"
 
@@ -37,23 +35,6 @@ def site(app: App) -> Iterator[Site]:
     """Serve the app's page, and hold every answer of the API against its description."""
     with served(app) as site:
         yield site
-
-
-def valid(answer: Response, method: str, path: str) -> Any:
-    """Return the data of an answer, which must be as the description says."""
-    operation = DESCRIPTION["paths"][f"/api/v1/{path}"][method]
-    schema = operation["responses"][str(answer.status)]["content"]["application/json"]["schema"]
-    whole = {"components": DESCRIPTION["components"], **schema}
-    Draft202012Validator(whole).validate(answer.document)
-    return answer.document.get("data")
-
-
-def read(site: Site, path: str, described: str = "", **query: object) -> Any:
-    """Return the data of a GET request."""
-    asked = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
-    answer = site.get(f"/api/v1/{path}?{asked}")
-    assert 200 == answer.status, answer.text
-    return valid(answer, "get", described or path)
 
 
 def act(site: Site, path: str, body: object, method: str = "post", described: str = "") -> Any:
@@ -209,6 +190,33 @@ def test_dead_letters_are_retried_by_id_and_dropped_by_cause(
     assert [(first, "revived"), (second, "dropped"), (third, "dropped")] == log[-3:]
 
 
+def test_dead_letters_are_dropped_only_as_they_were_seen(app: App, site: Site, shop: Shop) -> None:
+    """Contract: what somebody acts on is what they have seen, or nothing."""
+    kill(app, shop, 2)
+    newest = read(site, "dead-letters", newer_than="1h")["items"][0]["msg_id"]
+    choice = {"do": "drop", "newer_than": "1h", "expected": {"count": 2, "newest": newest}}
+    kill(app, shop, 1)
+
+    refused = site.post("/api/v1/dead-letters", choice)
+
+    assert (409, "it was 2, now it is 3; look again") == (refused.status, refused.document["error"])
+    valid(refused, "post", "dead-letters")
+    assert 3 == len(dead_letters(app))
+    newest = read(site, "dead-letters")["items"][0]["msg_id"]
+    seen = {"expected": {"count": 3, "newest": newest}}
+    assert 3 == act(site, "dead-letters", choice | seen)["count"]
+
+
+def test_dead_letters_are_chosen_by_age(app: App, site: Site, shop: Shop) -> None:
+    kill(app, shop, 1)
+
+    assert [] == read(site, "dead-letters", older_than="1h")["items"]
+    assert [] == read(site, "dead-letters", newer_than="2999-01-01T00:00:00Z")["items"]
+    assert 0 == act(site, "dead-letters", {"do": "drop", "older_than": "1h"})["count"]
+    assert 400 == site.post("/api/v1/dead-letters", {"do": "drop", "older_than": 1}).status
+    assert 1 == len(dead_letters(app))
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -271,7 +279,11 @@ def test_a_method_that_an_address_has_not_is_refused_with_those_that_it_has(site
 
 
 def test_without_a_database_every_read_says_so(open_app: OpenApp) -> None:
-    paths = ("status", "backlog", "queues", "sweeps", "dead-letters", "pauses", "audit", "keys/c1")
+    paths = (
+        *("status", "backlog", "queues", "sweeps", "dead-letters", "pauses", "audit", "keys/c1"),
+        *("acts", "history", "find?q=7", f"sweeps/{UUID(int=7)}", "waiting", "overdue/expire_dp"),
+        *("anomalies/expire_dp", "lists/refunds"),
+    )
     with served(open_app(url=NOWHERE, web__token=TOKEN, web__port=0)) as site:
         answers = {path: site.get(f"/api/v1/{path}") for path in paths}
 
