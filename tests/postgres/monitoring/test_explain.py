@@ -297,3 +297,17 @@ def test_a_key_with_very_many_endings_shows_the_last_ones(
     told = [fact.what for fact in app.explainer.explain("x").facts]
 
     assert [f"ORDER_EXPIRE_DP skipped at attempt {one}" for one in (7, 8, 9)] == told
+
+
+def test_a_job_that_a_lock_keeps_waiting_leads_to_who_holds_it(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """Postponed again and again, it is not told that nothing needs to be done."""
+    order = shop.order(age=HOUR)
+    scan(app)
+    postponed = "update pgmq.q_jastipin_jobs set message = message || jsonb_build_object({}, {})"
+    for times in (4, 5):
+        connection.execute(text(postponed.format("'postponed'", times)))
+        connection.commit()
+        steps = app.explainer.explain(order).possible
+        assert (times == 5) is ("sweeper doctor" in [step.command for step in steps])
