@@ -282,7 +282,7 @@ JOB_BLOCKED = Event(
         "delay_seconds": "seconds: until the next try",
         "error": "one line",
     },
-    "Somebody holds a lock that the job needs: find the session in pg_locks and end it. "
+    "Somebody holds a lock that the job needs: sweeper doctor names the session; have it ended. "
     "The job waits, and is never dead for it.",
     remedies.ROW_LOCKED,
 )

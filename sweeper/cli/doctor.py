@@ -12,7 +12,7 @@ from sweeper import remedies
 from sweeper.admin import indexes, platform_tables
 from sweeper.admin.preflight import unmigrated
 from sweeper.app import App
-from sweeper.cli.checks import login_checks
+from sweeper.cli.checks import lock_checks, login_checks
 from sweeper.cli.checks.finding import Finding, Findings, Level, split
 from sweeper.errors import SettingsError, SweeperError
 from sweeper.postgres import clock
@@ -217,6 +217,7 @@ _CHECKS: Mapping[str, Callable[[App, Connection], Findings]] = {
     "grants": login_checks.grants,
     "row-level security": login_checks.row_security,
     "ledger": login_checks.ledger,
+    "locks": lock_checks.locks,
     "indexes": _indexes,
 }
 

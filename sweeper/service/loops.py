@@ -225,7 +225,8 @@ class Loops:
             try:
                 tally = worker.step()
             except Exception as error:  # noqa: BLE001 -- the message is read again after its lease
-                self._outage.tell(error, events.WORKER_FAILED, lane=lane)
+                if not isinstance(error, ClockSkewedError):  # which is logged
+                    self._outage.tell(error, events.WORKER_FAILED, lane=lane)
                 awake.clear()
                 self.stopping.wait(rest.total_seconds())
                 rest = min(rest * 2, IDLE_TURN)

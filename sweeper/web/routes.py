@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sweeper import events
+from sweeper import events, remedies
 from sweeper.errors import BusyError, ChangedError, SweeperError, UsageError
 from sweeper.postgres.errors import in_one_line
 from sweeper.web.actions import Actions
@@ -153,7 +153,8 @@ def _error_handler(renderer: Renderer, api: Api) -> Callable[[Request, Exception
         if is_for_machines(request.url.path):
             response = api.error_response(status, message)
         else:
-            response = renderer.error_response(request, status, message)
+            remedy = remedies.DATABASE_AWAY if message == UNREADABLE else None
+            response = renderer.error_response(request, status, message, remedy)
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         if status == UNAUTHORIZED:

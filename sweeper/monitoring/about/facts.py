@@ -123,6 +123,11 @@ def waits(one: WaitingMessage) -> Iterator[Fact]:
         error = f", the last time with: {one.last_error}" if one.last_error else ""
         what = f"{one.type} has failed, {one.retry_count} times so far{error}"
         yield Fact(one.enqueued_at, what, Kind.FAILED, one.type)
+    undecided = one.read_ct - (0 if one.ready else 1)
+    if undecided > 0:
+        why = "its worker was killed, or lost its lease"
+        what = f"{one.type}: {undecided} reads ended without a verdict so far; {why}"
+        yield Fact(one.enqueued_at, what, Kind.FAILED, one.type)
     if one.postponed:
         what = f"{one.type} was postponed, {one.postponed} times in a row so far"
         yield Fact(one.enqueued_at, what, Kind.POSTPONED, one.type)

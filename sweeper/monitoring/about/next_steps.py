@@ -12,6 +12,8 @@ from sweeper.monitoring.about.place import Place, State
 from sweeper.queue.pause import Pause
 from sweeper.queue.read import EVERYTHING
 
+_OFTEN = 5  # postponements in a row, half a minute after the first; trouble that passes is over
+
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
@@ -57,6 +59,11 @@ def of_places(places: Sequence[Place], holds: Holds) -> Iterator[NextStep]:
             continue
         if place.state is State.HIDDEN:
             yield NextStep("No scan waits for the hidden message: what is due is enqueued again.")
+        if place.postponed >= _OFTEN:
+            what = (
+                "Somebody may have locked its rows: this names sessions that hold locks for long."
+            )
+            yield NextStep(what, "sweeper doctor")
         if pause := holds.pause_of(place.queue):
             yield NextStep(f"{pause}.", f"sweeper resume {shlex.quote(pause.target)}")
 

@@ -34,6 +34,7 @@ class Place:
     visible_at -- None for a dead letter
     failures   -- how often its job has raised, as the message says
     error      -- of the last failure
+    postponed  -- how often in a row it was postponed
     """
 
     queue: str
@@ -46,6 +47,7 @@ class Place:
     failures: str | None
     error: str | None
     reason: str | None = None
+    postponed: int = 0
 
     def __str__(self) -> str:
         message = f"message {self.msg_id}"
@@ -80,6 +82,7 @@ def of_message(one: WaitingMessage) -> Place:
         read_ct=one.read_ct,
         failures=one.retry_count,
         error=one.last_error,
+        postponed=one.postponed or 0,
     )
 
 

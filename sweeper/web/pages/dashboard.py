@@ -39,12 +39,13 @@ class Dashboard:
         app, stats = self._cache.app, self._cache.stats
         blocked = [name for name, is_blocked in stats.blocked().items() if is_blocked]
         status, backlog = self._read()
+        reasons, max_skew = self._cache.health.ready(), app.settings.safety.max_clock_skew
         results = {name: request.query_params.get(name, "") for name in _RESULTS}
         return self._page(
             "dashboard.html",
             request,
             now=clock.now(),
-            summary=summarize(status, self._cache.health.ready(), app.rules, blocked),
+            summary=summarize(status, reasons, app.rules, blocked, max_skew),
             numbers=numbers(status, app.catalog.figures) if status else [],
             status=status,
             backlog=backlog,

@@ -18,7 +18,7 @@ from sweeper.event import INSTANCE
 from sweeper.humanize import age, at, capped, number, visible
 from sweeper.monitoring.about.search import Found
 from sweeper.monitoring.list_page import MOST_COUNTED
-from sweeper.remedies import LEFT_ALONE
+from sweeper.remedies import LEFT_ALONE, Remedy
 from sweeper.rule import MOST_ANOMALIES
 from sweeper.web.auth import COOKIE, Auth
 
@@ -101,9 +101,12 @@ class Renderer:
         answer.status_code = NOT_FOUND
         return answer
 
-    def error_response(self, request: Request, status: int, message: str) -> Response:
-        """Return the page for an error."""
-        answer = self.page("refusal.html", request, status=status, message=message)
+    def error_response(
+        self, request: Request, status: int, message: str, remedy: Remedy | None = None
+    ) -> Response:
+        """Return the page for an error, with what to do about it, if that is known."""
+        context = {"status": status, "message": message, "remedy": remedy}
+        answer = self.page("refusal.html", request, **context)
         answer.status_code = status
         return answer
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
@@ -56,19 +57,22 @@ def summarize(
     reasons: Sequence[str],
     on: Container[str],
     blocked: Collection[str] = (),
+    max_skew: timedelta = timedelta.max,
 ) -> Summary:
     """Return the summary: the worst problem, with the others, or that all is well.
 
-    status  -- None while the database cannot be read
-    reasons -- why the service is not ready
-    on      -- the enabled rules; what other rules find is not reported as a problem
-    blocked -- the job types whose provider refuses our calls
+    status   -- None while the database cannot be read
+    reasons  -- why the service is not ready
+    on       -- the enabled rules; what other rules find is not reported as a problem
+    blocked  -- the job types whose provider refuses our calls
+    max_skew -- beyond it no order is touched, on which side of the database's clock ours may be
     """
     if status is None:
         lines = ("Nothing is lost: what is due is found again as soon as it answers.", *reasons)
         return Summary("bad", "The database does not answer", lines, remedies.DATABASE_AWAY)
     rules = {name: rule for name, rule in status.rules.items() if name in on}
-    problems = [*_problems(rules, status, reasons, blocked)]
+    off = _clock(timedelta(milliseconds=status.database.skew_ms), max_skew)
+    problems = [*off, *_problems(rules, status, reasons, blocked)]
     first, *others = problems or [_all_well(rules)]
     return replace(first, others=others)
 
@@ -83,6 +87,15 @@ def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
         _number("dead letters", status.dead.count, "bad"),
         *(_figure(figure, status.figures[figure.name]) for figure in figures),
     ]
+
+
+def _clock(skew: timedelta, allowed: timedelta) -> Iterator[Summary]:
+    """Yield that the clocks differ too much, before what follows from it."""
+    if abs(skew) > allowed:
+        side = "ahead of" if skew > timedelta(0) else "behind"
+        what = f"This host is {age(abs(skew).total_seconds())} {side} the database."
+        lines = (what, "No order is touched until their clocks agree.")
+        yield Summary("bad", "The clock is off", lines, remedies.CLOCK_SKEWED)
 
 
 def _problems(

@@ -1,11 +1,15 @@
 """`sweeper doctor`: it reports all findings at once, each with its remedy."""
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
+from jobs.demo.shop import Shop
 from sweeper import catalog
 from sweeper.app import App
+from sweeper.cli.checks import lock_checks
 from sweeper.cli.checks.finding import Finding, Level
 from sweeper.cli.doctor import examine
 from tests.support.verbs import OpenApp
@@ -123,3 +127,56 @@ def test_the_time_zone_of_the_server_is_reported_and_harmless(
     found = [one.what for one in examine(app) if one.about == "time zone"]
 
     assert [f"the server's is {zone}; every transaction is UTC"] == found
+
+
+def test_a_session_that_holds_a_lock_for_long_is_named(
+    app: App, connection: Connection, shop: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `job.blocked` tells of can be found without a look into the server's own tables."""
+    product = shop.product()
+    connection.commit()
+    quick = lock_checks._HOLDERS.bindparams(long=timedelta(0))
+    monkeypatch.setattr(lock_checks, "_HOLDERS", quick)
+    with psycopg.connect(database_url, application_name="a console\x1b[2J") as other:
+        other.execute('select from "Product" where id = %s for update', [product])
+        pid = other.info.backend_pid
+
+        (found,) = [one for one in examine(app) if one.about == "locks"]
+
+    assert found.what.startswith(f"session {pid} (a console")
+    assert "has held locks on Product for " in found.what
+    assert "\x1b" not in found.what
+    assert f"pg_terminate_backend({pid})" in found.remedy
+
+
+def test_a_lock_that_was_just_taken_is_not_told(
+    app: App, connection: Connection, shop: Shop, database_url: str
+) -> None:
+    product = shop.product()
+    connection.commit()
+    with psycopg.connect(database_url) as other:
+        other.execute('select from "Product" where id = %s for update', [product])
+
+        (found,) = [one for one in examine(app) if one.about == "locks"]
+
+    assert Level.OK is found.level
+
+
+def test_the_holder_of_a_lock_is_named_to_a_login_that_may_not_see_its_age(
+    app: App, shop: Shop, connection: Connection, database_url: str
+) -> None:
+    """What holds its lock in two looks is told: the age is hidden from other roles' logins."""
+    product = shop.product()
+    connection.execute(text("create role doctor"))
+    connection.commit()
+    try:
+        with psycopg.connect(database_url) as other:
+            other.execute('select from "Product" where id = %s for update', [product])
+            with app.database.transaction() as tx:
+                tx.execute(text("set local role doctor"))
+                (found,) = lock_checks.locks(app, tx)
+    finally:
+        connection.execute(text("drop role doctor"))
+        connection.commit()
+
+    assert found.what.endswith("has held locks on Product for at least 2 s")

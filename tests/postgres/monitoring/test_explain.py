@@ -297,3 +297,33 @@ def test_a_key_with_very_many_endings_shows_the_last_ones(
     told = [fact.what for fact in app.explainer.explain("x").facts]
 
     assert [f"ORDER_EXPIRE_DP skipped at attempt {one}" for one in (7, 8, 9)] == told
+
+
+def test_a_job_that_a_lock_keeps_waiting_leads_to_who_holds_it(
+    app: App, shop: Shop, connection: Connection
+) -> None:
+    """Postponed again and again, it is not told that nothing needs to be done."""
+    order = shop.order(age=HOUR)
+    scan(app)
+    postponed = "update pgmq.q_jastipin_jobs set message = message || jsonb_build_object({}, {})"
+    for times in (4, 5):
+        connection.execute(text(postponed.format("'postponed'", times)))
+        connection.commit()
+        steps = app.explainer.explain(order).possible
+        assert (times == 5) is ("sweeper doctor" in [step.command for step in steps])
+
+
+@pytest.mark.parametrize(("reads", "told"), [(1, []), (3, ["2 reads ended without a verdict"])])
+def test_what_kills_its_workers_is_told_before_it_is_dead(
+    app: App, shop: Shop, connection: Connection, reads: int, told: list[str]
+) -> None:
+    """Whoever is killed logs nothing, so that only the message knows."""
+    order = shop.order(age=HOUR)
+    scan(app)
+    read = "update pgmq.q_jastipin_jobs set read_ct = {}, vt = clock_timestamp() + interval '20 s'"
+    connection.execute(text(read.format(reads)))
+    connection.commit()
+
+    found = [fact.what for fact in app.explainer.explain(order).facts if "verdict" in fact.what]
+
+    assert told == [what.partition(": ")[2].partition(" so far")[0] for what in found]

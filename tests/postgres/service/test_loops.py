@@ -185,6 +185,17 @@ def test_a_scan_that_the_clocks_prevent_makes_no_service_ready(open_app: OpenApp
     assert "expire_dp was never scanned" in health.ready()
 
 
+@pytest.mark.usefixtures("frozen")
+def test_work_that_the_clocks_prevent_is_told_as_that_and_not_as_a_bug(open_app: OpenApp) -> None:
+    """L4: whoever reads the log at night is led to the clocks."""
+    app = open_app(safety__max_clock_skew="5s")
+    with running(app) as (_, lines):
+        send(app, "STOCK_RELEASE", {"orderId": "o1"})
+        until(lambda: len([line for line in lines if line["event"] == "clock.skewed"]) > 3)
+
+        assert [] == [line for line in lines if line["event"] == "worker.failed"]
+
+
 def test_a_scan_that_a_signal_asks_for_is_an_act_and_what_the_schedule_does_is_none(
     app: App, shop: Shop, connection: Connection
 ) -> None:

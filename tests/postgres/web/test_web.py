@@ -201,6 +201,8 @@ def test_every_page_and_endpoint_reports_an_unreachable_database(
         answer = site_without_database.get(f"/api/monitoring/queue/{name}")
         assert (503, {"success", "error"}) == (answer.status, answer.document.keys())
     assert "The database does not answer" in site_without_database.get("/").text
+    refused = site_without_database.get("/dead")
+    assert (503, True) == (refused.status, "docs/runbook.md#database-away" in refused.text)
     assert 200 == site_without_database.get("/livez").status
 
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import literal, select
@@ -74,6 +74,19 @@ def test_a_provider_that_refuses_our_calls_is_a_problem() -> None:
 
     assert ("bad", "The provider is blocked") == (summary.tone, summary.title)
     assert remedies.PROVIDER_BLOCKED == summary.remedy
+
+
+def test_a_clock_that_is_off_is_a_problem() -> None:
+    """No order is touched then, while the service is still ready, and nothing may be overdue."""
+    ahead = replace(WELL, database=Server("1.5.1", "18.0", 60_000.0))
+
+    summary = summarize(ahead, [], ON, max_skew=timedelta(seconds=5))
+
+    assert ("bad", "The clock is off") == (summary.tone, summary.title)
+    assert "1 min ahead of the database" in summary.lines[0]
+    assert remedies.CLOCK_SKEWED == summary.remedy
+    assert 'on the page "The clock is off"' in (ROOT / RUNBOOK).read_text("utf-8")
+    assert "All is swept" == summarize(ahead, [], ON, max_skew=timedelta(minutes=2)).title
 
 
 PAUSE = Pause("expire_dp", datetime(2026, 1, 31, tzinfo=UTC), None, "ann", "a look")
