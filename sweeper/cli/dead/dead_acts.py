@@ -142,4 +142,5 @@ def _print_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
     if as_json:
         output.document({verb: ids})
     else:
-        output.line(f"{len(ids)} dead letters {verb}")
+        what = "dead letter" if len(ids) == 1 else "dead letters"
+        output.line(f"{len(ids)} {what} {verb}")

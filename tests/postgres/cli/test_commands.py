@@ -907,7 +907,7 @@ def test_a_dead_letter_can_be_dropped(run: Run, ready: dict[str, str], app: App)
 
     result = run("dead", "drop", "--reason", "unknown_type", **ready)
 
-    assert (0, "1 dead letters dropped\n") == (result.code, result.out)
+    assert (0, "1 dead letter dropped\n") == (result.code, result.out)
     assert ([], []) == (messages(app), dead_letters(app))
 
 

@@ -104,7 +104,7 @@ def test_dead_letters_are_filtered_by_age(run: Run, connection: Connection) -> N
 
     assert ([1], [2, 3]) == (ids("--older-than", "1h"), ids("--newer-than", "1h"))
     assert [] == ids("--type", "-")
-    assert "1 dead letters dropped" in run("dead", "drop", "--older-than", "1h")[1]
+    assert "1 dead letter dropped" in run("dead", "drop", "--older-than", "1h")[1]
     assert [2, 3] == ids()
     assert 2 == run("dead", "drop", "--older-than", "soon")[0]
 
