@@ -31,21 +31,25 @@ def by_phone(text: str, keys: ColumnElement[Any]) -> Select[Any] | None:
     ending = ending_of(text)
     if ending is None:
         return None
-    ends = (
-        func.right(func.regexp_replace(phone, r"\D", "", "g"), len(ending)) == ending
-        for phone in (PARTICIPANT.c.phone, GUEST.c.phone)
-    )
-    meant = (
-        select(ORDER.c.id, ORDER.c.createdAt)
-        .outerjoin(PARTICIPANT, PARTICIPANT.c.id == ORDER.c.participantId)
-        .outerjoin(GUEST, GUEST.c.id == ORDER.c.guestId)
-        .where(ORDER.c.id == any_(keys), or_(*ends))
-        .cte("meant")
-        # Materialized: the server might walk through all orders to find a few in their order.
+    # Each in a step of its own: the server might walk through all orders, or all buyers, otherwise.
+    named = (
+        select(ORDER.c.id, ORDER.c.createdAt, ORDER.c.participantId, ORDER.c.guestId)
+        .where(ORDER.c.id == any_(keys))
+        .cte("named")
         .prefix_with("materialized")
     )
+    phones = (
+        select(PARTICIPANT.c.phone).where(PARTICIPANT.c.id == named.c.participantId),
+        select(GUEST.c.phone).where(GUEST.c.id == named.c.guestId),
+    )
+    ends = (
+        func.right(func.regexp_replace(phone.scalar_subquery(), r"\D", "", "g"), len(ending))
+        == ending
+        for phone in phones
+    )
     what = literal(f"the buyer's phone ends in {ending}", Text)
-    return select(meant.c.id, what).order_by(meant.c.createdAt.desc(), meant.c.id)
+    found = select(named.c.id, what).where(or_(*ends))
+    return found.order_by(named.c.createdAt.desc(), named.c.id)
 
 
 FINDERS = (

@@ -14,6 +14,7 @@ from tests.support.verbs import DEAD, QUEUE
 _ROWS_READ = text(
     "select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) as rows from pg_stat_user_tables"
 )
+_FLUSH = text("select pg_stat_force_next_flush()")
 _IS_POOLED = bool(os.environ.get("SWEEPER_TEST_POOLER"))  # read before a fixture deletes it
 _SESSIONS = text(
     "select count(*) from pg_stat_activity"
@@ -89,6 +90,7 @@ def rows_read(connection: Connection, app: App, work: Callable[[], Any]) -> dict
     """
     if _IS_POOLED:
         pytest.skip("PgBouncer keeps its sessions, so what they have read is counted too late")
+    connection.execute(_FLUSH)  # or what this session has read would be counted later
     before = _counts(connection, app)
     work()
     after = _counts(connection, app)

@@ -69,7 +69,8 @@ def test_a_quantile_is_exact_to_a_tenth(waits: list[float], share: float) -> Non
 
     exact = sorted(waits)[max(0, -(-round(share * 100) * len(waits) // 100) - 1)]
     assert found is not None
-    assert exact / GROWTH - SHORTEST_WAIT <= found <= exact * GROWTH + SHORTEST_WAIT
+    slack = SHORTEST_WAIT + 1e-9  # for the rounding of the product
+    assert exact / GROWTH - slack <= found <= exact * GROWTH + slack
 
 
 @pytest.mark.parametrize("waits", [None, {}, {"3": 0}])
