@@ -10,10 +10,11 @@ from sweeper.monitoring import prometheus
 from sweeper.monitoring.status import Status
 from sweeper.postgres import clock
 from sweeper.web import openapi, platform_api
-from sweeper.web.actions import Actions, PauseRequest, ResumeRequest, SweepRequest
+from sweeper.web.actions import Actions, ResumeRequest
 from sweeper.web.answers import done, failed, object_of, parsed
 from sweeper.web.auth import acting
 from sweeper.web.cache import Cache
+from sweeper.web.v1.api import ApiV1
 
 UNREADABLE = "the database cannot be read at this moment"
 
@@ -21,8 +22,9 @@ UNREADABLE = "the database cannot be read at this moment"
 class Api:
     """Answers the requests of machines."""
 
-    def __init__(self, cache: Cache, actions: Actions) -> None:
+    def __init__(self, cache: Cache, actions: Actions, v1: ApiV1) -> None:
         self._cache = cache
+        self._v1 = v1
         self._stats = cache.stats
         self._health = cache.health
         self._actions = actions
@@ -70,24 +72,16 @@ class Api:
         return JSONResponse(openapi.describe(self._cache.app.catalog))
 
     def sweep(self, request: Request, body: bytes) -> Response:
-        """Scan as the JSON body requests, and answer with the report; 409 if the brake held."""
-        sweep_request = parsed(SweepRequest, body if body.strip() else b"{}")
-        report = self._actions.sweep(sweep_request, acting(request))
-        self._cache.forget()
-        if report.braked:
-            return failed(409, "the brake held: see data, and set max", data=report.as_json())
-        return done(report.as_json())
+        """Answer /api/sweep as version 1 answers a new sweep."""
+        return self._v1.new_sweep(request, body)
 
     def pause(self, request: Request, body: bytes) -> Response:
-        """Pause what the JSON body names, and answer with the pause."""
-        paused = self._actions.pause(parsed(PauseRequest, body), acting(request))
-        self._cache.forget()
-        return done(paused.as_json())
+        """Answer /api/pause as version 1 answers a new pause."""
+        return self._v1.new_pause(request, body)
 
     def resume(self, request: Request, body: bytes) -> Response:
         """Let the JSON body's target go on, and answer with what was paused."""
         resumed = self._actions.resume(parsed(ResumeRequest, body).target, acting(request))
-        self._cache.forget()
         return done({"resumed": resumed})
 
     def test_queue(self, request: Request, body: bytes) -> Response:
@@ -98,7 +92,6 @@ class Api:
             message = "type: the name of a job type is missing"
             raise UsageError(message)
         msg_id, queue = self._actions.enqueue(kind, payload, acting(request))
-        self._cache.forget()
         return done({"msg_id": msg_id, "queue": queue})
 
     def error_response(self, status: int, message: str) -> Response:

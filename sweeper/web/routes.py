@@ -62,10 +62,11 @@ def routes(auth: Auth, cache: Cache, live: Live, wake: Callable[[], None]) -> St
         wake()
 
     renderer, actions = Renderer(auth), Actions(cache.app, acted)
-    api = Api(cache, actions)
+    v1 = ApiV1(cache.app, actions)
+    api = Api(cache, actions, v1)
     return Starlette(
         routes=[
-            *_machines(api, Readings(cache), ApiV1(cache, actions), auth),
+            *_machines(api, Readings(cache), v1, auth),
             Route(LIVE, auth.require_local_or_token(live.listen)),
             *_people(auth, cache, actions, renderer),
         ],

@@ -87,7 +87,7 @@ class Dashboard:
         """Run the sweep that was previewed, with only the keys of its preview."""
         sweep_request = SweepRequest(plan=fields(body).get("plan", ""))
         report = self._actions.sweep(sweep_request, acting(request))
-        return self._back(swept=sum(found.enqueued for found in report.rules.values()))
+        return back_to("/", swept=sum(found.enqueued for found in report.rules.values()))
 
     def pause(self, request: Request, body: bytes) -> Response:
         """Pause what the form names."""
@@ -97,12 +97,12 @@ class Dashboard:
         except ValidationError as error:
             raise UsageError(faults(error)) from error
         self._actions.pause(wanted, acting(request))
-        return self._back()
+        return back_to("/")
 
     def resume(self, request: Request, body: bytes) -> Response:
         """Let the form's target go on."""
         self._actions.resume(fields(body).get("target", ""), acting(request))
-        return self._back()
+        return back_to("/")
 
     def _read(self) -> tuple[Status | None, Backlog | None]:
         try:
@@ -116,10 +116,6 @@ class Dashboard:
             return self._cache.acts.get().acts
         except (SQLAlchemyError, TimeoutError):
             return ()
-
-    def _back(self, **results: int) -> Response:
-        self._cache.forget()
-        return back_to("/", **results)
 
 
 def _names(queues: Queues) -> dict[str, str]:

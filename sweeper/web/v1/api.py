@@ -4,11 +4,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sweeper.app import App
 from sweeper.job import Priority
 from sweeper.web.actions import Actions, PauseRequest, SweepRequest
 from sweeper.web.answers import done, failed, parsed
 from sweeper.web.auth import acting
-from sweeper.web.cache import Cache
 from sweeper.web.v1.requests import DeadLetterChoice, EnqueueRequest
 
 _NAMED = 1_000  # ids that an answer lists
@@ -17,16 +17,14 @@ _NAMED = 1_000  # ids that an answer lists
 class ApiV1:
     """Answers requests to act under /api/v1."""
 
-    def __init__(self, cache: Cache, actions: Actions) -> None:
-        self._cache = cache
-        self._app = cache.app
+    def __init__(self, app: App, actions: Actions) -> None:
+        self._app = app
         self._actions = actions
 
     def new_sweep(self, request: Request, body: bytes) -> Response:
         """Scan as the body requests; 409 with the report if the brake held."""
         wanted = parsed(SweepRequest, body if body.strip() else b"{}")
         report = self._actions.sweep(wanted, acting(request))
-        self._cache.forget()
         if report.braked:
             return failed(409, "the brake held: see data, and set max", data=report.as_json())
         return done(report.as_json())
@@ -37,13 +35,11 @@ class ApiV1:
         take = self._actions.retry if wanted.do == "retry" else self._actions.drop
         seen = wanted.expected.seen if wanted.expected else None
         ids = take(wanted.filter, acting(request), wanted.why, seen)
-        self._cache.forget()
         return done({"count": len(ids), "ids": ids[:_NAMED]})
 
     def new_pause(self, request: Request, body: bytes) -> Response:
         """Pause what the body names."""
         paused = self._actions.pause(parsed(PauseRequest, body), acting(request))
-        self._cache.forget()
         return done(paused.as_json())
 
     def end_pause(self, request: Request, _body: bytes) -> Response:
@@ -52,7 +48,6 @@ class ApiV1:
         if target not in (*self._app.pauses.targets, self._app.queues.outbound):
             raise HTTPException(404, "there is nothing of that name that can be paused")
         resumed = self._actions.resume(target, acting(request))
-        self._cache.forget()
         return done({"resumed": resumed})
 
     def new_job(self, request: Request, body: bytes) -> Response:
@@ -62,5 +57,4 @@ class ApiV1:
         msg_id, queue = self._actions.enqueue(
             wanted.type, wanted.payload, acting(request), priority, wanted.delay
         )
-        self._cache.forget()
         return done({"msg_id": msg_id, "queue": queue})
