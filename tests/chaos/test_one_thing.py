@@ -8,7 +8,7 @@ import pytest
 
 from jobs.demo.shop import Shop
 from sweeper.app import App
-from tests.support.browser import Page, chromium
+from tests.support.browser import Page
 from tests.support.hostile import hostile
 from tests.support.verbs import HOUR, MINUTE, OpenApp, broken, drain, scan, send, sweep
 from tests.support.web_client import TOKEN, Site, served
@@ -16,23 +16,6 @@ from tests.support.web_client import TOKEN, Site, served
 PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` deletes it
 SCREENS = [(390, 844, False), (390, 844, True), (1280, 900, False), (1280, 900, True)]
 CODE = "JST-EF2E7B-4A"
-
-
-@pytest.fixture(scope="module")
-def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Start one browser for all tests."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
-
-
-@pytest.fixture
-def browser(chromium_page: Page) -> Iterator[Page]:
-    """Return a browser on a wide screen; fail the test if the page has logged problems."""
-    chromium_page.command("Network.clearBrowserCookies")
-    chromium_page.problems.clear()
-    chromium_page.look(width=1280, height=900)
-    yield chromium_page
-    assert [] == chromium_page.problems
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres import clock
-from tests.support.browser import Page, chromium
+from tests.support.browser import Page
+from tests.support.console import PHONE, fill_console
 from tests.support.hostile import fill_with_hostile_texts, hostile
 from tests.support.verbs import (
     DAY,
@@ -25,34 +25,12 @@ from tests.support.verbs import (
     OpenApp,
     dead_letters,
     messages,
-    scan,
-    send,
-    send_raw,
-    sweep,
 )
 from tests.support.web_client import TOKEN, Site, served
 
 PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` deletes it
 SCREENS = [(390, 844, False), (390, 844, True), (1280, 900, False), (1280, 900, True)]
 _LEGIBLE = 10  # pixels of a line of text in a picture
-PHONE = "0812-3456-7890"
-
-
-@pytest.fixture(scope="module")
-def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Start one browser for all tests."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
-
-
-@pytest.fixture
-def browser(chromium_page: Page) -> Iterator[Page]:
-    """Return a browser without cookies; fail the test if the page has logged problems."""
-    chromium_page.open("about:blank")  # or the last page would still listen to its server
-    chromium_page.command("Network.clearBrowserCookies")
-    chromium_page.problems.clear()
-    yield chromium_page
-    assert [] == chromium_page.problems
 
 
 @pytest.fixture
@@ -66,31 +44,6 @@ def site(acting: App) -> Iterator[Site]:
     """Serve the page of the app."""
     with served(acting) as site:
         yield site
-
-
-def fill(app: App, shop: Shop) -> str:
-    """Create something of everything that the page shows; return the order whose job is dead."""
-    tins, shelf = shop.product(stock=8), shop.product(stock=INT_MAX)
-    for days in (2, 3, 5):
-        shop.order(
-            status="awaiting_validation",
-            age=days * 24 * HOUR,
-            paid_ago=25 * HOUR,
-            dp_amount=days * 60_000,
-            dp_proof_url="https://example.com/dp.jpg",
-        )
-    sweep(app, actor="ratih", reason="after the weekend")
-    overflowing = shop.order(age=50 * MINUTE, items=[(shelf, 1)])
-    send(app, "ORDER_EXPIRE_DP", {"orderId": overflowing}, maxRetries=0)
-    send_raw(app, f'{{"type": "NOTIFICATION_SEND_WHATSAPP", "payload": "{PHONE}"}}')
-    send_raw(app, '"expire everything"')
-    sweep(app)
-    shop.order(age=40 * MINUTE, dp_proof_url="https://example.com/dp.jpg")
-    for minutes in (31, 33, 38):
-        shop.order(age=minutes * MINUTE, items=[(tins, 1)])
-    scan(app)
-    shop.order(age=31 * MINUTE, items=[(tins, 2)])
-    return overflowing
 
 
 def sign_in(browser: Page, site: Site) -> None:
@@ -108,7 +61,7 @@ def test_the_page_shows_everything_without_scrolling_sideways(
     acting: App, site: Site, shop: Shop, browser: Page, tmp_path: Path
 ) -> None:
     """L11: phones are masked. On narrow and wide screens, light and dark, the page fits."""
-    dead_order = fill(acting, shop)
+    dead_order = fill_console(acting, shop)
     folder = Path(PICTURES) if PICTURES else tmp_path
 
     for width, height, dark in SCREENS:
@@ -137,7 +90,7 @@ def test_the_history_fits_every_screen_and_its_numbers_can_be_opened(
     acting: App, site: Site, shop: Shop, browser: Page, tmp_path: Path
 ) -> None:
     """The pictures need no script and no style of their own; each has its numbers as a table."""
-    fill(acting, shop)
+    fill_console(acting, shop)
     with acting.database.transaction() as tx:
         for table in ("sweep", "job_log"):
             tx.execute(text(f"update sweeper.{table} set at = at - interval '5 minutes'"))
@@ -163,7 +116,7 @@ def test_the_history_fits_every_screen_and_its_numbers_can_be_opened(
 
 
 def test_the_page_refreshes_itself(acting: App, site: Site, shop: Shop, browser: Page) -> None:
-    fill(acting, shop)
+    fill_console(acting, shop)
     sign_in(browser, site)
     shop.order(age=31 * MINUTE)
     browser.until("document.title.startsWith('6 overdue')")
@@ -187,7 +140,7 @@ def test_what_one_types_is_kept_while_the_page_refreshes(site: Site, browser: Pa
 def test_a_form_that_is_sent_twice_acts_once(
     acting: App, site: Site, shop: Shop, browser: Page, connection: Connection
 ) -> None:
-    fill(acting, shop)
+    fill_console(acting, shop)
     sign_in(browser, site)
     browser.press("Sweep by hand")
     browser.fill("[name=reason]", "twice")
@@ -239,7 +192,7 @@ def test_a_sweep_can_be_previewed_and_run(
 def test_dead_letters_of_one_cause_can_be_retried_or_dropped(
     acting: App, site: Site, shop: Shop, browser: Page
 ) -> None:
-    fill(acting, shop)
+    fill_console(acting, shop)
     sign_in(browser, site)
     browser.press("Retry")
     browser.until("document.body.innerText.includes('Retry 1 dead letter?')")
@@ -259,7 +212,7 @@ def test_dead_letters_of_one_cause_can_be_retried_or_dropped(
 def test_the_lists_fit_on_narrow_and_wide_screens(
     acting: App, site: Site, shop: Shop, browser: Page, tmp_path: Path
 ) -> None:
-    fill(acting, shop)
+    fill_console(acting, shop)
     sign_in(browser, site)
     folder = Path(PICTURES) if PICTURES else tmp_path
 

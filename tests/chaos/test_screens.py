@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from jobs.demo.sample_orders import INT_MAX
 from jobs.demo.shop import Shop
 from sweeper import catalog
 from sweeper.app import App
-from tests.support.browser import Page, chromium
+from tests.support.browser import Page
+from tests.support.console import DEAD_CODE, fill_console
 from tests.support.depth import fill_dead_letters, fill_ledger, fill_refunds
 from tests.support.length import LONG
-from tests.support.verbs import HOUR, MINUTE, OpenApp, scan, send, send_raw, sweep
+from tests.support.verbs import HOUR, OpenApp
 from tests.support.web_client import TOKEN, Site, served
 
 PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` deletes it
@@ -35,44 +35,13 @@ PAGES = {
     "refunds": "lists/refunds",
     "history": "history",
     "acts": "acts",
-    "order": "orders/JST-PENUH",
+    "order": f"orders/{DEAD_CODE}",
     "search": "search?q=JST",
     "sign-in": "sign-in",
     "not-found": "nothing-here",
 }
 DEAD, SCANS = (100_000, 2_500_000) if LONG else (5_000, 10_000)
 NOWHERE = "postgresql://sari@127.0.0.1:1/jastip"
-
-
-def fill(app: App, shop: Shop) -> None:
-    """Create something of everything that the pages show."""
-    tins, shelf = shop.product(stock=8), shop.product(stock=INT_MAX)
-    for days in (2, 3, 5):
-        shop.order(
-            status="awaiting_validation",
-            age=days * 24 * HOUR,
-            paid_ago=25 * HOUR,
-            dp_amount=days * 60_000,
-            dp_proof_url="https://example.com/dp.jpg",
-        )
-    sweep(app, actor="ratih", reason="after the weekend")
-    overflowing = shop.order(age=50 * MINUTE, items=[(shelf, 1)], code="JST-PENUH")
-    send(app, "ORDER_EXPIRE_DP", {"orderId": overflowing}, maxRetries=0)
-    send_raw(app, '{"type": "NOTIFICATION_SEND_WHATSAPP", "payload": "0812-3456-7890"}')
-    send_raw(app, '"expire everything"')
-    sweep(app)
-    shop.order(age=40 * MINUTE, dp_proof_url="https://example.com/dp.jpg")
-    for minutes in (31, 33, 38):
-        shop.order(age=minutes * MINUTE, items=[(tins, 1)])
-    scan(app)
-    shop.order(age=31 * MINUTE, items=[(tins, 2)])
-
-
-@pytest.fixture(scope="module")
-def chromium_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Start one browser for all tests."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture(params=["empty", "usual", "busy", "broken"])
@@ -86,7 +55,7 @@ def site(state: str, open_app: OpenApp, shop: Shop, connection: Connection) -> I
     """Serve the console in this state."""
     with _app(state, open_app) as app:
         if state in {"usual", "busy"}:
-            fill(app, shop)
+            fill_console(app, shop)
         if state == "busy":
             fill_dead_letters(connection, DEAD)
             fill_ledger(connection, SCANS)
