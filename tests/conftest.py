@@ -202,22 +202,35 @@ def through_pooler(server_url: str) -> Iterator[Callable[[str], str]]:
 @pytest.fixture
 def open_app(database_url: str, through_pooler: Callable[[str], str]) -> Iterator[OpenApp]:
     """Return a function that builds apps; they accept a clock skew, because tests freeze time."""
-    opened: list[App] = []
+    opener = _Opener(database_url, through_pooler)
+    yield opener
+    for app in opener.opened:
+        app.close()
 
-    def open_one(*, url: str | None = None, package: str = "jobs", **flags: Any) -> App:
+
+class _Opener:
+    """Opens apps on the test's database, with settings that suit tests."""
+
+    def __init__(self, database_url: str, through_pooler: Callable[[str], str]) -> None:
+        self._database_url = database_url
+        self._through_pooler = through_pooler
+        self.opened: list[App] = []
+
+    def __call__(self, *, url: str | None = None, package: str = "jobs", **flags: Any) -> App:
+        direct = url or self._database_url
         defaults = {
-            "database.url": through_pooler(url or database_url),
-            "database.direct_url": url or database_url,
+            "database.url": self._through_pooler(direct),
+            "database.direct_url": direct,
             "safety.max_clock_skew": "36500d",
             **({"stock.taken_at": "checkout"} if package == "jobs" else {}),
         }
         given = {name.replace("__", "."): value for name, value in flags.items()}
-        opened.append(App.load(catalog.load(package), flags=defaults | given))
-        return opened[-1]
+        self.opened.append(App.load(catalog.load(package), flags=defaults | given))
+        return self.opened[-1]
 
-    yield open_one
-    for app in opened:
-        app.database.close()
+    def close(self, app: App) -> None:
+        app.close()
+        self.opened.remove(app)
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ class Scene:
         try:
             yield app
         finally:
-            app.close()
+            self.open_app.close(app)
 
     def exchanges(self, server_url: str) -> tuple[int, int]:
         """Return how many exchanges open the connection, and how many there are in all.

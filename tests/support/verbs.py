@@ -39,6 +39,9 @@ class OpenApp(Protocol):
     def __call__(self, *, url: str | None = None, package: str = "jobs", **flags: Any) -> App:
         """Return the app; *flags* are settings, with double underscores in place of dots."""
 
+    def close(self, app: App) -> None:
+        """Close an app before the test ends, and forget it: thousands would fill the memory."""
+
 
 Connect = Callable[[], Connection]
 Run = Callable[..., tuple[int, str, str]]
