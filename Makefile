@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-chaos chaos test-systemd check bench docs wheel pins audit-dependencies sbom \
-	install rollback uninstall clean
+	deb release install rollback uninstall clean
 
 # Each recipe is one script, and ends at its first error.
 .ONESHELL:
@@ -15,6 +15,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIST := dist
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# What is built has the date of the commit, or of the unpacked sdist: the same source, the same bytes.
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell stat -c %Y PKG-INFO 2>/dev/null || \
+	git log -1 --format=%ct 2>/dev/null),1580601600)
+# The Debian package is for the Python of the Debian that builds it.
+DEB_PYTHON := /usr/bin/python3
 
 # SERVICE is a link to the environment in use; the one before it is kept beside it, for a rollback.
 SERVICE := /opt/sweeper
@@ -36,18 +42,31 @@ define build_wheel
 rm -rf $(1)/tools $(1)/jastip_sweeper-*.whl
 $(PYTHON) -m venv $(1)/tools
 $(1)/tools/bin/python -m pip $(HASHED) -r requirements-build.txt
-$(1)/tools/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation \
-	-w $(1) .
+SOURCE_DATE_EPOCH=$(EPOCH) $(1)/tools/bin/python -m pip wheel -q --disable-pip-version-check \
+	--no-deps --no-build-isolation -w $(1) .
 ( cd $(1) && sha256sum jastip_sweeper-*.whl > SHA256SUMS )
 endef
 
-# Make the environment $(2) with what the service needs and the wheel in $(1), and nothing else.
+# Make the environment $(2) with what the service needs and the wheel in $(1), and nothing else, for
+# the Python $(3), or the usual one.
 define make_environment
-$(PYTHON) -m venv --without-pip $(2)
+$(or $(3),$(PYTHON)) -m venv --without-pip $(2)
 $(1)/tools/bin/python -m pip --python $(2)/bin/python $(HASHED) -r requirements.txt
 sed 's|^\(.*\)  \(.*\)$$|$(1)/\2 --hash=sha256:\1|' $(1)/SHA256SUMS \
 	| $(1)/tools/bin/python -m pip --python $(2)/bin/python $(HASHED) --no-deps -r /dev/stdin
 $(1)/tools/bin/python -m pip --python $(2)/bin/python check --disable-pip-version-check
+endef
+
+# Write what the environment $(2) consists of into $(1), as CycloneDX.
+define write_sbom
+$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	--of JSON -o $(1)/jastip-sweeper-$(VERSION).cdx.json $(2)
+endef
+
+# Build the Debian package in $(1) from the environment $(2), and have lintian look at it.
+define build_deb
+NFPM=$(1)/tools/bin/nfpm SOURCE_DATE_EPOCH=$(EPOCH) systemd/deb/build $(2) $(1)
+if command -v lintian > /dev/null; then lintian --fail-on error $(1)/*.deb; fi
 endef
 
 # Put the complete environment $(1) in the place of the one in use, which becomes the previous one.
@@ -119,6 +138,8 @@ pins: $(VENV)/supply ## Write the hashed pins anew, with the versions of constra
 	$$compile --custom-compile-command "make pins" -o requirements.txt pyproject.toml
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml \
 		| $$compile --custom-compile-command "make pins" -o requirements-build.txt -
+	sed -n 's/^release = \["\(.*\)"\]/\1/p' pyproject.toml | sed 's/", "/\n/g' \
+		| $$compile --custom-compile-command "make pins" -o requirements-release.txt -
 
 audit-dependencies: $(VENV)/supply ## Hold the pins against known advisories; error 69 if it cannot
 	@mkdir -p $(DIST)
@@ -128,13 +149,42 @@ sbom: $(VENV)/supply ## List what the service consists of, as CycloneDX
 	@$(call build_wheel,$(DIST))
 	rm -rf $(DIST)/environment
 	$(call make_environment,$(DIST),$(DIST)/environment)
-	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
-		--of JSON -o $(DIST)/jastip-sweeper-$(VERSION).cdx.json $(DIST)/environment
+	$(call write_sbom,$(DIST),$(DIST)/environment)
 	rm -rf $(DIST)/environment $(DIST)/tools
+
+deb: ## Build the Debian package, for the Debian and the Python of this machine
+	@$(call build_wheel,$(DIST))
+	$(DIST)/tools/bin/python -m pip $(HASHED) -r requirements-release.txt
+	rm -rf $(DIST)/environment $(DIST)/*.deb
+	$(call make_environment,$(DIST),$(DIST)/environment,$(DEB_PYTHON))
+	$(call build_deb,$(DIST),$(DIST)/environment)
+	rm -rf $(DIST)/environment $(DIST)/tools
+
+release: $(VENV)/supply ## Build and check all that is published, into dist/, with its SHA256SUMS
+	@rm -rf $(DIST)
+	mkdir -p $(DIST)/again
+	$(call build_wheel,$(DIST))
+	$(DIST)/tools/bin/python -m pip $(HASHED) -r requirements-release.txt
+	SOURCE_DATE_EPOCH=$(EPOCH) $(DIST)/tools/bin/hatchling build -t sdist -d $(DIST) > /dev/null
+	tar xzf $(DIST)/*.tar.gz -C $(DIST)/again --strip-components 1
+	( cd $(DIST)/again && SOURCE_DATE_EPOCH=$(EPOCH) $(abspath $(DIST))/tools/bin/hatchling build \
+		-t wheel -d . > /dev/null )
+	cmp $(DIST)/*.whl $(DIST)/again/*.whl # the sdist is enough to build from
+	$(DIST)/tools/bin/twine check --strict $(DIST)/*.whl $(DIST)/*.tar.gz
+	$(DIST)/tools/bin/check-wheel-contents $(DIST)/*.whl
+	$(call make_environment,$(DIST),$(DIST)/environment,$(DEB_PYTHON))
+	$(call write_sbom,$(DIST),$(DIST)/environment)
+	$(call build_deb,$(DIST),$(DIST)/environment)
+	rm -rf $(DIST)/again $(DIST)/environment $(DIST)/tools
+	rm $(DIST)/SHA256SUMS
+	( cd $(DIST) && sha256sum jastip* > SHA256SUMS )
+	cat $(DIST)/SHA256SUMS
 
 install: ## Install the service, or upgrade it; needs root, systemd/README.md goes on
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make install"; exit 1; }
 	test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
+	! dpkg-query -W -f '$${db:Status-Status}' jastip-sweeper 2>/dev/null | grep -qx installed \
+		|| { echo "it is installed as a Debian package: apt remove jastip-sweeper first"; exit 1; }
 	umask 022
 	tidy() {
 		for one in $(ENVIRONMENTS)/*; do

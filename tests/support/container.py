@@ -86,7 +86,7 @@ def wheelhouse(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "-qq", "download", "--require-hashes"]
     command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     command += [f"--platform=manylinux{tag}_{machine}" for tag in ("2014", "_2_28")]
-    for pins in ("requirements.txt", "requirements-build.txt"):
+    for pins in ("requirements.txt", "requirements-build.txt", "requirements-release.txt"):
         command += ["-r", str(ROOT / pins)]
     subprocess.run([*command, "-d", folder], check=True)
     return folder

@@ -15,7 +15,7 @@ REQUIREMENTS = [
     *PROJECT["dependencies"],
     *(one for extra in PROJECT["optional-dependencies"].values() for one in extra),
 ]
-WHEEL = f"dist/{PROJECT['name'].replace('-', '_')}-{PROJECT['version']}-py3-none-any.whl"
+WHEEL = f"dist/{PROJECT['name'].replace('-', '_')}-*.whl"
 
 # Files that tell people, or the shell, what to install; a backslash continues a line.
 TEXTS = sorted(
@@ -26,7 +26,7 @@ TEXTS = sorted(
 )
 SOURCES = sorted((ROOT / "sweeper").rglob("*.py")) + sorted((ROOT / "jobs").rglob("*.py"))
 _INSTALL = re.compile(r"\bpip3? install\b((?:[^\n#`\"]|\\\n)*)")
-_OPTIONS_WITH_A_VALUE = {"-c", "-r", "--root-user-action"}
+_OPTIONS_WITH_A_VALUE = {"-c", "-r", "--only-binary", "--root-user-action"}
 
 
 def installed(text: str) -> list[str]:

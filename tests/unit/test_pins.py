@@ -14,7 +14,8 @@ from tests.support.paths import ROOT
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"].values()
-RUNTIME, BUILD, DEVELOPMENT = "requirements.txt", "requirements-build.txt", "constraints.txt"
+RUNTIME, BUILD, RELEASE = "requirements.txt", "requirements-build.txt", "requirements-release.txt"
+DEVELOPMENT = "constraints.txt"
 _HASH = r" \\\n    --hash=sha256:[0-9a-f]{64}"
 _PIN = re.compile(rf"([\w.-]+)==([\w.]+)(?: ; ([^\\]+))?(?:{_HASH})+\n")
 _COMMENT = re.compile(r"^#.*\n", re.MULTILINE)
@@ -47,7 +48,7 @@ def with_their_own(requirements: list[str], extra: str = "") -> Iterator[str]:
             yield from with_their_own(needed, inner)
 
 
-@pytest.mark.parametrize("file", [RUNTIME, BUILD])
+@pytest.mark.parametrize("file", [RUNTIME, BUILD, RELEASE])
 def test_a_file_of_pins_holds_versions_and_hashes_only(file: str) -> None:
     """No option and no address: where packages come from is the machine's own affair."""
     text = (ROOT / file).read_text("utf-8")
@@ -56,7 +57,7 @@ def test_a_file_of_pins_holds_versions_and_hashes_only(file: str) -> None:
     assert "://" not in text
 
 
-@pytest.mark.parametrize("file", [RUNTIME, BUILD])
+@pytest.mark.parametrize("file", [RUNTIME, BUILD, RELEASE])
 def test_a_hashed_pin_is_the_version_that_was_tested(file: str) -> None:
     tested = constraints()
 
@@ -71,6 +72,12 @@ def test_the_wheel_is_built_with_pinned_tools() -> None:
     required = {Requirement(one).name for one in PYPROJECT["build-system"]["requires"]}
 
     assert required <= hashed(BUILD).keys()
+
+
+def test_a_release_is_built_and_checked_with_pinned_tools() -> None:
+    required = {Requirement(one).name for one in PROJECT["optional-dependencies"]["release"]}
+
+    assert required <= hashed(RELEASE).keys()
 
 
 @pytest.mark.parametrize("one", [*PROJECT["dependencies"], *(r for rs in EXTRAS for r in rs)])
