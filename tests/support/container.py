@@ -38,13 +38,15 @@ class Container:
 
     leader: int
 
-    def run(self, command: str, *, check: bool = True) -> str:
+    def run(self, command: str, *, check: bool = True, seconds: float = _SECONDS) -> str:
         """Run a command in a root shell; return its output, and fail if it fails."""
-        ended = self.attempt(command)
+        ended = self.attempt(command, seconds)
         assert not check or ended.returncode == 0, f"{command}\n{ended.stdout}"
         return ended.stdout
 
-    def attempt(self, command: str) -> "subprocess.CompletedProcess[str]":
+    def attempt(
+        self, command: str, seconds: float = _SECONDS
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a command in a root shell; return the process with stderr in its stdout."""
         inside = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root")
         shell = ("env", "-i", "-C", "/", "HOME=/root", f"PATH={_PATH}", "sh", "-c", command)
@@ -52,7 +54,7 @@ class Container:
             ["nsenter", "--target", str(self.leader), *inside, *shell],
             check=False,
             text=True,
-            timeout=_SECONDS,
+            timeout=seconds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

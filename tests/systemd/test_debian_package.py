@@ -15,11 +15,10 @@ pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
 PLATFORM = ROOT / "jobs" / "demo" / "platform.sql"
 OFFLINE = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels"
-BUILD = f"cd /build && {OFFLINE} SOURCE_DATE_EPOCH=1796000000 make -s deb"
+BUILD = f"cd /build && {OFFLINE} make -s deb"
 DEB = "/build/dist/jastip-sweeper_*.deb"
-INSTALL = (
-    f"DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends --reinstall {DEB}"
-)
+APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -qq --no-install-recommends"
+INSTALL, AGAIN = f"{APT} install {DEB}", f"{APT} install --reinstall {DEB}"
 SETTINGS = 's/^# taken_at = .*/taken_at = "checkout"/; s/^port = .*/port = 0/'
 FILES = "find /etc/sweeper -type f -exec md5sum {} + | sort"
 
@@ -30,7 +29,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     with booted(wheelhouse(tmp_path_factory.mktemp("wheels"))) as machine:
         machine.run("mkdir /build && cd /src && cp -r .ci *.* Makefile LICENSE /build")
         machine.run("cd /src && cp -r config docs jobs sweeper systemd /build")
-        machine.run(BUILD)
+        machine.run(BUILD, seconds=900)
         machine.run(INSTALL)
         yield machine
 
@@ -56,21 +55,13 @@ def pid(machine: Container) -> str:
 
 
 def test_it_brings_everything_and_starts_nothing(machine: Container) -> None:
-    assert "1." in machine.run("/usr/bin/sweeper --version")
+    assert "Usage" in machine.run("/usr/bin/sweeper --help")
     assert "disabled" == machine.run("systemctl is-enabled sweeper", check=False).strip()
     assert "inactive" == machine.run("systemctl is-active sweeper", check=False).strip()
     modes = "stat -c '%a %U' /etc/sweeper/credentials /etc/sweeper/sweeper.toml /opt/sweeper"
     assert ["700 root", "644 root", "755 root"] == machine.run(modes).splitlines()
     assert "" == machine.run("find /opt/sweeper ! -user root -o ! -type l -perm /022")
     assert "" == machine.run("ls /opt/sweeper/bin | grep pip", check=False)
-
-
-def test_the_same_sources_give_the_same_package(machine: Container) -> None:
-    before = machine.run(f"sha256sum {DEB}")
-
-    machine.run(BUILD)
-
-    assert before == machine.run(f"sha256sum {DEB}")
 
 
 def test_the_units_are_known_and_sound(machine: Container) -> None:
@@ -88,7 +79,7 @@ def test_the_configured_service_runs_and_doctor_finds_no_error(running: Containe
 def test_an_upgrade_keeps_the_settings_and_starts_the_service_again(running: Container) -> None:
     files, before = running.run(FILES), pid(running)
 
-    running.run(INSTALL)
+    running.run(AGAIN)
 
     assert files == running.run(FILES)
     assert "0" != before != pid(running) != "0"
@@ -98,7 +89,7 @@ def test_an_upgrade_keeps_the_settings_and_starts_the_service_again(running: Con
 def test_an_upgrade_starts_no_service_that_was_stopped(running: Container) -> None:
     running.run("systemctl stop sweeper")
 
-    running.run(INSTALL)
+    running.run(AGAIN)
 
     assert "0" == pid(running)
     running.run("systemctl start sweeper")
@@ -112,8 +103,8 @@ def test_make_install_does_not_mix_with_the_package(running: Container) -> None:
 
 
 def test_the_package_does_not_mix_with_make_install(running: Container) -> None:
-    """dpkg would write through the link into the environment that is in use."""
-    running.run("apt-get remove -y jastip-sweeper && mkdir /opt/other")
+    """It would write through the link into the environment that is in use."""
+    running.run(f"{APT} remove jastip-sweeper && mkdir /opt/other")
     running.run("ln -s /opt/other /opt/sweeper")
 
     refused = running.attempt(INSTALL)
@@ -130,12 +121,12 @@ def test_removing_keeps_the_settings_and_a_purge_takes_them(running: Container) 
     running.run("systemctl start sweeper")
     files = running.run(FILES)
 
-    running.run("apt-get remove -y jastip-sweeper")
+    running.run(f"{APT} remove jastip-sweeper")
 
     assert files == running.run(FILES)
     assert "inactive" == running.run("systemctl is-active sweeper", check=False).strip()
     assert "" == running.run("find /opt /usr/bin -name '*sweeper*'")
 
-    running.run("apt-get purge -y jastip-sweeper")
+    running.run(f"{APT} purge jastip-sweeper")
     left = "find /opt /etc /usr /var/lib/private /var/lib/sweeper -name '*sweeper*' 2>/dev/null"
     assert "" == running.run(left, check=False)
