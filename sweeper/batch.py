@@ -84,6 +84,9 @@ class Batch(Generic[P]):
     tx         -- the transaction, in which the jobs' messages have already been deleted
     now        -- the time of this step, aware, UTC; a handler never reads a clock
     cutoff     -- rows at least this old are due; equals `now` for jobs that no rule enqueues
+    jobs       -- in the order of their messages; two may have one key
+    sections   -- the settings of all job files, by class; `settings` returns one
+    follow_ups -- makes the statements of `enqueue`
     decisions  -- by message id; a job without a decision is done
     later      -- statements that `run` has collected, which are sent with the commit
     at_the_end -- statements that `run_last` has collected, which follow those of the ledger
@@ -106,7 +109,10 @@ class Batch(Generic[P]):
         return list(dict.fromkeys(job.key for job in self.jobs))
 
     def settings(self, section: type[S]) -> S:
-        """Return the settings of the job file that exports *section*."""
+        """Return the settings of the job file that exports *section*.
+
+        Raises KeyError for a class that no file of the job package exports.
+        """
         found = self.sections[section]
         assert isinstance(found, section)  # noqa: S101 -- narrows what the catalog has checked
         return found

@@ -167,6 +167,7 @@ class Message:
 class Job(Generic[P]):
     """A message that was parsed successfully.
 
+    type, payload            -- its job type, and what it is about, validated by the type's model
     body                     -- the wire body, known keys normalized, unknown keys kept
     retry_count, max_retries -- failed executions so far, and how many are allowed
     sweep_id                 -- the sweep that enqueued it; None for a message of another sender

@@ -48,7 +48,8 @@ def take(tx: Connection, database: Database, name: str) -> None:
 def taken(tx: Connection, database: Database, name: str) -> Iterator[None]:
     """Take the lock *name* with the first statement of the block, as `take` does.
 
-    The block must send what is deferred. Whatever waits for a lock in it is told as this one.
+    The block must send what is deferred. Whatever waits for a lock in it is told as this one:
+    LockedError is raised, and names the session that holds it.
     """
     row = insert(LOCK).values(name=name, taken_at=func.now())
     deferred.defer(tx, row.on_conflict_do_update(index_elements=[LOCK.c.name], set_=_NOW))

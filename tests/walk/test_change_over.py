@@ -1,6 +1,6 @@
 """From the old worker to this one: both on one queue, each with the other's messages, and back.
 
-What the old worker writes and how it reads stands in tests/support/old_worker.py; what an operator
+What the old worker writes and how it reads stands in tests.walk.old_worker.py; what an operator
 does meanwhile, in docs/how-to/change-over.md.
 """
 
@@ -14,7 +14,6 @@ from sqlalchemy import Connection, text
 from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
-from tests.support.old_worker import OldJob, OldWorker, put, understood, written
 from tests.support.verbs import (
     DAY,
     HIGH,
@@ -35,6 +34,7 @@ from tests.support.verbs import (
     scan,
     sweep,
 )
+from tests.walk.old_worker import OldJob, OldWorker, put, understood, written
 
 pytestmark = pytest.mark.usefixtures("frozen")
 

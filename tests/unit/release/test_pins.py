@@ -80,6 +80,22 @@ def test_a_release_is_built_and_checked_with_pinned_tools() -> None:
     assert required <= hashed(RELEASE).keys()
 
 
+def test_each_dependency_has_its_reason_and_no_other_has_one() -> None:
+    """In the first table of docs/decisions.md, by name."""
+    decisions = (ROOT / "docs" / "decisions.md").read_text("utf-8")
+    table = decisions.partition("| --- ")[2] or decisions.partition("|---")[2]
+    first = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", table.partition("\n\n")[0], re.MULTILINE)
+    told = {
+        canonicalize_name(name)
+        for cell in first
+        for name in re.sub(r"\(.*?\)", "", cell).replace(",", " ").split()
+    }
+    listed = [*PYPROJECT["build-system"]["requires"], *PROJECT["dependencies"]]
+    listed += [one for extra in EXTRAS for one in extra]
+
+    assert {canonicalize_name(Requirement(one).name) for one in listed} == told
+
+
 @pytest.mark.parametrize("one", [*PROJECT["dependencies"], *(r for rs in EXTRAS for r in rs)])
 def test_a_dependency_is_pinned_within_its_bounds(one: str) -> None:
     requirement = Requirement(one)
