@@ -1,18 +1,25 @@
 """The Debian package under a real systemd: built, installed, upgraded, removed and purged.
 
-`make test-systemd` runs it. Nothing is fetched and no pip runs where the package is installed.
+`make test-systemd` runs it. SWEEPER_TEST_DEB names a package that is tested in the place of one
+that is built in the container, which is a Debian 12.
 """
 
+import os
+import secrets
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
 from tests.support.container import ROOT, Container, booted, lacking, wheelhouse
+from tests.support.network import network_proxy
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
+GIVEN = os.environ.get("SWEEPER_TEST_DEB")
 PLATFORM = ROOT / "jobs" / "demo" / "platform.sql"
 OFFLINE = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels"
 BUILD = f"cd /build && {OFFLINE} make -s deb"
@@ -25,28 +32,39 @@ FILES = "find /etc/sweeper -type f -exec md5sum {} + | sort"
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    """Boot a machine, build the package there from a copy of the sources, and install it."""
-    with booted(wheelhouse(tmp_path_factory.mktemp("wheels"))) as machine:
-        machine.run("mkdir /build && cd /src && cp -r .ci *.* Makefile LICENSE /build")
+    """Boot a machine, have the package there, and install it."""
+    with booted(brought(tmp_path_factory.mktemp("wheels"))) as machine:
+        machine.run("mkdir -p /build/dist && cd /src && cp -r .ci *.* Makefile LICENSE /build")
         machine.run("cd /src && cp -r config docs jobs sweeper systemd /build")
-        machine.run(BUILD, seconds=900)
-        machine.run(INSTALL)
+        machine.run("cp /wheels/*.deb /build/dist" if GIVEN else BUILD, seconds=900)
+        machine.run(INSTALL, seconds=300)
         yield machine
+
+
+def brought(folder: Path) -> Path:
+    """Fill *folder* with the given package, or with what builds one."""
+    if not GIVEN:
+        return wheelhouse(folder)
+    shutil.copy(GIVEN, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def running(machine: Container, admin: psycopg.Connection, server_url: str) -> Iterator[Container]:
     """Configure the installed service as its message says, and start it."""
     admin.execute("create database packaged")
-    url = make_url(server_url).set(database="packaged").render_as_string(hide_password=False)
+    direct = make_url(server_url).set(database="packaged")
+    url = direct.render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(PLATFORM.read_bytes())
-    machine.run(f"umask 077; echo '{url}' > /etc/sweeper/credentials/database_url")
-    machine.run(f"sed -i '{SETTINGS}' /etc/sweeper/sweeper.toml")
-    machine.run("sweeper migrate --install-pgmq --with-indexes")
-    machine.run("systemctl enable --now sweeper")
-    yield machine
-    machine.run("systemctl stop sweeper", check=False)
+    with network_proxy(server_url) as network:
+        reached = network.url(url, secrets.token_hex(8))
+        machine.run(f"umask 077; echo '{reached}' > /etc/sweeper/credentials/database_url")
+        machine.run(f"sed -i '{SETTINGS}' /etc/sweeper/sweeper.toml")
+        machine.run("sweeper migrate --install-pgmq --with-indexes")
+        machine.run("systemctl enable --now sweeper")
+        yield machine
+        machine.run("systemctl stop sweeper", check=False)
     admin.execute("drop database packaged with (force)")
 
 
@@ -79,7 +97,7 @@ def test_the_configured_service_runs_and_doctor_finds_no_error(running: Containe
 def test_an_upgrade_keeps_the_settings_and_starts_the_service_again(running: Container) -> None:
     files, before = running.run(FILES), pid(running)
 
-    running.run(AGAIN)
+    running.run(AGAIN, seconds=300)
 
     assert files == running.run(FILES)
     assert "0" != before != pid(running) != "0"
@@ -89,7 +107,7 @@ def test_an_upgrade_keeps_the_settings_and_starts_the_service_again(running: Con
 def test_an_upgrade_starts_no_service_that_was_stopped(running: Container) -> None:
     running.run("systemctl stop sweeper")
 
-    running.run(AGAIN)
+    running.run(AGAIN, seconds=300)
 
     assert "0" == pid(running)
     running.run("systemctl start sweeper")
@@ -104,7 +122,7 @@ def test_make_install_does_not_mix_with_the_package(running: Container) -> None:
 
 def test_the_package_does_not_mix_with_make_install(running: Container) -> None:
     """It would write through the link into the environment that is in use."""
-    running.run(f"{APT} remove jastip-sweeper && mkdir /opt/other")
+    running.run(f"{APT} remove jastip-sweeper && mkdir -p /opt/other")
     running.run("ln -s /opt/other /opt/sweeper")
 
     refused = running.attempt(INSTALL)
@@ -113,7 +131,7 @@ def test_the_package_does_not_mix_with_make_install(running: Container) -> None:
     assert refused.returncode
     assert "sudo make uninstall" in refused.stdout
     assert "" == written
-    running.run(INSTALL)
+    running.run(INSTALL, seconds=300)
 
 
 def test_removing_keeps_the_settings_and_a_purge_takes_them(running: Container) -> None:
