@@ -9,7 +9,7 @@ from jobs.whatsapp.texts import render_text, texts
 from sweeper.cli.output import document, out
 from sweeper.cli.session import Json, open_app
 
-COMMANDS = typer.Typer(help="Show the texts of the notices.", no_args_is_help=True)
+COMMANDS = typer.Typer(no_args_is_help=True, rich_help_panel="Set up")
 
 _SAMPLE = {"name": "Sari Wulandari", "orderCode": "JST-ABC123-XY"}
 _DOWN_PAYMENT = 50_000
@@ -17,12 +17,22 @@ _DOWN_PAYMENT = 50_000
 
 @COMMANDS.callback()
 def messages() -> None:
-    """Show the texts of the notices."""
+    """Show the texts of the notices.
+
+    Examples:
+      sweeper messages preview  # before any is sent
+      sweeper messages preview | less  # one screen at a time
+    """
 
 
 @COMMANDS.command()
 def preview(context: typer.Context, *, as_json: Json = False) -> None:
-    """Show each text with sample data, as its recipient reads it."""
+    """Show each text with sample data, as its recipient reads it.
+
+    Examples:
+      sweeper messages preview  # the texts that are in force here
+      sweeper messages preview --json  # for a program
+    """
     with open_app(context) as app:
         rules, section = app.settings.rules, app.settings.sections[WhatsappSettings]
         assert isinstance(section, WhatsappSettings)  # noqa: S101 -- narrows what was checked

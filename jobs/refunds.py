@@ -17,10 +17,14 @@ from sweeper.cli.output import document, json_list, line, out, table, write_csv
 from sweeper.cli.session import Json, Why, acting, open_app
 from sweeper.postgres.clock import now
 
-COMMANDS = typer.Typer(
-    help="List, settle and export the down payments that are owed to buyers.",
-    no_args_is_help=True,
-)
+HELP = """List, settle and export the down payments that are owed.
+
+Examples:
+  sweeper refunds list  # what is owed, the oldest first
+  sweeper refunds settle JST-ABC123-XY --reference TRX-881  # one was paid
+"""
+
+COMMANDS = typer.Typer(help=HELP, no_args_is_help=True, rich_help_panel="Act by hand")
 
 Everything = Annotated[bool, typer.Option("--all", help="Also show the settled refunds.")]
 
@@ -34,7 +38,12 @@ _PAGE = 1_000  # refunds that are read at once
 def list_refunds(
     context: typer.Context, *, everything: Everything = False, as_json: Json = False
 ) -> None:
-    """List the refunds that are due, the oldest first, or all with --json; phones are masked."""
+    """List the refunds that are unpaid, the oldest first. Phones are masked.
+
+    Examples:
+      sweeper refunds list  # the oldest of what is owed
+      sweeper refunds list --all --json  # all, for a program
+    """
     with open_app(context) as app:
         app.check()
         if as_json:
@@ -54,8 +63,10 @@ def list_refunds(
 @COMMANDS.command("settle")
 def settle_refund(
     context: typer.Context,
-    order: Annotated[str, typer.Argument(help="The order's code or id.")],
-    reference: Annotated[str, typer.Option(help="The bank's reference of the payment.")],
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="The order's code or id.")],
+    reference: Annotated[
+        str, typer.Option(metavar="TEXT", help="The bank's reference of the payment.")
+    ],
     *,
     reason: Why = None,
     as_json: Json = False,
@@ -63,6 +74,10 @@ def settle_refund(
     """Record that a refund was paid.
 
     Settling it again with the same reference changes nothing; another reference is an error.
+
+    Examples:
+      sweeper refunds settle JST-ABC123-XY --reference TRX-881  # by the order's code
+      sweeper refunds settle ckz1 --reference TRX-881 --reason "by hand"  # by its id
     """
     with open_app(context) as app:
         app.check()
@@ -93,7 +108,12 @@ def export_refunds(
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, the only format.")] = True,
     everything: Everything = False,
 ) -> None:
-    """Print the refunds that are due as CSV, with a header line."""
+    """Print the refunds that are unpaid as CSV, with a header line.
+
+    Examples:
+      sweeper refunds export > refunds.csv  # what is owed
+      sweeper refunds export --all > refunds.csv  # what was paid, too
+    """
     del as_csv
     with open_app(context) as app:
         app.check()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = typer.Typer(invoke_without_command=True, subcommand_metavar="")
+COMMANDS = typer.Typer(invoke_without_command=True, subcommand_metavar="", rich_help_panel="Start")
 
 
 @COMMANDS.callback()
@@ -17,11 +17,16 @@ def demo(
         bool, typer.Option("--serve", help="Run the service on it afterwards, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Show a whole sweep step by step, in a few seconds, on a Postgres of its own.
+    """Show a whole sweep, step by step, on a Postgres of its own.
 
-    Starts an embedded Postgres with pgmq, fills a small shop with orders, sweeps it, and shows the
-    results: orders, stock, notices, refunds, and a dead letter that is retried. Your own data is
-    not touched, no message is sent, and everything is removed at the end.
+    In a few seconds it starts an embedded Postgres with pgmq, fills a small shop with orders,
+    sweeps it, and shows the results: orders, stock, notices, refunds, and a dead letter that is
+    retried. Your own data is not touched, no message is sent, and everything is removed at the end.
+
+    Examples:
+      sweeper demo  # told as a story
+      sweeper demo --serve  # and then the service and its page, until Ctrl-C
+      sweeper demo --keep  # and leave the database, to try other commands on
     """
     from jobs.demo.story import run_demo  # noqa: PLC0415 -- other commands do not need a server
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, length, open_app
 from sweeper.monitoring.acts import PAGE, ActFilter, ActPage
 from sweeper.postgres.clock import iso
@@ -15,10 +16,12 @@ _COLUMNS = ("id", "at", "action", "what", "who", "from", "why", "outcome", "deta
 COMMANDS = typer.Typer()
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def acts(
     context: typer.Context,
-    action: Annotated[Action | None, typer.Option(help="Only this action.")] = None,
+    action: Annotated[
+        Action | None, typer.Option(metavar="ACTION", help="Only this action.")
+    ] = None,
     actor: Annotated[
         str | None, typer.Option(metavar="WHO", help="Only what WHO did, as the column names them.")
     ] = None,
@@ -28,20 +31,24 @@ def acts(
     before: Annotated[
         int | None, typer.Option(min=1, metavar="ID", help="Only those older than this one.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = PAGE,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="At most so many.")
+    ] = PAGE,
     as_json: Json = False,
 ) -> None:
-    """Show what was done by hand: who, when, from where, why, and what became of it.
+    """Show what people did by hand, the latest first.
 
+    It says who, when, from where, why, and what became of it.
     An act that is `begun` goes on, or its process was killed: what it had done by then is done, and
     `explain` shows it for each order. What the brake held is `refused`. A command with a mistake in
     it is no act. Acts are kept as long as the ledger (history.keep).
 
-    Examples: sweeper acts --since 2h
-
-    sweeper acts --action drop --actor ratih
-
     Say why when you act: with --reason, or --why for `sweeper dead`, where --reason selects.
+
+    Examples:
+      sweeper acts --since 2h  # the last two hours
+      sweeper acts --action drop --actor ratih  # the dead letters that ratih dropped
+      sweeper acts --limit 10 --json  # the latest ten, for a program
     """
     wanted = ActFilter(action, actor, length(since) if since else None, before, limit)
     with open_app(context) as app:

@@ -3,15 +3,22 @@
 import typer
 
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
 from sweeper.settings import is_live
 
 COMMANDS = typer.Typer()
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.SET_UP)
 def config(context: typer.Context, as_json: Json = False) -> None:
-    """Show the settings, the source of each, and what a change needs. Secrets are masked."""
+    """Show the settings, the source of each, and what a change needs. Secrets are masked.
+
+    Examples:
+      sweeper config  # every setting that is in force here
+      sweeper --config new.toml config  # whether a file is valid, before it is used
+      sweeper config --json  # for a program
+    """
     with open_app(context) as app:
         rows = app.settings.table()
     if as_json:
@@ -26,9 +33,14 @@ def config(context: typer.Context, as_json: Json = False) -> None:
         output.table("settings", ("key", "value", "from", "a change needs"), told)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.SET_UP)
 def openapi(context: typer.Context) -> None:
-    """Print the description of the HTTP addresses for machines (OpenAPI 3.1, JSON)."""
+    """Print the description of the HTTP API (OpenAPI 3.1, JSON).
+
+    Examples:
+      sweeper openapi > openapi.json  # for a generator of clients
+      sweeper openapi | jq '.paths | keys'  # the addresses
+    """
     from sweeper.web.openapi import describe  # noqa: PLC0415 -- only this command needs it
 
     output.document(describe(context.obj["catalog"]))

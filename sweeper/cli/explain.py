@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.humanize import age, in_line
@@ -20,13 +21,18 @@ COMMANDS = typer.Typer()
 _NEXT = {Kind.KEY: "sweeper explain", Kind.LETTER: "sweeper dead show", Kind.SWEEP: "sweeper find"}
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def explain(
     context: typer.Context,
-    order_id: Annotated[str, typer.Argument(help="The order's code or id.")],
+    order_id: Annotated[str, typer.Argument(metavar="ORDER", help="The order's code or id.")],
     as_json: Json = False,
 ) -> None:
-    """Show the history of one order, why it is due or not, and what may be done about it."""
+    """Show the history of one order, and why it is due or not. Then: what may be done about it.
+
+    Examples:
+      sweeper explain JST-ABC123-XY  # by its code
+      sweeper explain ckz1 --json  # by its id, for a program
+    """
     with open_app(context) as app:
         app.check()
         explanation = app.explainer.explain(order_id)
@@ -39,18 +45,24 @@ def explain(
         _print_explanation(explanation)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def find(
     context: typer.Context,
     text: Annotated[
         str,
         typer.Argument(
-            help="An order's id or code, a message's number, a sweep's id, a phone's last digits."
+            metavar="TEXT",
+            help="An order's id or code, a message's number, a sweep's id, a phone's last digits.",
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Find what a text means, and show a sweep that it names."""
+    """Find what a text means, and show a sweep that it names.
+
+    Examples:
+      sweeper find JST-ABC123-XY  # an order
+      sweeper find 4711  # a message or a dead letter, or a phone's last digits
+    """
     with open_app(context) as app:
         app.check()
         found = Search(app.database, app.queues, app.catalog).find(text)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
 from sweeper.cli.sparkline import ASCII, BLOCKS, can_draw_blocks, sparkline
 from sweeper.durations import format_duration
@@ -22,22 +23,24 @@ EMPTY = """nothing is known of the last {period} yet
 `sweeper run` records each minute when it is over, and what the books hold of the time before"""
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def history(
     context: typer.Context,
     period: Annotated[
-        Period, typer.Argument(help="hour: 60 minutes; day: 24 hours; month: 30 days.")
+        Period,
+        typer.Argument(metavar="PERIOD", help="hour: 60 minutes; day: 24 hours; month: 30 days."),
     ] = Period.HOUR,
     ascii_: Annotated[
         bool, typer.Option("--ascii", help="Draw with ASCII, as where nothing else can be shown.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how things went: one line for each number, with the lowest, the highest and the last.
+    """Show how things went in the last hour, day or month.
 
-    A line begins with the oldest value, and its lowest bar stands for 0. A gap is a time of which
-    nothing is known: the service did not run, or no job waited. A month ends with the last whole
-    hour, the other periods end with the last whole minute.
+    One line for each number, with the lowest, the highest and the last. A line begins with the
+    oldest value, and its lowest bar stands for 0. A gap is a time of which nothing is known: the
+    service did not run, or no job waited. A month ends with the last whole hour, the other periods
+    end with the last whole minute.
 
     Counted from the books: the most rows that one scan has found; jobs that sweeps have sent, and
     those that were done; how long these waited from their scan on (half of them, and 95 %, at
@@ -46,7 +49,10 @@ def history(
     Sampled each minute, of which the highest is shown: overdue rows, how far the oldest is beyond
     its limit, messages that wait, dead letters, and what the job files add.
 
-    Examples: sweeper history; sweeper history day; sweeper history month --json
+    Examples:
+      sweeper history  # the last 60 minutes
+      sweeper history day  # the last 24 hours
+      sweeper history month --json  # 30 days, for a program
     """
     with open_app(context) as app:
         app.check()

@@ -7,6 +7,7 @@ import typer
 
 from sweeper.app import App
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, length, open_app
 from sweeper.exports import ColumnKind, ListColumn, Listing
 from sweeper.humanize import capped
@@ -28,16 +29,19 @@ NewerThan = Annotated[str | None, typer.Option(metavar="AGE", help="Only those y
 Before = Annotated[
     str | None, typer.Option(metavar="PLACE", help="Go on after this place, which a page names.")
 ]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="The rows of a page.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="The rows of a page.")]
 RuleName = Annotated[str, typer.Argument(metavar="RULE", help="The rule's name.")]
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def waiting(
     context: typer.Context,
-    queue: Annotated[str | None, typer.Option(help="Only this queue: its full name.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(metavar="QUEUE", help="Only this queue: its full name.")
+    ] = None,
     type_: Annotated[
-        str | None, typer.Option("--type", help="Only this job type; - for those without one.")
+        str | None,
+        typer.Option("--type", metavar="TYPE", help="Only this job type; - for those without one."),
     ] = None,
     about: About = None,
     older_than: OlderThan = None,
@@ -46,7 +50,13 @@ def waiting(
     limit: Limit = PAGE,
     as_json: Json = False,
 ) -> None:
-    """List the messages in the queues, each queue's newest first."""
+    """List the messages in the queues, each queue's newest first.
+
+    Examples:
+      sweeper waiting  # all that wait
+      sweeper waiting --order JST-ABC123-XY  # the messages about one order
+      sweeper waiting --queue jastipin_jobs_outbound --older-than 10m  # calls that wait for long
+    """
     equal = {name: value for name, value in (("queue", queue), ("type", type_)) if value}
     ages = (age(older_than), age(newer_than))
     with open_app(context) as app:
@@ -56,13 +66,18 @@ def waiting(
     _print("messages", page, as_json=as_json)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def sweeps(
     context: typer.Context,
-    rule: Annotated[str | None, typer.Option(help="Only scans of this rule.")] = None,
-    trigger: Annotated[Trigger | None, typer.Option(help="Only those with this trigger.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(metavar="RULE", help="Only scans of this rule.")
+    ] = None,
+    trigger: Annotated[
+        Trigger | None, typer.Option(metavar="TRIGGER", help="Only those with this trigger.")
+    ] = None,
     outcome: Annotated[
-        str | None, typer.Option(help="Only those of this outcome: found, quiet or braked.")
+        str | None,
+        typer.Option(metavar="OUTCOME", help="Only those of this outcome: found, quiet or braked."),
     ] = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
@@ -70,7 +85,13 @@ def sweeps(
     limit: Limit = PAGE,
     as_json: Json = False,
 ) -> None:
-    """List the scans of rules, the newest first."""
+    """List the scans of rules, the newest first.
+
+    Examples:
+      sweeper sweeps --rule expire_dp --newer-than 1d  # one rule since yesterday
+      sweeper sweeps --outcome braked  # those that stopped: too many orders due
+      sweeper sweeps --trigger manual --json  # those by hand, for a program
+    """
     given = {"rule": rule, "trigger": trigger, "outcome": outcome}
     equal = {name: str(value) for name, value in given.items() if value}
     wanted = Wanted(equal, None, age(older_than), age(newer_than), before, limit)
@@ -83,7 +104,7 @@ def sweeps(
     _print("sweeps", page, as_json=as_json)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def overdue(
     context: typer.Context,
     rule: RuleName,
@@ -94,7 +115,12 @@ def overdue(
     limit: Limit = PAGE,
     as_json: Json = False,
 ) -> None:
-    """List what a rule finds due, the newest first."""
+    """List what a rule finds due, the newest first.
+
+    Examples:
+      sweeper overdue expire_dp  # the orders that the next scan takes
+      sweeper overdue auto_refund --older-than 2d  # those that are due for long
+    """
     ages = (age(older_than), age(newer_than))
     with open_app(context) as app:
         app.check()
@@ -103,7 +129,7 @@ def overdue(
     _print("overdue", page, as_json=as_json)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def anomalies(
     context: typer.Context,
     rule: RuleName,
@@ -112,7 +138,12 @@ def anomalies(
     limit: Limit = PAGE,
     as_json: Json = False,
 ) -> None:
-    """List what looks due to a rule and must not be touched, with the reason."""
+    """List what looks due to a rule and must not be touched. Each has its reason.
+
+    Examples:
+      sweeper anomalies expire_dp  # the orders that this rule leaves alone
+      sweeper anomalies auto_refund --json  # for a program
+    """
     with open_app(context) as app:
         app.check()
         wanted = Wanted({}, _key(app, about), before=before, limit=limit)
@@ -120,12 +151,13 @@ def anomalies(
     _print("anomalies", page, as_json=as_json)
 
 
-@COMMANDS.command("list")
+@COMMANDS.command("list", rich_help_panel=panels.LOOK)
 def list_rows(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The list's name, such as refunds.")],
+    name: Annotated[str, typer.Argument(metavar="LIST", help="The list's name.")],
     state: Annotated[
-        str | None, typer.Option(help="Only rows of this state, where they have one.")
+        str | None,
+        typer.Option(metavar="STATE", help="Only rows of this state, where they have one."),
     ] = None,
     about: About = None,
     older_than: OlderThan = None,
@@ -134,7 +166,12 @@ def list_rows(
     limit: Limit = PAGE,
     as_json: Json = False,
 ) -> None:
-    """List the rows of a list that the job package adds, the newest first."""
+    """List the rows of a list that the job package adds. The newest first.
+
+    Examples:
+      sweeper list refunds  # what is owed, and what was paid
+      sweeper list refunds --state settled --newer-than 7d  # what was paid this week
+    """
     listing: Listing = context.obj["catalog"].listing(name)
     ages = (age(older_than), age(newer_than))
     with open_app(context) as app:

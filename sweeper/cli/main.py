@@ -1,15 +1,15 @@
 """The command line: the entry point, and the commands that set up and run the service."""
 
-import io
 import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from sweeper import catalog, redact
+from sweeper.catalog import Catalog
 from sweeper.cli import (
     acts,
     config,
@@ -25,6 +25,8 @@ from sweeper.cli import (
     tokens,
 )
 from sweeper.cli.dead import dead_letters
+from sweeper.cli.help import mistakes, panels
+from sweeper.cli.help.dress import dress
 from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
 from sweeper.postgres import deferred
@@ -37,35 +39,58 @@ COMMANDS = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def main() -> None:
-    """Run the command line; print an error in one or two lines on stderr, and set the exit code."""
+    """Run the command line; print an error in a few lines on stderr, and set the exit code."""
     streams.open_closed()
+    known = _known()
     try:
-        known = catalog.load(JOB_PACKAGE)
-        added = {group.name for group in COMMANDS.registered_groups}
-        for name, commands in known.commands.items():
-            if name not in added:
-                COMMANDS.add_typer(commands, name=name)
         with streams.written():
-            code = COMMANDS(obj={"catalog": known}, prog_name="sweeper", standalone_mode=False)
+            commands = tree(known["catalog"])
+            code = commands(obj=known, prog_name="sweeper", standalone_mode=False)
         sys.exit(code)
     except typer.TyperException as error:
-        told = io.StringIO()  # typer would quote what was typed with its control characters
-        error.show(told)  # type: ignore[attr-defined]
-        output.line(told.getvalue().rstrip(), to_stderr=True)
+        if fault := known["fault"]:  # what seems misspelled may be a command of the jobs
+            _end(fault, known["command"])
+        output.line(mistakes.misspelled(error), to_stderr=True)
         sys.exit(error.exit_code)
-    except SweeperError as error:
-        output.line(redact.text(f"sweeper: {error}"), to_stderr=True)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it is told
+        _end(error, known["command"])
+
+
+def tree(known: Catalog | None) -> Any:
+    """Return all commands as typer's tree; those of the job package where it could be loaded."""
+    added = {group.name for group in COMMANDS.registered_groups}
+    for name, commands in (known.commands if known else {}).items():
+        if name not in added:
+            COMMANDS.add_typer(commands, name=name)
+    dress(COMMANDS)
+    return typer.main.get_command(COMMANDS)
+
+
+def _known() -> dict[str, Any]:
+    """Return what all commands share: the catalog, or why there is none; help works without."""
+    known: dict[str, Any] = {"catalog": None, "fault": None, "command": "sweeper"}
+    try:
+        known["catalog"] = catalog.load(JOB_PACKAGE)
+    except Exception as error:  # noqa: BLE001 -- a job file may raise anything; commands refuse
+        known["fault"] = error
+    return known
+
+
+def _end(error: Exception, command: str) -> NoReturn:
+    """Tell of *error*, which ended *command*, and exit."""
+    if isinstance(error, SweeperError):
+        output.line(redact.text(mistakes.failed(error, command)), to_stderr=True)
         sys.exit(error.exit_code)
-    except Exception as error:
-        logging.getLogger("sweeper").debug("unexpected", exc_info=error)
-        output.line(f"sweeper: unexpected {in_one_line(error)}", to_stderr=True)
-        output.line("this is a bug; SWEEPER_LOG__LEVEL=debug shows where", to_stderr=True)
-        sys.exit(SweeperError.exit_code)
+    logging.getLogger("sweeper").debug("unexpected", exc_info=error)
+    output.line(f"sweeper: unexpected {in_one_line(error)}", to_stderr=True)
+    output.line("this is a bug; SWEEPER_LOG__LEVEL=debug shows where", to_stderr=True)
+    sys.exit(SweeperError.exit_code)
 
 
 @COMMANDS.callback()
@@ -75,19 +100,16 @@ def begin(
         Path | None,
         typer.Option(
             "--config",
+            metavar="FILE",
             help="Settings file (TOML); default: $SWEEPER_CONFIG or /etc/sweeper/sweeper.toml.",
         ),
     ] = None,
 ) -> None:
-    """Find overdue orders, enqueue a job for each in pgmq, and complete each exactly once.
-
-    To start, run `sweeper demo`. Exit codes: 0 success, 2 usage error, 3 a job raised an error,
-    4 the brake held, 69 database or pgmq unusable, 78 invalid settings, 130 or 143 stopped.
-    """
+    """Find overdue orders, queue a job for each in pgmq, and settle each exactly once."""
     context.obj["file"] = file
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.START)
 def migrate(
     context: typer.Context,
     install_pgmq: Annotated[
@@ -108,7 +130,13 @@ def migrate(
     reason: Why = None,
     as_json: Json = False,
 ) -> None:
-    """Create or upgrade the schema and the queues. Safe to repeat and to run concurrently."""
+    """Create or upgrade the schema and the queues. Safe to repeat and to run concurrently.
+
+    Examples:
+      sweeper migrate --install-pgmq  # the first time, with the owner's login in DIRECT_URL
+      sweeper migrate  # after an upgrade
+      sweeper migrate --with-indexes --with-notify  # for large tables, and quick pick-up
+    """
     options = {
         "install_pgmq": install_pgmq,
         "with_indexes": with_indexes,
@@ -128,9 +156,17 @@ def migrate(
         output.line("\n".join(done) or "nothing to do: everything is in place")
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.RUN)
 def run(context: typer.Context) -> None:
-    """Run the service until SIGTERM. SIGUSR1 scans now, SIGHUP reloads the settings that can be."""
+    """Run the service until SIGTERM or Ctrl-C.
+
+    SIGUSR1 scans now, SIGHUP reloads the settings that can be.
+
+    Examples:
+      sweeper run  # here, with the log on the screen; Ctrl-C stops it
+      sudo systemctl enable --now sweeper  # under systemd, after `make install`
+      sudo systemctl reload sweeper  # take over changed settings
+    """
     received = signals.reloads()
     from sweeper.service.supervisor import Supervisor  # noqa: PLC0415 -- only this command needs the scheduler
 
@@ -151,9 +187,14 @@ COMMANDS.add_typer(explain.COMMANDS)
 COMMANDS.add_typer(lists.COMMANDS)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.START)
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check the settings and the database, and print what to repair. Changes nothing."""
+    """Check settings and database, and print what to repair. Changes nothing.
+
+    Examples:
+      sweeper doctor  # every finding, the worst last, each with what to type
+      sweeper doctor --json  # the same for a program
+    """
     from sweeper.cli.checks.finding import Level  # noqa: PLC0415
     from sweeper.cli.doctor import examine  # noqa: PLC0415 -- only this command needs it
 
@@ -170,12 +211,17 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         )
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.SET_UP)
 def grants(
     context: typer.Context,
-    role: Annotated[str, typer.Argument(help="An existing login role.")],
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="An existing login role.")],
 ) -> None:
-    """Print the SQL for the grants that the service needs."""
+    """Print the SQL for the grants that the service needs. The tables' owner runs it.
+
+    Examples:
+      sweeper grants sweeper  # for the login that is named sweeper
+      sweeper grants sweeper | psql "$DIRECT_URL"  # grant them at once, as the owner
+    """
     from sweeper.admin.grants import needed, statements  # noqa: PLC0415 -- only this command needs it
 
     with open_app(context) as app:

@@ -5,22 +5,25 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, Why, acting, length, open_app, user
 from sweeper.errors import UsageError
 from sweeper.queue.acts import Action
 
 Target = Annotated[
-    str, typer.Argument(help="A rule, a queue, `outbound` for the notices' lane, or `everything`.")
+    str, typer.Argument(metavar="TARGET", help="A rule, a queue, outbound or everything.")
 ]
 
 COMMANDS = typer.Typer()
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.RUN)
 def pause(
     context: typer.Context,
     target: Target,
-    reason: Annotated[str, typer.Option(help="Why; everybody who looks is shown it.")],
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why; everybody who looks is shown it.")
+    ],
     for_: Annotated[
         str, typer.Option("--for", metavar="TIME", help="The pause ends by itself after this.")
     ] = "1h",
@@ -29,14 +32,16 @@ def pause(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Pause a rule, a queue or everything, for all processes on all machines, at once.
+    """Stop a rule, a queue or everything for a while.
 
+    The pause holds at once, for all processes on all machines.
     A paused rule is not scanned; its jobs that are queued already go on. Nothing is read from a
     paused queue, and nothing is lost: what is due waits. What has begun is finished.
 
-    Examples: sweeper pause expire_dp --for 2h --reason "wrong clock in the app"
-
-    sweeper pause everything --reason "restoring a backup"; sweeper sweep --dry-run still shows all.
+    Examples:
+      sweeper pause expire_dp --for 2h --reason "wrong clock in the app"  # no scan for two hours
+      sweeper pause outbound --reason "texts are wrong"  # no call to a provider for an hour
+      sweeper pause everything --until-resumed --reason "restoring a backup"  # without an end
     """
     if not reason.strip():
         message = "say why, with --reason"
@@ -49,11 +54,16 @@ def pause(
     output.document(paused.as_json()) if as_json else output.line(str(paused))
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.RUN)
 def resume(
     context: typer.Context, target: Target, reason: Why = None, as_json: Json = False
 ) -> None:
-    """Let a paused rule or queue go on; `resume everything` ends every pause."""
+    """Let a paused rule or queue go on.
+
+    Examples:
+      sweeper resume expire_dp  # this rule is scanned again
+      sweeper resume everything --reason "restored"  # end every pause
+    """
     with open_app(context) as app:
         app.check()
         with acting(app, Action.RESUME, target, reason) as act:

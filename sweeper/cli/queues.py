@@ -8,6 +8,7 @@ import typer
 
 from sweeper.app import App
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, Why, acting, length, open_app, stoppable
 from sweeper.durations import format_duration
 from sweeper.errors import UsageError
@@ -18,15 +19,19 @@ from sweeper.queue.json_text import json_value
 COMMANDS = typer.Typer()
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.ACT)
 def enqueue(
     context: typer.Context,
     type_: Annotated[
         str, typer.Argument(metavar="TYPE", help="Job type, such as ORDER_EXPIRE_DP.")
     ],
-    payload: Annotated[str, typer.Argument(help="""JSON object, such as '{"orderId": "..."}'.""")],
+    payload: Annotated[
+        str,
+        typer.Argument(metavar="PAYLOAD", help="""JSON object, such as '{"orderId": "..."}'."""),
+    ],
     priority: Annotated[
-        Priority | None, typer.Option(help="Default: that of the job type.")
+        Priority | None,
+        typer.Option(metavar="PRIORITY", help="By default that of the job type."),
     ] = None,
     delay: Annotated[
         int,
@@ -37,7 +42,15 @@ def enqueue(
     reason: Why = None,
     as_json: Json = False,
 ) -> None:
-    """Validate a job, enqueue it, and print its message id."""
+    """Validate a job, queue it, and print its message id.
+
+    The service, or `sweeper drain`, then processes it, if its order is still due.
+
+    Examples:
+      sweeper enqueue ORDER_EXPIRE_DP '{"orderId": "ckz1"}'  # one order; ids, not codes
+      sweeper enqueue ORDER_EXPIRE_DP '{"orderId": "ckz1"}' --delay 600  # in ten minutes
+      sweeper enqueue ORDER_AUTO_REFUND '{"orderId": "ckz1"}' --priority high  # before the others
+    """
     with open_app(context) as app:
         try:
             value = json_value(payload)
@@ -50,10 +63,10 @@ def enqueue(
     output.document({"msg_id": msg_id, "queue": queue}) if as_json else output.line(msg_id)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.ACT)
 def purge(
     context: typer.Context,
-    queue: Annotated[str, typer.Argument(help="The full name of the queue.")],
+    queue: Annotated[str, typer.Argument(metavar="QUEUE", help="The full name of the queue.")],
     older_than: Annotated[
         str | None, typer.Option(metavar="AGE", help="Only dead letters of this age, such as 90d.")
     ] = None,
@@ -66,6 +79,10 @@ def purge(
     """Delete all messages of a queue, for tests. `audit` then reports their jobs as lost.
 
     With --older-than, drop old dead letters, as `dead drop` does: the ledger records each of them.
+
+    Examples:
+      sweeper purge jastipin_jobs_low --yes  # empty one queue; its jobs are gone
+      sweeper purge jastipin_jobs_dead --older-than 90d --yes  # drop old dead letters
     """
     age = None if older_than is None else length(older_than)
     with stoppable() as stopping, open_app(context) as app:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sweeper import events
 from sweeper.app import App
 from sweeper.cli import output
+from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
 from sweeper.humanize import capped
 from sweeper.monitoring.audit import Balance
@@ -21,13 +22,19 @@ from sweeper.queue.hidden import MOST_HIDDEN
 COMMANDS = typer.Typer()
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def status(
     context: typer.Context,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show queues, rules, dead letters and overdue orders."""
+    """Show queues, rules, dead letters and overdue orders.
+
+    Examples:
+      sweeper status  # how things are now
+      sweeper status --watch  # every two seconds, until Ctrl-C
+      sweeper status --json  # the same for a program
+    """
     with open_app(context) as app:
         app.check()
         if as_json:
@@ -38,7 +45,7 @@ def status(
             output.status(app.status_reader.read())
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.LOOK)
 def audit(
     context: typer.Context,
     everything: Annotated[
@@ -49,6 +56,11 @@ def audit(
     """Check the ledger: every job ended exactly once. Exit code 1 if not.
 
     It checks the newest part of a large ledger, and says what it has left out.
+
+    Examples:
+      sweeper audit  # the newest part of the ledger; seconds
+      sweeper audit --all  # all of it
+      sweeper audit --json  # the gaps, for a program
     """
     with open_app(context) as app:
         app.check()

@@ -28,7 +28,9 @@ JOB_PACKAGE = "jobs"
 SOME_JOB_RAISED = 3
 BRAKE_HELD = 4
 
-Why = Annotated[str | None, typer.Option("--reason", help="Why; `sweeper acts` shows it.")]
+Why = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why; `sweeper acts` shows it.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document instead.")]
 
 

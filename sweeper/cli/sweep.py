@@ -11,6 +11,7 @@ import typer
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output, sweep_report
+from sweeper.cli.help import panels
 from sweeper.cli.session import BRAKE_HELD, Json, Why, acting, exit_for, open_app, stoppable, user
 from sweeper.errors import UsageError
 from sweeper.queue import inspect
@@ -18,7 +19,7 @@ from sweeper.queue.acts import Act, Action
 from sweeper.sweep.plan import Plan
 
 Rules = Annotated[
-    list[str] | None, typer.Argument(metavar="[RULE]...", help="Default: every rule that is on.")
+    list[str] | None, typer.Argument(metavar="RULE", help="By default every rule that is on.")
 ]
 Limit = Annotated[
     int | None,
@@ -27,37 +28,44 @@ Limit = Annotated[
         min=1,
         max=2**31 - 1,
         metavar="N",
-        help="Limit of the brake: sweep up to N orders per rule.",
+        help="Sweep up to N orders of each rule; with more due, stop and queue none.",
     ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would happen, and roll it back.")
+]
+ScanOnly = Annotated[
+    bool, typer.Option("--scan-only", help="Queue the jobs, and leave them to the service.")
+]
+PlanFile = Annotated[
+    typer.FileText | None,
+    typer.Option(metavar="FILE", help="Sweep only the orders of this dry run that are still due."),
 ]
 
 COMMANDS = typer.Typer()
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.RUN)
 def sweep(
     context: typer.Context,
     rules: Rules = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen, and roll it back.")
-    ] = False,
-    scan_only: Annotated[
-        bool, typer.Option("--scan-only", help="Enqueue the jobs, and leave them to the service.")
-    ] = False,
+    dry_run: DryRun = False,
+    scan_only: ScanOnly = False,
     max_: Limit = None,
-    plan: Annotated[
-        typer.FileText | None,
-        typer.Option(
-            metavar="FILE", help="Sweep only the orders of this dry run that are still due."
-        ),
-    ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it is recorded in the ledger.")] = None,
+    plan: PlanFile = None,
+    reason: Why = None,
     as_json: Json = False,
 ) -> None:
     """Scan the rules, process all waiting jobs, and exit. Safe while the service runs.
 
-    To sweep only orders that you have checked: sweep --dry-run --json > plan.json, read the file,
-    then sweep --plan plan.json. This processes only the orders of the plan, and no other jobs.
+    To sweep only orders that you have checked, write a plan, read it, and sweep it: this processes
+    only the orders of the plan that are still due, and no other jobs.
+
+    Examples:
+      sweeper sweep --dry-run  # what would happen; everything is rolled back
+      sweeper sweep expire_dp --max 500  # one rule, although up to 500 orders are due
+      sweeper sweep --dry-run --json > plan.json  # a plan to read
+      sweeper sweep --plan plan.json  # that plan and nothing else
     """
     with stoppable() as stopping, open_app(context) as app:
         loaded = _plan(app, plan, rules)
@@ -84,9 +92,14 @@ def sweep(
         exit_for(report.jobs)
 
 
-@COMMANDS.command()
+@COMMANDS.command(rich_help_panel=panels.RUN)
 def drain(context: typer.Context, reason: Why = None, as_json: Json = False) -> None:
-    """Process all waiting jobs and exit."""
+    """Process all waiting jobs and exit. No rule is scanned; safe while the service runs.
+
+    Examples:
+      sweeper drain  # after `sweeper enqueue`, or `sweeper dead retry`
+      sweeper drain --json --reason "after the outage"  # the outcomes, for a program
+    """
     with stoppable() as stopping, open_app(context) as app:
         runner = app.sweep(stopping)
         started = time.monotonic()

@@ -45,7 +45,13 @@ def retry_dead(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters to their queues again, with the retry count at 0."""
+    """Send dead letters to their queues again. Their retry count is 0 then.
+
+    Examples:
+      sweeper dead retry 42  # one of them
+      sweeper dead retry --type NOTIFICATION_SEND_WHATSAPP --dry-run  # how many these are
+      sweeper dead retry --newer-than 1d --why "the provider is back"  # what died since then
+    """
     wanted = _filter(ids, type_, reason, fingerprint, older_than, newer_than,
                      everything=everything or bool(about))  # fmt: skip
     with open_app(context) as app:
@@ -76,9 +82,14 @@ def drop_dead(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask on a terminal.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete dead letters. An order that is still due is enqueued again by the next scan.
+    """Delete dead letters. An order that is still due is queued again by the next scan.
 
     On a terminal, --all asks first.
+
+    Examples:
+      sweeper dead drop 42 --why "a test"  # one of them
+      sweeper dead drop --older-than 90d --dry-run  # how many are as old as this
+      sweeper dead drop --all --yes  # every one, without a question
     """
     wanted = _filter(ids, type_, reason, fingerprint, older_than, newer_than,
                      everything=everything or bool(about))  # fmt: skip

@@ -19,6 +19,7 @@ from sweeper.cli.dead.dead_options import (
     about_key,
     print_causes,
 )
+from sweeper.cli.help import panels
 from sweeper.cli.lists import NewerThan, OlderThan, age
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
@@ -30,7 +31,17 @@ from sweeper.queue.dead_letters.dead_letter_table import MOST_GROUPED
 _LETTER = ("id", "type", "code", "key", "reason", "attempts", "died at", "fingerprint", "error")
 _NEWEST = 50  # dead letters that a person is shown
 
-COMMANDS = typer.Typer(help="List, show, retry or drop dead letters.", no_args_is_help=True)
+HELP = """List, show, retry or drop dead letters.
+
+A dead letter is a job that is given up: its retries are exhausted, or no retry can help.
+
+Examples:
+  sweeper dead list  # what died, by cause
+  sweeper dead show 42  # one of them in full
+  sweeper dead retry --type ORDER_EXPIRE_DP  # once the cause is mended
+"""
+
+COMMANDS = typer.Typer(help=HELP, no_args_is_help=True, rich_help_panel=panels.ACT)
 
 
 @COMMANDS.command("list")
@@ -43,7 +54,10 @@ def list_dead(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, max=2**31 - 1, help="Only the newest so many; 50 by default, all with --json."
+            min=1,
+            max=2**31 - 1,
+            metavar="N",
+            help="Only the newest so many; 50 by default, all with --json.",
         ),
     ] = None,
     before: Annotated[
@@ -53,7 +67,13 @@ def list_dead(
     newer_than: NewerThan = None,
     as_json: Json = False,
 ) -> None:
-    """List dead letters: their causes and the newest ones, or all with --json, oldest first."""
+    """List dead letters: their causes, and the newest. With --json all, the oldest first.
+
+    Examples:
+      sweeper dead list  # the causes, and the newest
+      sweeper dead list --reason exhausted --newer-than 1d  # what failed too often since yesterday
+      sweeper dead list --json | jq length  # how many there are
+    """
     wanted = DeadLetterFilter((), type_, reason, fingerprint, before, limit)
     wanted = replace(wanted, older=age(older_than), newer=age(newer_than))
     with open_app(context) as app:
@@ -72,7 +92,12 @@ def show_dead(
     about: About = None,
     as_json: Json = False,
 ) -> None:
-    """Show dead letters in full, with body and error."""
+    """Show dead letters in full, with body and error.
+
+    Examples:
+      sweeper dead show 42 43  # by the ids that `sweeper dead list` shows
+      sweeper dead show --order JST-ABC123-XY  # those about one order
+    """
     if not (ids or about):
         message = "no dead letters selected: give ids or --order"
         raise UsageError(message)

@@ -15,15 +15,15 @@ from sweeper.queue.dead_letters.dead_letter_table import DeadLetterGroup
 from sweeper.redact import short
 from sweeper.retry import DeadReason
 
-Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]...", help="Ids that `dead list` shows.")
-]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Ids that `dead list` shows.")]
 Type = Annotated[
-    str | None, typer.Option("--type", help="Only dead letters of this job type; - for none.")
+    str | None,
+    typer.Option("--type", metavar="TYPE", help="Only dead letters of this job type; - for none."),
 ]
-Reason = Annotated[DeadReason | None, typer.Option(help="Only this reason.")]
+Reason = Annotated[DeadReason | None, typer.Option(metavar="REASON", help="Only this reason.")]
 Fingerprint = Annotated[
-    str | None, typer.Option(help="Only dead letters whose error has this fingerprint.")
+    str | None,
+    typer.Option(metavar="FINGERPRINT", help="Only dead letters whose error has this fingerprint."),
 ]
 About = Annotated[
     str | None, typer.Option("--order", metavar="ORDER", help="Only this order's: its code or id.")

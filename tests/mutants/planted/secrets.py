@@ -94,8 +94,8 @@ MUTANTS = (
         "an error of a command is printed unmasked",
         "L11",
         "sweeper/cli/main.py",
-        'output.line(redact.text(f"sweeper: {error}"), to_stderr=True)',
-        'output.line(f"sweeper: {error}", to_stderr=True)',
+        "output.line(redact.text(mistakes.failed(error, command)), to_stderr=True)",
+        "output.line(mistakes.failed(error, command), to_stderr=True)",
         "tests/postgres/cli/test_commands.py::test_an_error_of_a_command_shows_no_phone",
     ),
     Mutant(
