@@ -69,6 +69,24 @@ NFPM=$(1)/tools/bin/nfpm SOURCE_DATE_EPOCH=$(EPOCH) systemd/deb/build $(2) $(1)
 if command -v lintian > /dev/null; then lintian --fail-on error $(1)/*.deb; fi
 endef
 
+# Where shells and man look for what programs outside the distribution's packages bring.
+SHARE := /usr/local/share
+LEARNED := $(SHARE)/bash-completion/completions/sweeper $(SHARE)/zsh/site-functions/_sweeper \
+	/etc/fish/completions/sweeper.fish $(SHARE)/man/man1/sweeper.1
+
+# Tell shells and man of the version in use; one that is too old to know how is told nothing of.
+define teach
+rm -f $(LEARNED)
+learn() {
+	install -d -m 0755 "$$(dirname "$$1")"
+	$(SERVICE)/bin/sweeper $$2 > "$$1" 2> /dev/null && chmod 0644 "$$1" || rm -f "$$1"
+}
+learn $(word 1,$(LEARNED)) "completion bash"
+learn $(word 2,$(LEARNED)) "completion zsh"
+learn $(word 3,$(LEARNED)) "completion fish"
+learn $(word 4,$(LEARNED)) manual
+endef
+
 # Put the complete environment $(1) in the place of the one in use, which becomes the previous one.
 define switch_to
 used=$$(readlink $(SERVICE) || true)
@@ -78,6 +96,7 @@ mv -T $(ENVIRONMENTS)/next $(SERVICE)
 test -z "$$used" || ln -sfn "$$used" $(ENVIRONMENTS)/previous
 install -m 0644 $(addprefix $(SERVICE)/share/sweeper/,$(UNITS)) /etc/systemd/system
 ln -sfn $(SERVICE)/bin/sweeper /usr/local/bin/sweeper
+$(teach)
 systemctl daemon-reload
 systemctl try-restart sweeper || {
 	echo "it did not start: see journalctl -u sweeper; then sudo sweeper migrate, or sudo make rollback"
@@ -215,7 +234,8 @@ rollback: ## Go back to the version before the last upgrade; again, and it is un
 uninstall: ## Remove the service; /etc/sweeper and the database stay
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make uninstall"; exit 1; }
 	@systemctl disable -q --now sweeper 2>/dev/null || true
-	@rm -rf $(SERVICE) $(ENVIRONMENTS) /usr/local/bin/sweeper $(UNITS:systemd/%=/etc/systemd/system/%)
+	@rm -rf $(SERVICE) $(ENVIRONMENTS) /usr/local/bin/sweeper $(UNITS:systemd/%=/etc/systemd/system/%) \
+		$(LEARNED)
 	@systemctl daemon-reload
 	@echo "sweeper is removed; its settings stay in /etc/sweeper, its books in the database"
 

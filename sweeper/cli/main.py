@@ -26,6 +26,8 @@ from sweeper.cli import (
 )
 from sweeper.cli.dead import dead_letters
 from sweeper.cli.help import mistakes, panels
+from sweeper.cli.help.commands import COMMANDS as COMMANDS_OF_THE_HELP
+from sweeper.cli.help.commands import Version
 from sweeper.cli.help.dress import dress
 from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
@@ -104,8 +106,10 @@ def begin(
             help="Settings file (TOML); default: $SWEEPER_CONFIG or /etc/sweeper/sweeper.toml.",
         ),
     ] = None,
+    version: Version = False,
 ) -> None:
     """Find overdue orders, queue a job for each in pgmq, and settle each exactly once."""
+    del version  # it is printed before anything else is read
     context.obj["file"] = file
 
 
@@ -230,6 +234,7 @@ def grants(
 
 
 COMMANDS.add_typer(config.COMMANDS)
+COMMANDS.add_typer(COMMANDS_OF_THE_HELP)
 COMMANDS.add_typer(tokens.COMMANDS, name="token")
 
 

@@ -40,6 +40,10 @@ MODES = {
     "/etc/sweeper/credentials/database_url": "600",
     "/etc/systemd/system/sweeper.service": "644",
     "/etc/systemd/system/sweeper-sweep@.service": "644",
+    "/usr/local/share/bash-completion/completions/sweeper": "644",
+    "/usr/local/share/zsh/site-functions/_sweeper": "644",
+    "/etc/fish/completions/sweeper.fish": "644",
+    "/usr/local/share/man/man1/sweeper.1": "644",
 }
 
 # What an earlier installation left behind, whose environment stood in /opt/sweeper itself.
@@ -550,5 +554,5 @@ def test_uninstalling_keeps_the_configuration(unit: Unit) -> None:
 
     assert files == unit.machine.run(etc)
     assert "not-found" == unit.show("LoadState")
-    found = unit.machine.run("find /opt /usr/local /etc/systemd -name '*sweeper*'")
+    found = unit.machine.run("find /opt /usr/local /etc/systemd /etc/fish -name '*sweeper*'")
     assert "" == found
