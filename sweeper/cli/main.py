@@ -58,7 +58,7 @@ def main() -> None:
     except typer.TyperException as error:
         if fault := known["fault"]:  # what seems misspelled may be a command of the jobs
             _end(fault, known["command"])
-        output.line(mistakes.misspelled(error), to_stderr=True)
+        output.line(mistakes.misspelled(error, known["command"]), to_stderr=True)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is told
         _end(error, known["command"])

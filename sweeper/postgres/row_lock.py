@@ -60,10 +60,9 @@ def taken(tx: Connection, database: Database, name: str) -> Iterator[None]:
             raise
         pid = _holder(database, name)
         who = "another session" if pid is None else f"another session (pid {pid})"
-        look = "" if pid is None else f", for pid {pid}"
         message = (
-            f"{who} holds the lock {name}: it works long, or hangs\n"
-            f"look into pg_stat_activity{look}; pg_terminate_backend ends it"
+            f"{who} holds the lock {name}: it works long, or hangs; if it still does in half a"
+            " minute, the doctor says who it is and how to end it\nrun: sweeper doctor"
         )
         raise LockedError(message) from error
 

@@ -23,14 +23,16 @@ _MOST = 10
 _HOLDERS = text(
     "select pid, virtualtransaction, usename as login, application_name as program,"
     " extract(epoch from clock_timestamp() - xact_start)::float8 as seconds,"
-    " string_agg(distinct relname, ', ' order by relname) as tables"
+    " string_agg(distinct case nspname when 'sweeper' then 'sweeper.' || relname"
+    " else relname end, ', ') as tables"
     " from pg_locks join pg_class on pg_class.oid = relation"
+    " join pg_namespace on pg_namespace.oid = relnamespace"
     " join pg_stat_activity using (pid)"
     " where locktype = 'relation' and granted and mode <> 'AccessShareLock'"
     " and database = (select oid from pg_database where datname = current_database())"
     " and pid <> pg_backend_pid()"
-    " and relnamespace = (select oid from pg_namespace where nspname = cast(:schema as text))"
-    " and relname = any(:names)"
+    " and (nspname = cast(:schema as text) and relname = any(:names)"
+    " or nspname = 'sweeper' and relname = 'lock')"
     " and coalesce(clock_timestamp() - xact_start >= :long, true)"
     " group by pid, virtualtransaction, usename, application_name, xact_start"
     " order by xact_start, pid limit :most"
@@ -38,7 +40,7 @@ _HOLDERS = text(
 
 
 def locks(app: App, tx: Connection) -> Findings:
-    """Name the sessions that have held locks on the platform's tables for long."""
+    """Name the sessions that have held locks on the platform's tables, or ours, for long."""
     found = _holders(app, tx)
     if any(one.seconds is None for one in found):
         Event().wait(BETWEEN_LOOKS.total_seconds())
@@ -49,7 +51,7 @@ def locks(app: App, tx: Connection) -> Findings:
             Level.WARNING,
             "locks",
             _told(one),
-            "jobs for the rows that it holds wait; have its owner end it, or the owner of the"
+            "what needs the same rows waits; have its owner end it, or the owner of the"
             f" database: select pg_terminate_backend({one.pid});",
             remedies.ROW_LOCKED.here,
         )

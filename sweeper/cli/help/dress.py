@@ -24,8 +24,13 @@ class _Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _write(self, ctx, formatter)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what was typed, with the command noted for an error."""
+        _note(ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, with its name noted for an error; refuse to run it without its jobs."""
+        """Run the command, but not without its jobs."""
         if fault := _note(ctx).get("fault"):
             _refuse(fault)
         return super().invoke(ctx)

@@ -4,22 +4,29 @@ import re
 from typing import Any
 
 from sweeper.cli.help import pages
-from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError, UsageError
+from sweeper.errors import (
+    ChangedError,
+    DatabaseUnusableError,
+    SettingsError,
+    SweeperError,
+    UsageError,
+)
 
-_NAMES_A_COMMAND = re.compile(r"\bsweeper [a-z]|\bSWEEPER_|--[a-z]")
+_NAMES_A_COMMAND = re.compile(r"\bsweeper [a-z]|\badd --[a-z]")
 _NEXT: tuple[tuple[type[SweeperError], str], ...] = (
-    (UsageError, "{command} --help"),
-    (DatabaseUnusableError, "sweeper doctor"),
-    (SettingsError, "sweeper doctor"),
+    (UsageError, "run: {command} --help"),
+    (DatabaseUnusableError, "run: sweeper doctor"),
+    (SettingsError, "then run: sweeper doctor"),
+    (ChangedError, "run: sweeper status"),
 )
 
 
-def misspelled(error: Any) -> str:
-    """Return what is told of one of typer's errors about what was typed."""
+def misspelled(error: Any, command: str) -> str:
+    """Return what is told of one of typer's errors about what was typed after *command*."""
     context = getattr(error, "ctx", None)
-    message = error.format_message()
+    message = error.format_message().replace("Value error, ", "")
     if context is None:
-        return f"sweeper: {message}"
+        return f"sweeper: {message}\nrun: {command} --help"
     if message.startswith("Usage: "):  # nothing was typed: typer raises the help as an error
         return str(message).rstrip()
     if maybe := getattr(error, "possibilities", None):
@@ -41,4 +48,5 @@ def failed(error: SweeperError, command: str) -> str:
         return told
     following = next((what for kind, what in _NEXT if isinstance(error, kind)), "")
     following = following.format(command=command)
-    return told if following in {"", command} else f"{told}\nrun: {following}"
+    is_of_use = following and not following.endswith(command)
+    return f"{told}\n{following}" if is_of_use else told

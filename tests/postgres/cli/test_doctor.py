@@ -149,6 +149,23 @@ def test_a_session_that_holds_a_lock_for_long_is_named(
     assert f"pg_terminate_backend({pid})" in found.remedy
 
 
+def test_a_session_that_holds_a_lock_of_ours_for_long_is_named(
+    app: App, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that waited for it in vain says that the doctor does so."""
+    quick = lock_checks._HOLDERS.bindparams(long=timedelta(0))
+    monkeypatch.setattr(lock_checks, "_HOLDERS", quick)
+    with psycopg.connect(database_url) as other:
+        other.execute("insert into sweeper.lock values ('a scan', now())")
+        pid = other.info.backend_pid
+
+        (found,) = [one for one in examine(app) if one.about == "locks"]
+
+    assert found.what.startswith(f"session {pid} ")
+    assert "has held locks on sweeper.lock for " in found.what
+    assert f"pg_terminate_backend({pid})" in found.remedy
+
+
 def test_a_lock_that_was_just_taken_is_not_told(
     app: App, connection: Connection, shop: Shop, database_url: str
 ) -> None:
