@@ -76,6 +76,7 @@ LEARNED := $(SHARE)/bash-completion/completions/sweeper $(SHARE)/zsh/site-functi
 
 # Tell shells and man of the version in use; one that is too old to know how is told nothing of.
 define teach
+umask 022
 rm -f $(LEARNED)
 learn() {
 	install -d -m 0755 "$$(dirname "$$1")"

@@ -27,15 +27,16 @@ def completion(
     context: typer.Context,
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="The shell.")],
 ) -> None:
-    """Print the completion for a shell: commands, options, rules, queues, job types.
+    """Print the completion script for a shell.
 
-    `make install` puts it in its place for all users. The script asks neither this program nor the
-    database, so that it is quick; after a new rule, print it anew.
+    With it, a Tab offers commands, options, rules, queues and job types. `make install` puts it in
+    its place for all users. It asks neither this program nor the database, so that it is quick;
+    after a new rule, print it anew.
 
     Examples:
-      source <(sweeper completion bash)  # for this bash; in ~/.bashrc, for each
+      sweeper completion bash > ~/.local/share/bash-completion/completions/sweeper  # for your bash
       sweeper completion zsh > "${fpath[1]}/_sweeper"  # for zsh, from the next one on
-      sweeper completion fish > ~/.config/fish/completions/sweeper.fish  # for fish
+      sweeper completion fish > ~/.config/fish/completions/sweeper.fish  # for your fish
     """
     from sweeper.cli.help.completion import script  # noqa: PLC0415 -- only this command needs it
 

@@ -8,8 +8,8 @@ from jobs.demo.shop import Shop
 from sweeper.app import App
 from sweeper.cli.help import panels
 from sweeper.cli.help.first_steps import FIRST
-from tests.support.examples import arguments, pages
 from tests.support.verbs import HOUR, Run, broken, dead_letters, drain, send, sweep
+from tests.unit.cli.examples import arguments, pages
 
 # Their first lines say so; `dead retry` and others read with --dry-run only.
 READING = {

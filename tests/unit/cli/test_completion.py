@@ -12,7 +12,7 @@ import pytest
 from sweeper import catalog
 from sweeper.cli.help.completion import script
 from sweeper.cli.help.completion.places import quoted
-from tests.support.examples import pages
+from tests.unit.cli.examples import pages
 
 RULES = ["auto_refund", "expire_dp"]
 QUEUES = [f"jastipin_jobs{lane}" for lane in ("", "_dead", "_high", "_low", "_outbound")]

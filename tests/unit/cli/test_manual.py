@@ -11,7 +11,7 @@ import pytest
 from sweeper import catalog
 from sweeper.cli.help.first_steps import ENVIRONMENT, EXIT_CODES, FILES
 from sweeper.cli.help.manual import roff
-from tests.support.examples import pages
+from tests.unit.cli.examples import pages
 
 NO_DATE = 'missing date, using ""'  # the same program makes the same page on any day
 
