@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -49,8 +49,25 @@ class Event:
             different = ", ".join(sorted(values.keys() ^ self.fields.keys()))
             message = f"{self.name} and its declaration differ in {different}"
             raise TypeError(message)
-        if not _muted.get():
+        listener = _listener.get()
+        if not _muted.get() and not (listener and listener(self, values)):
             getattr(_logger, self.level)(self.name, **values, **self.advice)
+
+
+Listener = Callable[[Event, Mapping[str, Any]], bool]
+"""Gets an event and its values, and returns whether it tells them itself."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def overheard(listener: Listener) -> Iterator[None]:
+    """Give *listener* every event of this thread; what it tells itself is not logged."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 @contextmanager

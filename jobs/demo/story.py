@@ -55,7 +55,7 @@ def _sweep_again(demo: DemoEnvironment) -> None:
     say("This is what `sweeper sweep` prints, and below it `sweeper status`:\n")
     app = demo.app
     limit = app.settings.safety.max_per_sweep
-    sweep_report.sweep(app.sweep().run(app.rules.values(), limit=limit), limit)
+    sweep_report.sweep(app.sweep().run(app.rules.values(), limit=limit))
     output.status(app.status_reader.read())
 
 

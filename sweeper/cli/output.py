@@ -13,10 +13,12 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from sweeper import redact
 from sweeper.batch import Tally
 from sweeper.humanize import capped, in_line, visible
 from sweeper.monitoring.status import Status
@@ -34,6 +36,25 @@ class _Console(Console):
 # A pipe has no width, and a program that reads it needs complete lines.
 out = _Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else 200)
 err = _Console(stderr=True, highlight=False)
+
+CLEAR_LINE = "\r\x1b[K"  # on a terminal: what follows takes the place of a progress bar
+
+
+class Stderr:
+    """Standard error as it is when it is written to: a progress bar lets lines appear above it."""
+
+    def write(self, text: str) -> int:
+        """Write to it."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Write out what it holds back."""
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return sys.stderr.isatty()
+
 
 _CODE = 16  # characters of a code that no narrow table folds, so that it can be found
 
@@ -75,6 +96,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     out.print(_table(title, columns, rows))
 
 
+def entry(what: str, more: str) -> None:
+    """Print an entry of a list, and below it more of it; a terminal gets it between its words."""
+    for text, indent in ((what, 2), (more, 4)):
+        padded = Padding(Text(in_line(redact.text(text))), (0, 0, 0, indent))
+        out.print(padded, soft_wrap=not out.is_terminal)
+
+
+def typed(command: str) -> None:
+    """Print a line to type, which stands alone and is never folded, so that it can be copied."""
+    out.print(f"    {in_line(command)}", style="cyan", markup=False)
+
+
 @contextmanager
 def progress(left: Callable[[], int]) -> Iterator[Callable[[Tally], None]]:
     """Show a progress bar if stderr is a terminal; yields the function that advances it.
@@ -90,7 +123,7 @@ def progress(left: Callable[[], int]) -> Iterator[Callable[[Tally], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err) as bar:
+    with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("jobs", total=None)
 
         def advance(tally: Tally) -> None:

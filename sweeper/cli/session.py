@@ -3,6 +3,7 @@
 import gc
 import getpass
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -35,11 +36,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print a JSON document instea
 
 
 @contextmanager
-def open_app(context: typer.Context, stream: Any = None, **flags: Any) -> Iterator[App]:
-    """Yield the app of a command and close it; turn database errors into messages for operators."""
+def open_app(
+    context: typer.Context, stream: Any = None, *, quiet: bool = False, **flags: Any
+) -> Iterator[App]:
+    """Yield the app of a command and close it; turn database errors into messages for operators.
+
+    quiet -- log nothing below an error, unless the settings ask for everything
+    """
     app = App.load(context.obj["catalog"], file=context.obj["file"], flags=flags)
     log = app.settings.log
-    logs.configure(log.level, log.format, stream or sys.stderr, app.settings.secrets)
+    level = "error" if quiet and log.level != "debug" else log.level
+    logs.configure(level, log.format, stream or sys.stderr, app.settings.secrets)
     gc.freeze()  # what is loaded lives on: not to be looked through while messages come and go
     try:
         yield app
@@ -62,9 +69,8 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         received.append(name)
         # Not through a buffered stream: the signal may have interrupted a write to it.
         with suppress(OSError):
-            os.write(
-                2, f"sweeper: {name}: finishing what was begun; again to stop at once\n".encode()
-            )
+            told = f"sweeper: {name}: finishing what was begun; again to stop at once\n"
+            os.write(2, f"{output.CLEAR_LINE if os.isatty(2) else ''}{told}".encode())
 
     restore = signals.on_stop(ask)
     try:
@@ -106,6 +112,12 @@ def acting(
     acts = Acts(on) if on else app.acts
     origin = Origin.UNIT if systemd.is_unit() else Origin.COMMAND
     return acts.recording(action, subject, By(user(), origin), reason)
+
+
+def program(context: typer.Context) -> str:
+    """Return how the next command is typed: `sweeper`, with the settings file of this one."""
+    file = context.obj["file"]
+    return f"sweeper --config {shlex.quote(str(file))}" if file else "sweeper"
 
 
 def exit_for(tally: Tally) -> None:

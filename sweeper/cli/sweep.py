@@ -11,12 +11,25 @@ import typer
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output, sweep_report
+from sweeper.cli.failures import Failures
 from sweeper.cli.help import panels
-from sweeper.cli.session import BRAKE_HELD, Json, Why, acting, exit_for, open_app, stoppable, user
+from sweeper.cli.session import (
+    BRAKE_HELD,
+    Json,
+    Why,
+    acting,
+    exit_for,
+    open_app,
+    program,
+    stoppable,
+    user,
+)
 from sweeper.errors import UsageError
+from sweeper.event import overheard
 from sweeper.queue import inspect
 from sweeper.queue.acts import Act, Action
 from sweeper.sweep.plan import Plan
+from sweeper.sweep.runner import Report
 
 Rules = Annotated[
     list[str] | None, typer.Argument(metavar="RULE", help="By default every rule that is on.")
@@ -41,6 +54,9 @@ PlanFile = Annotated[
     typer.FileText | None,
     typer.Option(metavar="FILE", help="Sweep only the orders of this dry run that are still due."),
 ]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show the log also on a terminal, above the progress bar.")
+]
 
 COMMANDS = typer.Typer()
 
@@ -54,6 +70,7 @@ def sweep(
     max_: Limit = None,
     plan: PlanFile = None,
     reason: Why = None,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Scan the rules, process all waiting jobs, and exit. Safe while the service runs.
@@ -67,7 +84,7 @@ def sweep(
       sweeper sweep --dry-run --json > plan.json  # a plan to read
       sweeper sweep --plan plan.json  # that plan and nothing else
     """
-    with stoppable() as stopping, open_app(context) as app:
+    with stoppable() as stopping, _opened(context, verbose=verbose) as (app, failures):
         loaded = _plan(app, plan, rules)
         chosen = [app.catalog.rule(name) for name in rules or (loaded or app).rules]
         limit = max_ or (loaded.limit if loaded else app.settings.safety.max_per_sweep)
@@ -86,21 +103,24 @@ def sweep(
                 progress=progress,
             )
             act.finish(str(report), refused=report.braked)
-        output.document(report.as_json()) if as_json else sweep_report.sweep(report, limit)
-        if report.braked:
-            raise typer.Exit(BRAKE_HELD)
-        exit_for(report.jobs)
+        if as_json:
+            output.document(report.as_json())
+        else:
+            sweep_report.all_of(app, report, failures, limit, program(context))
+        _exit_for(report)
 
 
 @COMMANDS.command(rich_help_panel=panels.RUN)
-def drain(context: typer.Context, reason: Why = None, as_json: Json = False) -> None:
+def drain(
+    context: typer.Context, reason: Why = None, verbose: Verbose = False, as_json: Json = False
+) -> None:
     """Process all waiting jobs and exit. No rule is scanned; safe while the service runs.
 
     Examples:
       sweeper drain  # after `sweeper enqueue`, or `sweeper dead retry`
       sweeper drain --json --reason "after the outage"  # the outcomes, for a program
     """
-    with stoppable() as stopping, open_app(context) as app:
+    with stoppable() as stopping, _opened(context, verbose=verbose) as (app, failures):
         runner = app.sweep(stopping)
         started = time.monotonic()
         with _begun(app, Action.DRAIN, "every queue", reason) as (act, progress):
@@ -111,8 +131,22 @@ def drain(context: typer.Context, reason: Why = None, as_json: Json = False) -> 
             output.document({"jobs": asdict(tally), "duration_ms": round(seconds * 1000)})
         else:
             sweep_report.tally(tally, seconds)
+            sweep_report.failed(app, failures, program(context))
             sweep_report.paused(app.pauses.read())
         exit_for(tally)
+
+
+@contextmanager
+def _opened(context: typer.Context, *, verbose: bool) -> Iterator[tuple[App, Failures]]:
+    """Yield the app, and the failures that are heard of; the log goes above a progress bar.
+
+    A person at a terminal is told at the end what failed: no log is shown there, but errors that
+    the report does not tell. Everywhere else the log is read by machines, and is complete.
+    """
+    log = output.Stderr()
+    failures = Failures(tells=log.isatty() and not verbose)
+    with open_app(context, log, quiet=failures.tells) as app, overheard(failures.hear):
+        yield app, failures
 
 
 @contextmanager
@@ -126,6 +160,13 @@ def _begun(
     ):
         act.begin()
         yield act, progress
+
+
+def _exit_for(report: Report) -> None:
+    """Exit with code 4 if the brake held, or 3 if some job raised an error."""
+    if report.braked:
+        raise typer.Exit(BRAKE_HELD)
+    exit_for(report.jobs)
 
 
 def _plan(app: App, file: TextIO | None, rules: list[str] | None) -> Plan | None:

@@ -807,8 +807,8 @@ def test_a_braked_sweep_prints_how_to_release_the_brake(
     result = run("sweep", **ready | {"SWEEPER_SAFETY__MAX_PER_SWEEP": "1"})
 
     assert 4 == result.code
-    assert "The brake held" in result.err
-    assert "--max N" in result.err
+    assert "stopped: too many orders due (limit 1)" in result.err
+    assert "sweeper sweep expire_dp --max 2" in result.err
 
 
 def test_a_higher_limit_releases_the_brake(run: Run, ready: dict[str, str], shop: Shop) -> None:

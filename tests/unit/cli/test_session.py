@@ -1,6 +1,7 @@
 """What a command does around its work."""
 
 import gc
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -16,7 +17,8 @@ def test_what_a_command_has_loaded_is_not_collected_while_it_works(
     monkeypatch.setattr(logs, "configure", lambda *_arguments: None)
     context = Mock(obj={"catalog": catalog.load("jobs"), "file": None})
 
-    with open_app(context, **{"stock.taken_at": "checkout"}):
+    given: dict[str, Any] = {"stock.taken_at": "checkout"}
+    with open_app(context, **given):
         during = gc.get_freeze_count()
 
     assert during > 10_000
