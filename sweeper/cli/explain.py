@@ -1,6 +1,7 @@
 """`sweeper explain` and `find`: the commands that read about one thing."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
 from sweeper.errors import UsageError
 from sweeper.humanize import age, in_line
+from sweeper.monitoring.about.place import Place, State
 from sweeper.monitoring.about.search import Found, Kind, Search
 from sweeper.monitoring.about.sweep import Scan, SweepReader
 from sweeper.monitoring.explain import Explanation
@@ -96,9 +98,20 @@ def _print_explanation(found: Explanation) -> None:
         output.out.print(f"from found to done: {age(found.took)}", markup=False)
     for place in found.where:
         output.out.print(f"now: {in_line(str(place))}", markup=False)
+        if place.has_failed:
+            output.entry(_again(place, found.at), place.trouble)
     for remedy in found.possible:
         command = f"  {remedy.command}" if remedy.command else ""
         output.out.print(in_line(f"{remedy.what}{command}"), markup=False)
+
+
+def _again(place: Place, at: str) -> str:
+    """Return when a job that has failed is tried again, seen from a time in ISO format."""
+    if place.state is State.IN_FLIGHT:
+        return "it is tried again now"
+    assert place.visible_at  # noqa: S101 -- only a dead letter has none
+    left = (place.visible_at - datetime.fromisoformat(at)).total_seconds()
+    return f"it is tried again in {age(left)}" if left >= 1 else "it is due to be tried again"
 
 
 def _print_found(found: Found) -> None:

@@ -43,9 +43,9 @@ def headline(
     if due:
         name, check = next(iter(due.items()))
         job = job_of(check, places)
-        return f"Due for {name}{_for(check, now)}; {job or holds.why(name)}."
+        return f"Due for {name}{_for(check, now)}; {job or holds.why(name)}{_after(job)}."
     if places:
-        return f"Not due; {places[0]}."
+        return f"Not due; {places[0]}{_after(places[0])}."
     if last:
         ago = age((now - last.at).total_seconds())
         return f"Not due: {last.what}, {ago} ago."
@@ -58,6 +58,11 @@ def job_of(check: RuleCheck, places: Sequence[Place]) -> Place | None:
     """Return where the job of a due row is; None where a scan would enqueue one."""
     found = (p for p in places if p.type == check.job and p.state is not State.HIDDEN)
     return next(found, None)
+
+
+def _after(job: Place | None) -> str:
+    """Return that a job waits after a failure; nothing where it has not failed."""
+    return ", after it has failed" if job and job.has_failed else ""
 
 
 def _for(check: RuleCheck, now: datetime) -> str:

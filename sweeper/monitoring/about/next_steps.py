@@ -59,6 +59,9 @@ def of_places(places: Sequence[Place], holds: Holds) -> Iterator[NextStep]:
             continue
         if place.state is State.HIDDEN:
             yield NextStep("No scan waits for the hidden message: what is due is enqueued again.")
+        if place.has_failed and place.state in {State.READY, State.DELAYED}:
+            what = "A running service tries it again when it is time; without one, this does then."
+            yield NextStep(what, "sweeper drain")
         if place.postponed >= _OFTEN:
             what = (
                 "Somebody may have locked its rows: this names sessions that hold locks for long."

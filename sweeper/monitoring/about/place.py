@@ -63,6 +63,19 @@ class Place:
             case State.DEAD:
                 return f"dead letter {self.msg_id}: {self.reason}"
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether its job has raised, and runs again."""
+        return self.state is not State.DEAD and self.failures not in {None, "0"}
+
+    @property
+    def trouble(self) -> str:
+        """What its job has raised the last time, where it has; else nothing."""
+        if not self.has_failed:
+            return ""
+        times = "once" if self.failures == "1" else f"{self.failures} times, the last time"
+        return f"it has failed {times} with: {self.error or 'an error that nobody wrote down'}"
+
     def as_json(self) -> dict[str, Any]:
         """Return the place as the JSON documents show it."""
         visible = iso(self.visible_at) if self.visible_at else None

@@ -1,5 +1,7 @@
 """The output and the exit codes of `explain`, `audit`, `doctor` and `grants`."""
 
+import re
+
 import pytest
 from sqlalchemy import Connection, text
 
@@ -17,6 +19,35 @@ def test_explain_prints_why_an_order_is_due(run: Run, shop: Shop) -> None:
     assert f"JST-EF2E7B-4A ({order})" == out.splitlines()[0]
     assert "expire_dp: due at " in out
     assert "auto_refund: not due at " in out
+
+
+def test_explain_prints_what_a_waiting_job_raised_and_when_it_is_tried_again(
+    run: Run, app: App, shop: Shop
+) -> None:
+    order = shop.order(age=HOUR)
+    with broken(app, "Order"):
+        sweep(app)
+
+    code, out, _ = run("explain", order)
+
+    end = out[out.index("now: ") :]
+    assert (0, True) == (code, "it has failed once with: " in end)
+    assert "out of order" in end
+    assert re.search(r"it is tried again in [345] s", end)
+    assert "sweeper drain" in end
+    assert "after it has failed." in out.splitlines()[1]
+
+
+def test_explain_says_nothing_of_failures_where_there_was_none(
+    run: Run, app: App, shop: Shop
+) -> None:
+    order = shop.order(age=HOUR)
+    scan(app)
+
+    _, out, _ = run("explain", order)
+
+    assert "waits in jastipin_jobs" in out
+    assert not re.search("failed|tried again|sweeper drain", out)
 
 
 def test_explain_prints_the_facts_about_a_deleted_order(run: Run, app: App, shop: Shop) -> None:
