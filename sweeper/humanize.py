@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 
+_AGREE_MS = 100
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 # Controls of terminals (C0, C1), line and paragraph separators, marks and overrides of the writing
@@ -35,6 +36,14 @@ def at(moment: datetime | str, now: datetime) -> str:
         moment = datetime.fromisoformat(moment)
     same_day = moment.date() == now.date()
     return f"{moment:%H:%M:%S}" if same_day else f"{moment.day} {moment:%b %H:%M}"
+
+
+def clocks(skew_ms: float) -> str:
+    """Say whether this host's clock and the database's agree, and otherwise how they differ."""
+    if abs(skew_ms) < _AGREE_MS:
+        return "clocks agree"
+    side = "ahead of" if skew_ms > 0 else "behind"
+    return f"this host's clock is {number(abs(skew_ms))} ms {side} the database's"
 
 
 def number(value: float) -> str:

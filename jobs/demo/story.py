@@ -8,7 +8,9 @@ from jobs.demo.environment import TAKEN_AT, DemoEnvironment, demo_environment
 from jobs.demo.printing import chapter, say, show, table
 from jobs.demo.shop_reader import ShopReader
 from sweeper import logs
-from sweeper.cli import output, sweep_report
+from sweeper.cli import sweep_report
+from sweeper.cli.reports import reading
+from sweeper.cli.terminal import status_report
 
 
 def run_demo(*, keep: bool, serve: bool) -> int:
@@ -56,7 +58,7 @@ def _sweep_again(demo: DemoEnvironment) -> None:
     app = demo.app
     limit = app.settings.safety.max_per_sweep
     sweep_report.sweep(app.sweep().run(app.rules.values(), limit=limit))
-    output.status(app.status_reader.read())
+    status_report.show(reading(app))
 
 
 def _close(demo: DemoEnvironment, *, keep: bool, serve: bool) -> None:

@@ -15,6 +15,7 @@ from sweeper.app import App
 from sweeper.cli.checks import lock_checks, login_checks
 from sweeper.cli.checks.finding import Finding, Findings, Level, split
 from sweeper.errors import SettingsError, SweeperError
+from sweeper.humanize import clocks
 from sweeper.postgres import clock
 from sweeper.postgres.errors import in_one_line, is_disconnected, is_refused, unusable
 from sweeper.queue import notify
@@ -125,7 +126,7 @@ def _server(_app: App, tx: Connection) -> Findings:
 
 def _clock(app: App, tx: Connection) -> Findings:
     skew, allowed = clock.skew(tx), app.settings.safety.max_clock_skew
-    what = f"this host is {skew.total_seconds() * 1000:+.0f} ms ahead of the database"
+    what = clocks(skew.total_seconds() * 1000)
     if abs(skew) <= allowed:
         yield Finding(Level.OK, "clock", what)
     else:

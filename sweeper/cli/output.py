@@ -4,14 +4,12 @@ import csv
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,10 +18,7 @@ from rich.text import Text
 
 from sweeper import redact
 from sweeper.batch import Tally
-from sweeper.humanize import capped, in_line, visible
-from sweeper.monitoring.status import Status
-from sweeper.queue.hidden import MOST_HIDDEN
-from sweeper.rule import MOST_ANOMALIES
+from sweeper.humanize import in_line, visible
 
 
 class _Console(Console):
@@ -156,76 +151,6 @@ def findings(found: Sequence[Any]) -> None:
             out.print(f"         {one.remedy}", markup=False)
         if one.runbook:
             out.print(f"         see {one.runbook}", markup=False)
-
-
-def status(now: Status) -> None:
-    """Print the status."""
-    out.print(_rendered(now))
-
-
-def watch(read: Callable[[], Status | str], every: float = 2.0) -> None:
-    """Print the status again and again: in place on a terminal, otherwise one below the other.
-
-    read  -- returns the status, or an error message; the last status then stays on the screen
-    every -- seconds between two reads
-    """
-    if not out.is_terminal:
-        while True:
-            latest = read()
-            out.print(latest if isinstance(latest, str) else _rendered(latest))
-            time.sleep(every)
-    screen: RenderableType = ""
-    console = Console(highlight=False, force_terminal=True)  # `out` would not crop to the screen
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            latest = read()
-            if isinstance(latest, str):
-                live.update(Group(Text(visible(latest), "bold red"), screen), refresh=True)
-            else:
-                screen = _rendered(latest)
-                live.update(screen, refresh=True)
-            time.sleep(every)
-
-
-def _rendered(now: Status) -> RenderableType:
-    queues = _table(
-        f"queues at {now.at}",
-        ("queue", "ready", "in flight", "delayed", "oldest ready"),
-        [
-            (name, d.ready, d.in_flight, d.delayed, f"{d.oldest_ready_seconds:.0f} s")
-            for name, d in now.queues.items()
-        ],
-    )
-    rules = _table(
-        "rules",
-        ("rule", "overdue", "oldest beyond its limit", "anomalies", "last sweep", "ok"),
-        [
-            (
-                name,
-                rule.overdue,
-                f"{rule.oldest_overdue_seconds:.0f} s",
-                capped(rule.anomalies, MOST_ANOMALIES),
-                rule.last_sweep_at or "never",
-                {True: "yes", False: "brake held", None: ""}[rule.last_sweep_ok],
-            )
-            for name, rule in now.rules.items()
-        ],
-    )
-    server = now.database
-    lines = [
-        f"dead letters: {now.dead.count}, the oldest for {now.dead.oldest_seconds:.0f} s",
-        *_hidden(now),
-        *map(str, now.pauses),
-        *(f"{name.replace('_', ' ')}: {value:,.0f}" for name, value in now.figures.items()),
-        f"database: Postgres {server.server}, pgmq {server.pgmq}",
-        f"clock: this host's is {server.skew_ms:+.0f} ms ahead of the database's",
-    ]
-    return Group(queues, rules, Text("\n".join(lines)))
-
-
-def _hidden(now: Status) -> list[str]:
-    what = f"hidden messages, for which no scan waits: {capped(now.hidden.count, MOST_HIDDEN)}"
-    return [f"{what} ({', '.join(now.hidden.names)})"] if now.hidden.count else []
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -13,9 +13,11 @@ from sweeper.app import App
 from sweeper.cli import output
 from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
+from sweeper.cli.terminal import status_report
+from sweeper.cli.terminal.status_report import Reading
 from sweeper.humanize import capped
 from sweeper.monitoring.audit import Balance
-from sweeper.monitoring.status import Status
+from sweeper.monitoring.sign import last_sign
 from sweeper.postgres.errors import unusable
 from sweeper.queue.hidden import MOST_HIDDEN
 
@@ -25,10 +27,12 @@ COMMANDS = typer.Typer()
 @COMMANDS.command(rich_help_panel=panels.LOOK)
 def status(
     context: typer.Context,
-    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh every two seconds, until Ctrl-C.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show queues, rules, dead letters and overdue orders.
+    """Show what is the matter, whether a service runs, queues, rules, dead letters.
 
     Examples:
       sweeper status  # how things are now
@@ -38,11 +42,12 @@ def status(
     with open_app(context) as app:
         app.check()
         if as_json:
-            output.document(app.status_reader.read().as_json())
+            sign = last_sign(app.database, app.settings.service.heartbeat_every)
+            output.document(app.status_reader.read().as_json() | {"service": sign.as_json()})
         elif watch:
-            output.watch(partial(_read, app))
+            status_report.watch(partial(_read, app))
         else:
-            output.status(app.status_reader.read())
+            status_report.show(reading(app))
 
 
 @COMMANDS.command(rich_help_panel=panels.LOOK)
@@ -96,8 +101,15 @@ def _print_balance(found: Balance) -> None:
         output.out.print(f"not checked: {part} (sweeper audit --all)", markup=False)
 
 
-def _read(app: App) -> Status | str:
+def reading(app: App) -> Reading:
+    """Return the status, and what its report needs besides."""
+    sign = last_sign(app.database, app.settings.service.heartbeat_every)
+    status, max_skew = app.status_reader.read(), app.settings.safety.max_clock_skew
+    return Reading(status, sign, app.catalog.figures, app.rules, max_skew)
+
+
+def _read(app: App) -> Reading | str:
     try:
-        return app.status_reader.read()
+        return reading(app)
     except (DBAPIError, PoolTimeoutError) as error:
         return str(unusable(error, app.database.url))

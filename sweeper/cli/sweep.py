@@ -11,7 +11,6 @@ import typer
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output, sweep_report
-from sweeper.cli.failures import Failures
 from sweeper.cli.help import panels
 from sweeper.cli.session import (
     BRAKE_HELD,
@@ -24,6 +23,7 @@ from sweeper.cli.session import (
     stoppable,
     user,
 )
+from sweeper.cli.terminal.failures import Failures
 from sweeper.errors import UsageError
 from sweeper.event import overheard
 from sweeper.queue import inspect

@@ -7,7 +7,7 @@ from typing import Any
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output
-from sweeper.cli.failures import Failure, Failures
+from sweeper.cli.terminal.failures import Failure, Failures
 from sweeper.humanize import age, capped, in_line, number
 from sweeper.monitoring.about.next_steps import in_shell
 from sweeper.queue.pause import Pause

@@ -1,5 +1,6 @@
 """`sweep`, `drain` and `status --watch` on a terminal of 80 by 24."""
 
+import json
 import re
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from tests.support.verbs import (
     Connect,
     broken,
     dead_letters,
+    drain,
     send,
     wait_for_a_blocked_session,
 )
@@ -177,3 +179,41 @@ def test_a_dry_run_says_what_would_be_queued(typed: Type, shop: Shop) -> None:
         "would be queued" in screen.text,
         "enqueued" in screen.text,
     )
+
+
+def test_the_status_is_watched_in_80_by_24_until_ctrl_c(typed: Type, app: App, shop: Shop) -> None:
+    """Nothing scrolls, no line is too long, and the last one says how it ends."""
+    shop.many(1_200, age=3 * HOUR)
+    send(app, "NO_SUCH_TYPE", {})
+    drain(app)
+    app.pauses.pause("expire_dp", None, "sari", "a reason that is told at length, so that it folds")
+
+    terminal = typed("status", "--watch")
+    screen = terminal.until(lambda screen: "Ctrl-C ends it" in screen.text)
+    lines = screen.lines
+    terminal.process.send_signal(signal.SIGINT)
+    code, after = terminal.ended()
+
+    assert (24, 0, []) == (len(lines), screen.folded, screen.scrolled)
+    assert "Paused: expire_dp." == lines[0]
+    assert "No service runs" in "".join(lines[:5])
+    assert "also: 1,200 overdue; 1 dead letter" in lines
+    assert re.search(r"every 2 s; Ctrl-C ends it$", [line for line in lines if line][-1])
+    assert {"jastipin_jobs_outbound", "auto_refund"} <= {line.split(" ")[0] for line in lines}
+    assert (130, "") == (code, after.text)
+
+
+def test_the_json_of_the_status_says_whether_a_service_runs(
+    variables: dict[str, str], app: App
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "sweeper", "status", "--json"],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    document = json.loads(ended.stdout)
+    assert {"runs", "seen_at", "seen_seconds", "instance"} == document.pop("service").keys()
+    assert app.status_reader.read().as_json().keys() == document.keys()

@@ -4,7 +4,7 @@ import pytest
 import structlog
 
 from sweeper import events
-from sweeper.cli.failures import Failures
+from sweeper.cli.terminal.failures import Failures
 from sweeper.event import overheard
 
 
