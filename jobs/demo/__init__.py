@@ -14,7 +14,11 @@ def demo(
         bool, typer.Option("--keep", help="Keep the server running and print how to reach it.")
     ] = False,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Run the service on it afterwards, until Ctrl-C.")
+        bool,
+        typer.Option("--serve", help="Then run the service, with new orders, until Ctrl-C."),
+    ] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop and remove a demo that was kept.")
     ] = False,
 ) -> None:
     """Show a whole sweep, step by step, on a Postgres of its own.
@@ -28,6 +32,10 @@ def demo(
       sweeper demo --serve  # and then the service and its page, until Ctrl-C
       sweeper demo --keep  # and leave the database, to try other commands on
     """
+    if stop:
+        from jobs.demo.kept import stop_kept  # noqa: PLC0415 -- as below
+
+        raise typer.Exit(stop_kept())
     from jobs.demo.story import run_demo  # noqa: PLC0415 -- other commands do not need a server
 
     raise typer.Exit(run_demo(keep=keep, serve=serve))

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from jobs.demo.environment import DemoEnvironment
 from jobs.demo.printing import chapter, say, show, table
+from jobs.demo.shell import command
 from jobs.demo.shop_reader import ShopReader
 from sweeper.batch import Tally
 from sweeper.queue.dead_letters.dead_letter import DeadLetter
@@ -38,7 +39,7 @@ def retry_dead_letter(demo: DemoEnvironment, reader: ShopReader, letter: DeadLet
     say("A person mends the cause first, then brings the job back with a clean count:")
     repair = _REPAIR.bindparams(stock=_REPAIRED_STOCK, id=product)
     sql = repair.compile(compile_kwargs={"literal_binds": True})
-    show((f"{sql};", f"sweeper dead retry {letter.msg_id}"))
+    show((f"{sql};", command(f"dead retry {letter.msg_id}")))
     with demo.app.database.transaction(schema_in_path=True) as tx:
         tx.execute(repair)
     demo.app.dead_letter_queue.retry(DeadLetterFilter([letter.msg_id]))
@@ -58,9 +59,10 @@ def _executions(demo: DemoEnvironment) -> Iterator[str]:
     while not tally.dead:
         time.sleep(0.05)
         tally = worker.drain()
-        if tally.failed:
+        for number in range(tally.failed):
             execution += 1
-            outcome = "dead" if tally.dead else "it will be tried again"
+            is_last = tally.dead and number == tally.failed - 1
+            outcome = "it is dead" if is_last else "it will be tried again"
             yield f"execution {execution} failed, {time.monotonic() - began:.0f} s later: {outcome}"
 
 
@@ -78,4 +80,4 @@ def _show_dead_letter(letter: DeadLetter, demo: DemoEnvironment) -> None:
     )
     line = json.loads(demo.log.getvalue().splitlines()[-1])
     say("Of everything the engine logged, this line is the one to be woken by:")
-    show([json.dumps({name: line[name] for name in ("level", "event", "type", "msg_id", "key")})])
+    show([json.dumps({name: line[name] for name in ("level", "event", "key")})])

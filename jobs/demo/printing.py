@@ -8,6 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+# The lines of the tables that commands print: dashes below the headings, and nothing else.
+_LINES = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
 _out = Console(highlight=False)
 _out.width = min(_out.width, 100)
 
@@ -34,7 +37,7 @@ def show(lines: Iterable[str]) -> None:
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a table; None is an empty cell."""
-    grid = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+    grid = Table(*columns, box=_LINES, show_edge=False, pad_edge=False, header_style="bold")
     for row in rows:
         grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     _out.print()

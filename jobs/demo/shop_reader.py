@@ -17,6 +17,9 @@ _STOCK = text("""
                 WHEN stock IS NULL THEN 'not counted' END AS note
     FROM "Product" ORDER BY "createdAt", title
 """)
+_DONE = text("""
+    SELECT job_type, count(*) FROM sweeper.job_log WHERE outcome = 'done' GROUP BY 1 ORDER BY 1
+""")
 _BY_NOTES = text('SELECT id FROM "Order" WHERE notes = :notes')
 
 
@@ -90,6 +93,10 @@ class ShopReader:
             .order_by(func.array_position(wanted, order_id), log.eventType.desc())
         )
         return [Notice(*row) for row in rows]
+
+    def jobs_done(self) -> list[tuple[str, int]]:
+        """Return how many jobs of each type were done, as the ledger has it."""
+        return [(name, done) for name, done in self._rows(_DONE)]
 
     def owed(self) -> tuple[int, int]:
         """Return the number of refunds that are due, and their sum in whole rupiah."""

@@ -4,8 +4,10 @@ import json
 import sys
 
 from jobs.demo import failing_job, sweep_story
-from jobs.demo.environment import TAKEN_AT, DemoEnvironment, demo_environment
+from jobs.demo.customers import EVERY, ordering
+from jobs.demo.environment import DemoEnvironment, demo_environment
 from jobs.demo.printing import chapter, say, show, table
+from jobs.demo.shell import command, export
 from jobs.demo.shop_reader import ShopReader
 from sweeper import logs
 from sweeper.cli import sweep_report
@@ -40,8 +42,7 @@ def _open(demo: DemoEnvironment, reader: ShopReader) -> None:
     server = demo.app.status_reader.read().database
     say(
         f"A small shop has {len(reader.orders())} orders, in a Postgres {server.server} of its "
-        f"own with pgmq {server.pgmq}. Nobody acted on some of them in time, and two rules look "
-        "for those:"
+        "own. Nobody acted on some of them in time, and two rules look for those:"
     )
     table(
         ("rule", "overdue when", "becomes"),
@@ -49,6 +50,11 @@ def _open(demo: DemoEnvironment, reader: ShopReader) -> None:
             ("expire_dp", "no down payment (DP) 30 minutes after checkout", "cancelled"),
             ("auto_refund", "no answer by the jastiper 24 hours after the DP", "rejected"),
         ),
+    )
+    say(
+        f"What a rule finds becomes a job in pgmq {server.pgmq}: a message queue that lives in "
+        "tables of the same Postgres. So an order and its job change in one transaction, or "
+        "neither does: no job is lost, and none is done twice."
     )
 
 
@@ -65,32 +71,34 @@ def _close(demo: DemoEnvironment, *, keep: bool, serve: bool) -> None:
     chapter("What to try next")
     if not (keep or serve):
         say("The stage is cleared away. To walk around on it yourself:")
-        show(("sweeper demo --keep", "sweeper demo --serve", "sweeper --help"))
+        show(map(command, ("demo --keep", "demo --serve", "--help")))
         return
-    say("From any other terminal, on this same shop:")
+    say("From another terminal, in this folder, on this same shop:")
     product = json.dumps({"productId": demo.watched.unpaid_product, "quantity": 7})
-    show(
-        (
-            f"export DATABASE_URL='{demo.url}'",
-            f"export SWEEPER_STOCK__TAKEN_AT={TAKEN_AT}",
-            "sweeper status",
-            "sweeper sweep --dry-run",
-            f"sweeper explain {demo.watched.sent_back}",
-            "sweeper refunds list",
-            f"sweeper enqueue STOCK_RELEASE '{product}'",
-            "sweeper drain",
-            "sweeper dead list",
-        )
+    commands = (
+        "status",
+        "sweep --dry-run",
+        f"explain {demo.watched.sent_back}",
+        "refunds list",
+        f"enqueue STOCK_RELEASE '{product}'",
+        "drain",
+        "dead list",
     )
+    show((export(demo), *map(command, commands)))
     if keep:
-        say("The server runs on until you remove it:")
-        stop = f"kill -INT $(head -n 1 {demo.folder}/postmaster.pid)"
-        show((f"{stop} && sleep 2 && rm -r {demo.folder}",))
+        say(f"The server runs on, in {demo.folder}, until you stop it:")
+        show((command("demo --stop"),))
 
 
 def _serve(demo: DemoEnvironment) -> int:
     from sweeper.service.supervisor import Supervisor  # noqa: PLC0415 -- only the service needs the scheduler
 
-    say("The service runs now; its log follows. Ctrl-C stops it.\n")
+    seconds = EVERY.total_seconds()
+    say(
+        f"open {demo.page}",
+        f"The service runs now, and every {seconds:g} s an order falls due: watch it there, or in "
+        "another terminal with `status --watch`. Its log follows; Ctrl-C stops it.\n",
+    )
     logs.configure(demo.app.settings.log.level, demo.app.settings.log.format, sys.stdout)
-    return Supervisor(demo.app).run()
+    with ordering(demo.app):
+        return Supervisor(demo.app).run()

@@ -7,6 +7,12 @@ from jobs.demo.shop_reader import Notice, Product, ShopReader
 from jobs.whatsapp.phones import mask
 from jobs.whatsapp.texts import LANGUAGES, render_text, rupiah
 
+_EFFECTS = {
+    "NOTIFICATION_SEND_WHATSAPP": "tells the buyer, or the jastiper",
+    "ORDER_AUTO_REFUND": "rejects an order, and writes down what is owed back",
+    "ORDER_EXPIRE_DP": "cancels an order",
+}
+
 
 def show_due_orders(demo: DemoEnvironment, reader: ShopReader) -> None:
     """Make a dry run; show which of the watched orders are due, and which are not."""
@@ -37,15 +43,24 @@ def run_sweep(demo: DemoEnvironment, reader: ShopReader) -> None:
         ("rule", "found", "enqueued", "anomalies"),
         ((name, one.found, one.enqueued, one.anomalies) for name, one in report.rules.items()),
     )
+    found = report.rules["expire_dp"].found
     ended = [status for _, (status, _) in reader.orders().items() - before.items()]
-    jobs = report.jobs
+    cancelled = ended.count("cancelled")
     say(
-        f"{ended.count('cancelled')} orders were cancelled, {ended.count('rejected')} rejected, "
+        f"{cancelled} orders were cancelled, {ended.count('rejected')} rejected, "
         f"and {len(before) - len(ended)} left as they were, in {report.seconds:.2f} s.",
-        f"Together with the notices that is {jobs.done} jobs done, {jobs.skipped} skipped and "
-        f"{jobs.retried} to be tried again: that one raised an error. It was worked in one batch "
-        "with all the others; the batch was halved until the culprit stood alone.",
+        f"Why {cancelled}, where expire_dp has found {found}? The job of one order raised an "
+        "error, and will be tried again: chapter 6 is about it. It was worked in one batch with "
+        "all others; the batch was halved until the culprit stood alone, and only that one failed.",
+        f"{report.jobs.done} jobs were done. Each order that ended is one, and queued its notices "
+        "in the same transaction: to the buyer, and to the jastiper where it was rejected; none "
+        "to who wants no WhatsApp. Each notice is a job of its own, so that no order waits for it:",
     )
+    table(("job", "done", "what it does"), _jobs(reader))
+
+
+def _jobs(reader: ShopReader) -> list[tuple[str, int, str]]:
+    return [(name, done, _EFFECTS.get(name, "")) for name, done in reader.jobs_done()]
 
 
 def show_stock(reader: ShopReader, before: list[Product]) -> None:
@@ -88,7 +103,7 @@ def show_refunds(reader: ShopReader) -> None:
     say(
         f"{count} down payments are to be returned, {rupiah(amount)} in all. There is no payment "
         "gateway: each is written down once, with the rejection, and people settle it "
-        "(`sweeper refunds list`)."
+        "(`sweeper refunds`)."
     )
 
 

@@ -39,6 +39,17 @@ class Embedded:
         self._server.cleanup()
 
 
+def stop_left(folder: Path, *, major: int = 18) -> None:
+    """Stop the server that a process has left running in *folder*, and remove the folder.
+
+    Nothing is done where there is no such folder.
+    """
+    if (folder / "PG_VERSION").exists():
+        # It names processes that have used the server, and those that were killed still count.
+        (folder / ".handle_pids.json").unlink(missing_ok=True)
+        Embedded(folder, major=major).stop()
+
+
 def _package() -> Any:
     """Import the optional package and return its function that starts a server.
 
