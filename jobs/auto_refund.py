@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Index, Select, and_
 
-from jobs.notices import ORDER_MISSED, ORDER_REJECTED, announce
+from jobs.notices import Notice, Template, announce
 from jobs.orders import OrderPayload, anomalous, claim, claiming, due_rows
 from jobs.refund_ledger import record_refunds
 from jobs.stock import release_stock
@@ -14,6 +14,77 @@ from jobs.values import CUTOFF, Moment
 from sweeper import Batch, JobType, Rule
 
 REASON = "Pesanan ditolak otomatis: jastiper tidak merespons dalam {limit}."
+OLDER_THAN = timedelta(hours=24)
+
+ORDER_REJECTED = Notice(
+    "ORDER_REJECTED",
+    rule="auto_refund",
+    limit=OLDER_THAN,
+    texts={
+        "id": """
+Halo {name},
+
+Mohon maaf, pesanan Anda {order_code} dibatalkan karena jastiper tidak memberikan \
+konfirmasi dalam waktu {limit}.
+
+Terima kasih atas pengertian Anda.
+""",
+        "id_refund": """
+Halo {name},
+
+Mohon maaf, pesanan Anda {order_code} dibatalkan karena jastiper tidak memberikan \
+konfirmasi dalam waktu {limit}.
+
+Pengembalian DP sebesar {dp_amount} akan diproses. Terima kasih atas pengertian Anda.
+""",
+        "en": """
+Hello {name},
+
+We are sorry: your order {order_code} was cancelled, because the jastiper \
+did not confirm it within {limit}.
+
+Thank you for your understanding.
+""",
+        "en_refund": """
+Hello {name},
+
+We are sorry: your order {order_code} was cancelled, because the jastiper \
+did not confirm it within {limit}.
+
+Your down payment of {dp_amount} will be returned. Thank you for your understanding.
+""",
+    },
+    template=Template(name="order_rejected"),
+    refund_template=Template(
+        name="order_rejected_refund", parameters=("name", "order_code", "dp_amount")
+    ),
+)
+ORDER_MISSED = Notice(
+    "ORDER_MISSED",
+    rule="auto_refund",
+    limit=OLDER_THAN,
+    texts={
+        "id": """
+Halo {name},
+
+Pesanan {order_code} telah ditolak otomatis karena belum Anda \
+konfirmasi dalam waktu {limit}.
+
+Mohon periksa pesanan masuk Anda secara berkala. Terima kasih.
+""",
+        "en": """
+Hello {name},
+
+Order {order_code} was rejected automatically, because you \
+did not confirm it within {limit}.
+
+Please look at your incoming orders regularly. Thank you.
+""",
+    },
+    template=Template(name="order_missed"),
+    to_jastiper=True,
+)
+NOTICES = (ORDER_REJECTED, ORDER_MISSED)
 
 waiting: ColumnElement[bool] = ORDER.c.status == "awaiting_validation"
 
@@ -73,7 +144,7 @@ RULE = Rule(
     job=JOB,
     due=due,
     every=timedelta(minutes=1),
-    older_than=timedelta(hours=24),
+    older_than=OLDER_THAN,
     why="the jastiper did not answer",
     anomalies=anomalies,
     index=Index("sweeper_auto_refund", ORDER.c.dpPaidAt, postgresql_where=waiting),

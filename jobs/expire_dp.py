@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Index, Select, and_, or_
 
-from jobs.notices import ORDER_CANCELLED, announce
+from jobs.notices import Notice, Template, announce
 from jobs.orders import OrderPayload, anomalous, claim, claiming, due_rows
 from jobs.stock import release_stock
 from jobs.tables import ORDER
@@ -13,6 +13,32 @@ from jobs.values import CUTOFF, Moment
 from sweeper import Batch, JobType, Rule
 
 REASON = "Pesanan dibatalkan otomatis: DP tidak dibayar dalam {limit}."
+OLDER_THAN = timedelta(minutes=30)
+
+ORDER_CANCELLED = Notice(
+    "ORDER_CANCELLED",
+    rule="expire_dp",
+    limit=OLDER_THAN,
+    texts={
+        "id": """
+Halo {name},
+
+Pesanan Anda {order_code} telah dibatalkan karena pembayaran DP tidak kami terima \
+dalam waktu {limit}.
+
+Jika Anda masih berminat, silakan buat pesanan baru kapan saja. Terima kasih.
+""",
+        "en": """
+Hello {name},
+
+Your order {order_code} was cancelled, because the down payment did not arrive within {limit}.
+
+If you are still interested, you are welcome to order again at any time. Thank you.
+""",
+    },
+    template=Template(name="order_cancelled"),
+)
+NOTICES = (ORDER_CANCELLED,)
 
 pending: ColumnElement[bool] = ORDER.c.status == "pending_dp"
 paid: ColumnElement[bool] = or_(
@@ -63,7 +89,7 @@ RULE = Rule(
     job=JOB,
     due=due,
     every=timedelta(minutes=1),
-    older_than=timedelta(minutes=30),
+    older_than=OLDER_THAN,
     why="the down payment did not come",
     anomalies=anomalies,
     index=Index("sweeper_expire_dp", ORDER.c.createdAt, postgresql_where=pending),

@@ -1,18 +1,19 @@
-"""`sweeper messages preview`: show the texts of the notices before any is sent."""
-
-import math
+"""`sweeper messages`: show the texts of the notices before any is sent, and write them to edit."""
 
 import typer
 
+from jobs.whatsapp.notice import NOTICE_TYPES
 from jobs.whatsapp.settings import WhatsappSettings
-from jobs.whatsapp.texts import render_text, texts
-from sweeper.cli.output import document, out
+from jobs.whatsapp.texts import render_text, sample, texts
+from sweeper.cli.output import document, line, out
 from sweeper.cli.session import Json, open_app
 
 COMMANDS = typer.Typer(no_args_is_help=True, rich_help_panel="Set up")
 
-_SAMPLE = {"name": "Sari Wulandari", "orderCode": "JST-ABC123-XY"}
-_DOWN_PAYMENT = 50_000
+_HEAD = """\
+# The texts of the notices, as `sweeper messages export` writes them. Fields: {name}, {order_code},
+# {dp_amount}, {limit}. `id` is Indonesian, `en` English; the _refund variant is used where a down
+# payment is owed back. Keep what you change, and leave out the rest: it stays as it is shipped."""
 
 
 @COMMANDS.callback()
@@ -38,13 +39,10 @@ def preview(context: typer.Context, *, as_json: Json = False) -> None:
         assert isinstance(section, WhatsappSettings)  # noqa: S101 -- narrows what was checked
     previews = []
     for event, variants in texts(section.messages).items():
+        notice = NOTICE_TYPES.values[event]
+        limit = rules[notice.rule].older_than if notice.rule in rules else notice.limit
         for key in variants:
-            language, _, refund = key.partition("_")
-            limit = rules["expire_dp" if event == "ORDER_CANCELLED" else "auto_refund"].older_than
-            facts = _SAMPLE | {
-                "dpAmount": _DOWN_PAYMENT if refund else 0,
-                "limitSeconds": math.ceil(limit.total_seconds()),
-            }
+            language, facts = key.partition("_")[0], sample(notice, key, limit)
             previews.append((event, key, render_text(event, facts, language, section.messages)))
     if as_json:
         document([{"event": event, "key": key, "text": text} for event, key, text in previews])
@@ -52,3 +50,23 @@ def preview(context: typer.Context, *, as_json: Json = False) -> None:
     for event, key, text in previews:
         out.print(f"{event}.{key}", style="bold")
         out.print(f"{text}\n", markup=False)
+
+
+@COMMANDS.command()
+def export(context: typer.Context) -> None:
+    """Write all texts as TOML, for a file of your own: set whatsapp.messages to its path."""
+    with open_app(context) as app:
+        section = app.settings.sections[WhatsappSettings]
+        assert isinstance(section, WhatsappSettings)  # noqa: S101 -- narrows what was checked
+    parts = [_HEAD]
+    for event, variants in texts(section.messages).items():
+        own = [variable.name for variable in NOTICE_TYPES.values[event].variables]
+        more = f"  # also: {', '.join(f'{{{name}}}' for name in own)}" if own else ""
+        parts.append(f"\n[{event}]{more}")
+        parts += [f'{key} = """\n{_escaped(text.strip())}\n"""' for key, text in variants.items()]
+    line("\n".join(parts))
+
+
+def _escaped(text: str) -> str:
+    """Return *text* as it stands in a multi-line string of TOML."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -30,36 +30,36 @@ from jobs.limits import limit_of
 from jobs.send_whatsapp import JOB as SEND_WHATSAPP
 from jobs.tables import GUEST, NOTIFICATION_LOG, ORDER, PARTICIPANT, PRODUCT, TRIP, USER
 from jobs.values import NOW, ORDERS, values_of
+from jobs.whatsapp.notice import NOTICE_TYPES, Notice, Template, Variable
 from jobs.whatsapp.notification_log import NONCE, notice_id_of
 from jobs.whatsapp.phones import mask
-from sweeper import Batch, Effect
-
-ORDER_CANCELLED = "ORDER_CANCELLED"
-ORDER_REJECTED = "ORDER_REJECTED"
-ORDER_MISSED = "ORDER_MISSED"
-
-NOTICE_TYPES = (ORDER_CANCELLED, ORDER_REJECTED, ORDER_MISSED)
+from jobs.whatsapp.settings import WhatsappSettings
+from jobs.whatsapp.texts import render_text
+from sweeper import Batch, Effect, Section
 
 _LIMIT = bindparam("limit_seconds", type_=BigInteger)
-_TO_JASTIPER = frozenset({ORDER_MISSED})
 
 
-def announce(batch: Batch[Any], order_ids: list[str], *event_types: str) -> None:
-    """Insert one notice for each order and event, and enqueue its job, in one statement.
+def announce(batch: Batch[Any], order_ids: list[str], *notices: Notice) -> None:
+    """Insert one notice of each kind for each order, and enqueue its job, in one statement.
 
     The notice of a buyer who does not want WhatsApp messages is stored as suppressed, without a
-    job.
+    job. Raises LookupError for a notice whose job file is not loaded: nobody would know its text.
     """
+    for notice in notices:
+        if NOTICE_TYPES.values.get(notice.name) is not notice:
+            message = f"no job file that is loaded exports the notice {notice.name} in NOTICES"
+            raise LookupError(message)
     if order_ids:
         values = values_of(batch, order_ids)
         values[_LIMIT.key] = math.ceil(limit_of(batch).total_seconds())
-        batch.enqueue(SEND_WHATSAPP, _queued_notices(event_types), values)
+        batch.enqueue(SEND_WHATSAPP, _queued_notices(notices), values)
 
 
 @cache
-def _queued_notices(event_types: Sequence[str]) -> Select[Any]:
+def _queued_notices(kinds: Sequence[Notice]) -> Select[Any]:
     """Return the statement that inserts notices, and returns those whose job is to be enqueued."""
-    notices = union_all(*map(_notice, event_types)).cte("notices")
+    notices = union_all(*map(_notice, kinds)).cte("notices")
     columns = [*notices.c, NOW.label("createdAt")]
     inserted = (
         insert(NOTIFICATION_LOG)
@@ -75,8 +75,9 @@ def _queued_notices(event_types: Sequence[str]) -> Select[Any]:
     return select(inserted).where(inserted.c.status == "queued")
 
 
-def _notice(event_type: str) -> Select[Any]:
-    to_jastiper = event_type in _TO_JASTIPER
+def _notice(kind: Notice) -> Select[Any]:
+    event_type, to_jastiper = kind.name, kind.to_jastiper
+    own = [part for each in kind.variables for part in (each.name, each.value)]
     phone = USER.c.whatsappNumber if to_jastiper else PARTICIPANT.c.phone
     name = USER.c.profileName if to_jastiper else PARTICIPANT.c.name
     opted_out = literal(to_jastiper).is_(False) & GUEST.c.notifyWhatsapp.is_(False)
@@ -105,6 +106,7 @@ def _notice(event_type: str) -> Select[Any]:
                 ORDER.c.dpAmount,
                 "limitSeconds",
                 _LIMIT,
+                *own,
                 NONCE,
                 cast(func.gen_random_uuid(), Text),
             ).label("metadata"),
@@ -123,7 +125,7 @@ def _notice(event_type: str) -> Select[Any]:
 
 def notice_facts(order_id: str) -> Select[Any]:
     """Return an order's notices with their times, for `explain`; they are found by their ids."""
-    ids = [notice_id_of(literal(order_id, Text), event) for event in NOTICE_TYPES]
+    ids = [notice_id_of(literal(order_id, Text), name) for name in NOTICE_TYPES.values]
     what = func.concat("notice ", NOTIFICATION_LOG.c.eventType, " is ", NOTIFICATION_LOG.c.status)
     at = func.timezone("UTC", NOTIFICATION_LOG.c.createdAt)
     return select(at, what).where(NOTIFICATION_LOG.c.id.in_(ids))
@@ -136,7 +138,7 @@ def notices_of(order_ids: Sequence[str]) -> Select[Any]:
     """Return the notices of these orders, for a dry run; they are found by their ids."""
     ids = func.unnest(cast(order_ids, ARRAY(Text))).column_valued("order_id")
     wanted = union_all(
-        *(select(notice_id_of(ids, event).label("id")) for event in NOTICE_TYPES)
+        *(select(notice_id_of(ids, name).label("id")) for name in NOTICE_TYPES.values)
     ).cte("wanted")
     order_id = NOTIFICATION_LOG.c.metadata["orderId"].astext.label("order_id")
     return (
@@ -147,6 +149,7 @@ def notices_of(order_ids: Sequence[str]) -> Select[Any]:
             NOTIFICATION_LOG.c.eventType,
             NOTIFICATION_LOG.c.recipientId,
             NOTIFICATION_LOG.c.status,
+            NOTIFICATION_LOG.c.metadata,
         )
         .join(wanted, wanted.c.id == NOTIFICATION_LOG.c.id)
         .outerjoin(ORDER, ORDER.c.id == order_id)
@@ -164,4 +167,14 @@ def _notice_effect(_before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     }
 
 
-EFFECTS = (Effect("notices", "notices", notices_of, _notice_effect),)
+def _rendered(after: Mapping[str, Any], sections: Mapping[type[Section], Section]) -> str:
+    """Return the text of a new notice; raises what sending it would raise."""
+    settings = sections[WhatsappSettings]
+    assert isinstance(settings, WhatsappSettings)  # noqa: S101 -- narrows what the catalog checked
+    event, facts = after["eventType"], after["metadata"]
+    return render_text(event, facts, settings.language, settings.messages)
+
+
+EFFECTS = (Effect("notices", "notices", notices_of, _notice_effect, rendered=_rendered),)
+
+__all__ = ["EFFECTS", "FACTS", "Notice", "Template", "Variable", "announce"]

@@ -1,6 +1,7 @@
-"""What both order jobs share: their payload, and the statement that updates due orders."""
+"""What the order jobs share: their payload, and the claims on due orders."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -72,6 +73,54 @@ def claim(batch: Batch[OrderPayload], statement: Select[Any], reason: str) -> li
     claims: Mapping[str, bool] = dict(batch.tx.execute(statement, values).all())
     batch.claimed(claims)
     return [order_id for order_id, was_updated in claims.items() if was_updated]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The statements by which `hold` claims due orders and leaves them as they are.
+
+    locking -- locks the orders that look due; selects each id, and whether its lock was free
+    asking  -- selects the ids of the locked orders that are due, and what else is wanted of them
+    """
+
+    locking: Select[Any]
+    asking: Select[Any]
+
+
+def holding(due: ColumnElement[bool], *columns: ColumnElement[Any]) -> Holding:
+    """Return the statements by which `hold` claims due orders.
+
+    due     -- the condition under which something is still to be done, with CUTOFF as the cutoff;
+               what the handler writes has to end it
+    columns -- further columns that are wanted of the orders
+    """
+    wanted = select(ORDER.c.id).where(ORDER.c.id == any_(ORDERS), due)
+    seen = wanted.cte("seen")
+    locked = (
+        wanted.order_by(ORDER.c.id).with_for_update(key_share=True, skip_locked=True).cte("locked")
+    )
+    locking = select(seen.c.id, locked.c.id.is_not(None)).outerjoin_from(
+        seen, locked, locked.c.id == seen.c.id
+    )
+    return Holding(locking, select(ORDER.c.id, *columns).where(ORDER.c.id == any_(ORDERS), due))
+
+
+def hold(batch: Batch[OrderPayload], statements: Holding) -> Sequence[tuple[Any, ...]]:
+    """Lock the batch's due orders and leave them as they are; skip or postpone the other jobs.
+
+    Returns the rows of the orders that are held. An order that ends is not due again, because its
+    own row says so, and a lock asks the row again. One that only something else speaks of, such as
+    a notice, is asked again by a statement of its own, once it is locked: that statement sees what
+    the last holder of the lock has committed, whoever began first.
+    """
+    values = values_of(batch, batch.keys)
+    seen: dict[str, bool] = dict(batch.tx.execute(statements.locking, values).all())
+    locked = [order_id for order_id, was_free in seen.items() if was_free]
+    asked = values_of(batch, locked)
+    rows = [tuple(row) for row in batch.tx.execute(statements.asking, asked)] if locked else []
+    held = dict.fromkeys((row[0] for row in rows), True)
+    batch.claimed({order_id: False for order_id, was_free in seen.items() if not was_free} | held)
+    return rows
 
 
 def due_rows(due: ColumnElement[bool], since: ColumnElement[datetime]) -> Select[Any]:

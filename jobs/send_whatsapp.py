@@ -29,6 +29,7 @@ from jobs.whatsapp.notification_log import (
 )
 from jobs.whatsapp.payload import SendWhatsapp
 from jobs.whatsapp.settings import UndeliverableError, WhatsappSettings
+from jobs.whatsapp.still_true import OUTDATED, outdated
 from sweeper import (
     Answer,
     Batch,
@@ -73,6 +74,7 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
         message = "there is no notice of this id in NotificationLog"
         raise LookupError(message)
     deliveries, updates = dict[int, Delivery](), list[NoticeUpdate]()
+    untrue = outdated(batch.tx, rows.values())
     for job in jobs:
         row, carrier = rows[_notice_id(job)], _carrier(job)
         if row.id in {update.id for update in updates}:
@@ -90,6 +92,11 @@ def prepare(batch: Batch[SendWhatsapp]) -> Mapping[int, Delivery]:
             batch.log(REPLY_LOST, **delivery.about, again=again, error=error)
         if delivery.unknown > 1:
             updates.append(_give_up(batch, job, delivery))
+            continue
+        if row.id in untrue:
+            batch.skip(job, OUTDATED)
+            notes = _unknown_note(delivery.unknown)
+            updates.append(NoticeUpdate(row.id, "suppressed", OUTDATED, notes))
             continue
         deliveries[job.message.msg_id] = delivery
         notes = _unknown_note(delivery.unknown) | carrier.note(batch.now)

@@ -11,7 +11,16 @@ from sweeper.errors import (
     UsageError,
 )
 from sweeper.event import Event
-from sweeper.exports import ColumnKind, Effect, Figure, Finder, Grant, ListColumn, Listing
+from sweeper.exports import (
+    Collection,
+    ColumnKind,
+    Effect,
+    Figure,
+    Finder,
+    Grant,
+    ListColumn,
+    Listing,
+)
 from sweeper.job import Answer, Job, JobType, Lane, Outside, Pace, Payload, Priority, Section
 from sweeper.ledger import METADATA, Outcome
 from sweeper.outbound.http_client import Reply, post
@@ -25,6 +34,7 @@ __all__ = [
     "Action",
     "Answer",
     "Batch",
+    "Collection",
     "ColumnKind",
     "Duration",
     "Effect",

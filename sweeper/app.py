@@ -148,7 +148,8 @@ class App:
     @property
     def status_reader(self) -> StatusReader:
         """Reads the numbers that `sweeper status` shows."""
-        return StatusReader(self.database, self.queues, self.catalog, self.older_than)
+        awake = self.catalog.awake(self.rules)
+        return StatusReader(self.database, self.queues, awake, self.older_than)
 
     @property
     def backlog_reader(self) -> BacklogReader:

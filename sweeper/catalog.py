@@ -1,9 +1,7 @@
-"""The catalog: everything that the job package exports, collected by name and validated."""
+"""The catalog: everything that the job packages export, collected by name and validated."""
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -13,8 +11,9 @@ from sweeper.codes import Codes
 from sweeper.errors import CatalogError, UsageError
 from sweeper.event import Event
 from sweeper.events import ENGINE_EVENTS
-from sweeper.exports import Effect, Figure, Finder, Grant, Listing
+from sweeper.exports import Collection, Effect, Figure, Finder, Grant, Listing
 from sweeper.job import JobType, Section
+from sweeper.job_packages import imported
 from sweeper.rule import Rule
 
 T = TypeVar("T")
@@ -29,6 +28,7 @@ RESERVED = frozenset(
 class Catalog:
     """Everything that the job files export, by name where it has one.
 
+    packages -- the dotted names of the job packages
     facts   -- key -> statement of (at, what): what a job file adds to the history of one key
     figures -- the numbers that job files add to status and metrics
     effects -- the rows that their jobs change, for dry runs
@@ -42,7 +42,7 @@ class Catalog:
     events  -- the engine's events and the job files', sorted by name
     """
 
-    package: str
+    packages: tuple[str, ...]
     jobs: Mapping[str, JobType[Any]]
     rules: Mapping[str, Rule]
     sections: Mapping[str, type[Section]]
@@ -58,6 +58,18 @@ class Catalog:
     next_steps: tuple[Callable[[str], Select[Any]], ...]
     events: tuple[Event, ...]
 
+    def awake(self, on: Container[str]) -> "Catalog":
+        """Return the catalog without its dormant rules, and without what is read about them.
+
+        A rule is dormant if it is off by default and nobody has switched it on: what it would find
+        is no work that waits. One that somebody has switched off still has its work waiting.
+
+        on -- the names of the rules that are on
+        """
+        rules = {name: one for name, one in self.rules.items() if one.enabled or name in on}
+        figures = (one for one in self.figures if one.rule is None or one.rule in rules)
+        return replace(self, rules=rules, figures=tuple(figures))
+
     def job(self, name: str) -> JobType[Any]:
         """Return the job type with this wire name; raises UsageError for an unknown one."""
         return _lookup("job type", name, self.jobs)
@@ -71,17 +83,22 @@ class Catalog:
         return _lookup("list", name, self.listings)
 
 
-def load(package: str) -> Catalog:
-    """Import *package* and every module directly in it, and collect what they export.
+def load(*names: str) -> Catalog:
+    """Import job packages and every module directly in them, and collect what they export.
 
-    Raises CatalogError where two exports share a name, or no job file exports a rule's job type.
+    names -- of the packages, or of their entry points; see `job_packages.imported`
+
+    Raises CatalogError where two exports share a name, no job file exports a rule's job type, or a
+    value of a collection has a fault.
     """
-    modules = list(_modules(package))
+    packages = imported(names)
+    modules = [module for _, found in packages for module in found]
+    _fill_collections(modules)
     jobs = _collect(modules, "JOB", JobType)
     rules = _collect(modules, "RULE", Rule)
     sections = _sections(modules)
     commands = {
-        module.__name__.rpartition(".")[2]: module.COMMANDS
+        module.__name__.rpartition(".")[2].replace("_", "-"): module.COMMANDS
         for module in modules
         if hasattr(module, "COMMANDS")
     }
@@ -98,7 +115,7 @@ def load(package: str) -> Catalog:
     next_steps = tuple(module.NEXT_STEPS for module in modules if hasattr(module, "NEXT_STEPS"))
     codes = Codes([module.CODES for module in modules if hasattr(module, "CODES")])
     return Catalog(
-        package,
+        tuple(package for package, _ in packages),
         jobs,
         rules,
         sections,
@@ -114,17 +131,6 @@ def load(package: str) -> Catalog:
         next_steps,
         events=_events(modules),
     )
-
-
-def _modules(package: str) -> Iterable[ModuleType]:
-    try:
-        root = importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        message = f"there is no job package {package!r}"
-        raise CatalogError(message) from error
-    yield root
-    for found in pkgutil.iter_modules(root.__path__):
-        yield importlib.import_module(f"{package}.{found.name}")
 
 
 def _collect(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[str, T]:
@@ -183,6 +189,35 @@ def _sections(modules: Iterable[ModuleType]) -> dict[str, type[Section]]:
         if found.setdefault(value.name, value) is not value:
             message = f"two job files export SETTINGS named {value.name}; one is {module.__name__}"
             raise CatalogError(message)
+    return found
+
+
+def _fill_collections(modules: Sequence[ModuleType]) -> None:
+    """Give each collection the values that the modules export for it; see `Collection`."""
+    for module in modules:
+        for collection in getattr(module, "COLLECTS", ()):
+            collection.values = _values_of(collection, modules)
+
+
+def _values_of(collection: Collection[T], modules: Iterable[ModuleType]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for module in modules:
+        for value in getattr(module, collection.export, ()):
+            if not isinstance(value, collection.kind):
+                kind = collection.kind.__name__
+                message = f"{module.__name__}.{collection.export} holds what is not a {kind}"
+                raise CatalogError(message)
+            name: str = value.name  # type: ignore[attr-defined]
+            if found.setdefault(name, value) is not value:
+                message = f"two {collection.export} are named {name}; one is in {module.__name__}"
+                raise CatalogError(message)
+            if faults := [f"{module.__name__}: {name} {each}" for each in collection.faults(value)]:
+                raise CatalogError("\n".join(faults))
+    for module in modules:
+        for attribute, value in vars(module).items():
+            if isinstance(value, collection.kind) and value not in found.values():
+                message = f"{module.__name__}.{attribute} is not in {collection.export} of its file"
+                raise CatalogError(message)
     return found
 
 

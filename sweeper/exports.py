@@ -1,30 +1,36 @@
-"""Further values of a job file: effects, figures, lists, finders, grants."""
+"""Further values of a job file: effects, figures, lists, finders, grants, collections."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Select
 
+from sweeper.job import Section
+
 Shown: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """A kind of rows that jobs change; a job file exports them in the tuple EFFECTS.
 
-    name  -- its key in the JSON document of a dry run
-    label -- its name for people
-    query -- the jobs' keys -> the rows that they may change, whose first column identifies the
-             row; it runs before the work and after it
-    shown -- (before, after) -> what a report shows of a changed row; a missing row is empty
+    name     -- its key in the JSON document of a dry run
+    label    -- its name for people
+    query    -- the jobs' keys -> the rows that they may change, whose first column identifies the
+                row; it runs before the work and after it
+    shown    -- (before, after) -> what a report shows of a changed row; a missing row is empty
+    rendered -- (after, the job files' settings) -> the text that a new row leads to; it raises what
+                its sending would raise, so that a dry run finds a broken one; None where no text is
     """
 
     name: str
     label: str
     query: Callable[[Sequence[str]], Select[Any]]
     shown: Callable[[Shown, Shown], Shown]
+    rendered: Callable[[Shown, Mapping[type[Section], Section]], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,14 @@ class Figure:
     label -- its name for people
     query -- the statement that selects the number; NULL counts as 0
     shown -- formats the number for people
+    rule  -- the rule that it is about: it is not read while that one is dormant
     """
 
     name: str
     label: str
     query: Select[Any]
     shown: Callable[[float], str] = "{:,.0f}".format
+    rule: str | None = None
 
 
 class ColumnKind(StrEnum):
@@ -131,3 +139,22 @@ class Grant:
     table: str
     privilege: str
     columns: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Collection(Generic[T]):
+    """Values that any job file may export for one job file that uses them all.
+
+    That one exports the collection in the tuple COLLECTS. Loading the catalog fills it, with the
+    values of the job files that were loaded last; nothing is registered by being imported.
+
+    export -- the name of the tuple in which the others export their values
+    kind   -- the class of the values; each has a `name`, which no other has
+    faults -- a value -> what is wrong with it, one line for each fault
+    values -- what was found, by name
+    """
+
+    export: str
+    kind: type[T]
+    faults: Callable[[T], Iterable[str]] = lambda _value: ()
+    values: Mapping[str, T] = field(default_factory=dict, init=False)

@@ -28,6 +28,8 @@ class Rule:
     index      -- the index that keeps the scan cheap on a large table; only an operator creates it
     terms      -- cutoff -> the parts of the condition by their meaning, in which {cutoff} is filled
                   in, to explain a row
+    enabled    -- whether it is on where the settings do not say
+    help       -- what it does, in one sentence, for the help of commands and for the settings
     """
 
     name: str
@@ -39,3 +41,5 @@ class Rule:
     anomalies: Callable[[datetime], Select[Any]] | None = None
     index: Index | None = None
     terms: Callable[[datetime], Mapping[str, ColumnElement[bool]]] | None = None
+    enabled: bool = True
+    help: str = ""

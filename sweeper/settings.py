@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -374,6 +374,12 @@ def load(
     )
 
 
+def job_packages(named: Sequence[str]) -> list[str]:
+    """Return the names of the job packages to load: those *named*, else SWEEPER_JOBS, else ours."""
+    given = ",".join(named) or os.environ.get("SWEEPER_JOBS", "")
+    return [name.strip() for name in given.split(",") if name.strip()] or ["jobs"]
+
+
 def is_live(name: str) -> bool:
     """Return whether a reload takes over the setting of that dotted name."""
     return name.startswith(tuple(f"{live}." for live in LIVE)) or name in LIVE
@@ -420,6 +426,7 @@ def _model_of(catalog: Catalog) -> type[BaseSettings]:
         kind = create_model(
             f"rules.{name}",
             __base__=RuleSettings,
+            enabled=(bool, rule.enabled),
             every=(Length, rule.every),
             older_than=(Length, rule.older_than),
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobs.whatsapp.notice import NOTICE_TYPES, refunding
 from jobs.whatsapp.notification_log import CARRIER, CLAIM, NONCE, UNKNOWN, WRITTEN
 from jobs.whatsapp.phones import mask, normalize
 from jobs.whatsapp.settings import OutgoingMessage, WhatsappSettings
@@ -152,12 +153,13 @@ def outgoing_message(delivery: Delivery, number: str) -> OutgoingMessage:
     if isinstance(own := facts.get("message"), str):
         return OutgoingMessage(number, own)
     text = render_text(delivery.event_type, facts, settings.language, settings.messages)
-    variant = f"{delivery.event_type}_REFUND" if owed(facts) else delivery.event_type
+    variant = refunding(delivery.event_type) if owed(facts) else delivery.event_type
     templates = settings.templates if settings.mode == "template" else {}
     template = templates.get(variant) or templates.get(delivery.event_type)
     if template is None:
         return OutgoingMessage(number, text)
-    values = fields(delivery.event_type, facts, template.language.partition("_")[0])
+    notice = NOTICE_TYPES.values[delivery.event_type]
+    values = fields(notice, facts, template.language.partition("_")[0])
     return OutgoingMessage(
         number, text, template, tuple(values[name] for name in template.parameters)
     )

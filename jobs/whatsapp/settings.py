@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from jobs.whatsapp.notice import FIELDS, NOTICE_TYPES, Template, unknown
 from jobs.whatsapp.texts import texts
 from sweeper import (
     Duration,
@@ -28,38 +29,36 @@ from sweeper import (
 _WAIT = timedelta(seconds=30)  # used when a provider asks to wait without saying how long
 
 
-class Template(BaseModel):
-    """An approved template; *parameters* are the fields that fill its placeholders."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,512}$")]
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2})?$")] = "id"
-    parameters: tuple[Literal["name", "order_code", "dp_amount", "limit"], ...] = (
-        "name",
-        "order_code",
-    )
-
-
-TEMPLATES = {
-    "ORDER_CANCELLED": Template(name="order_cancelled"),
-    "ORDER_REJECTED": Template(name="order_rejected"),
-    "ORDER_REJECTED_REFUND": Template(
-        name="order_rejected_refund", parameters=("name", "order_code", "dp_amount")
-    ),
-    "ORDER_MISSED": Template(name="order_missed"),
-}
+def shipped_templates() -> dict[str, Template]:
+    """Return the templates that the notices declare, by their names in the settings."""
+    return {
+        name: template
+        for notice in NOTICE_TYPES.values.values()
+        for name, template in notice.templates.items()
+    }
 
 
 def _with_defaults(given: Any) -> Any:
     """Return the operator's templates, completed with the values of the shipped ones."""
     if not isinstance(given, Mapping):
         return given
-    merged: dict[Any, Any] = {event: shipped.model_dump() for event, shipped in TEMPLATES.items()}
+    shipped = shipped_templates()
+    merged: dict[Any, Any] = {event: template.model_dump() for event, template in shipped.items()}
     for event, template in given.items():
         values = template if isinstance(template, Mapping) else {"name": template}
         merged[event] = {**merged.get(event, {}), **values}
     return merged
+
+
+def _check_parameters(given: Mapping[str, Template]) -> Mapping[str, Template]:
+    """Refuse a template that uses a variable which its notice does not give."""
+    fields = {name: one.fields for one in NOTICE_TYPES.values.values() for name in one.templates}
+    for event, template in given.items():
+        known = fields.get(event, FIELDS)
+        if names := unknown(template, known):
+            message = f"{event} uses {', '.join(names)}; the fields are {', '.join(known)}"
+            raise ValueError(message)
+    return given
 
 
 def _keeps_secrets(url: str) -> str:
@@ -97,7 +96,9 @@ class WhatsappSettings(Section):
     phone_number_id: Annotated[str, Field(pattern=r"^\d+$")] | None = None
     graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v24.0"
     mode: Literal["template", "text"] = "template"
-    templates: Annotated[Mapping[str, Template], BeforeValidator(_with_defaults)] = TEMPLATES
+    templates: Annotated[
+        Mapping[str, Template], BeforeValidator(_with_defaults), AfterValidator(_check_parameters)
+    ] = Field(default_factory=shipped_templates)
     language: Literal["id", "en"] = "id"
     messages: Annotated[Path, AfterValidator(_check_texts)] | None = None
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0

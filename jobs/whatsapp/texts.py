@@ -1,49 +1,47 @@
-"""The texts of the notices: templates with named fields, in Indonesian and English."""
+"""The texts of the notices: what their job files declare, and the operator's own instead."""
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 from jobs.limits import in_words
+from jobs.whatsapp.notice import LANGUAGES, NOTICE_TYPES, REFUND, Notice, text_faults
 from sweeper import RejectedError
 
-LANGUAGES = ("id", "en")
-FIELDS = ("name", "order_code", "dp_amount", "limit")
-REFUND = "refund"
-"""The suffix of a text's key that is used when a down payment is owed to the buyer."""
-
-_SHIPPED_LIMITS = {"ORDER_CANCELLED": timedelta(minutes=30)}
 _LONGEST_LIMIT = 10**10  # seconds; metadata may say anything
 
 Texts = Mapping[str, Mapping[str, str]]
 
 
-@cache
 def texts(file: Path | None = None) -> Texts:
     """Return every text by event and key: a language, or a language and `_refund`.
 
-    file -- the operator's own texts; a text that is not in it stays as it is shipped
+    file -- the operator's own texts; a text that is not in it stays as its job file declares it
 
     Raises ValueError that names file, key and field of everything that is wrong in it.
     """
-    source = file or resources.files(__package__).joinpath("messages.toml")
+    declared = {name: dict(notice.texts) for name, notice in NOTICE_TYPES.values.items()}
+    if file is None:
+        return declared
+    found = _read(file)
+    if problems := [f"{file}: {fault}" for fault in faults(found)]:
+        raise ValueError("\n".join(problems))
+    return {event: {**variants, **found.get(event, {})} for event, variants in declared.items()}
+
+
+@cache
+def _read(file: Path) -> Mapping[str, Any]:
     try:
-        found = tomllib.loads(source.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
-        message = f"{source} cannot be read: {error.strerror}"
+        message = f"{file} cannot be read: {error.strerror}"
         raise ValueError(message) from error
     except ValueError as error:
-        message = f"{source} is not valid TOML: {error}"
+        message = f"{file} is not valid TOML: {error}"
         raise ValueError(message) from error
-    shipped = texts() if file else found
-    if problems := [f"{source}: {fault}" for fault in faults(found, shipped)]:
-        raise ValueError("\n".join(problems))
-    return {event: {**variants, **found.get(event, {})} for event, variants in shipped.items()}
 
 
 def render_text(
@@ -51,36 +49,55 @@ def render_text(
 ) -> str:
     """Return the text of a notice.
 
-    facts -- the notice's metadata: name, orderCode, dpAmount in whole rupiah, limitSeconds
+    facts -- the notice's metadata: name, orderCode, dpAmount in whole rupiah, limitSeconds, and
+             what its variables are
     file  -- the operator's own texts
 
     Raises RejectedError for an event that has no text.
     """
-    event = texts(file).get(event_type)
-    if event is None:
+    notice, event = NOTICE_TYPES.values.get(event_type), texts(file).get(event_type)
+    if notice is None or event is None:
         message = f"there is no text for {event_type!r}"
         raise RejectedError(message)
     default = event[language]
     text = event.get(f"{language}_{REFUND}", default) if owed(facts) else default
-    return text.format(**fields(event_type, facts, language)).strip()
+    return text.format(**fields(notice, facts, language)).strip()
 
 
-def fields(event_type: str, facts: Mapping[str, Any], language: str = "id") -> dict[str, str]:
-    """Return the fields that a text may use, formatted for people."""
-    return {
+def fields(notice: Notice, facts: Mapping[str, Any], language: str = "id") -> dict[str, str]:
+    """Return the variables that a text may use, formatted for people."""
+    own = {
+        variable.name: variable.shown(facts.get(variable.name), language)
+        for variable in notice.variables
+    }
+    return own | {
         "name": str(facts.get("name") or "Kak"),
         "order_code": str(facts.get("orderCode") or ""),
         "dp_amount": rupiah(owed(facts)),
-        "limit": in_words(_limit(event_type, facts), language),
+        "limit": in_words(_limit(notice, facts), language),
     }
 
 
-def _limit(event_type: str, facts: Mapping[str, Any]) -> timedelta:
+def sample(notice: Notice, key: str, limit: timedelta) -> dict[str, Any]:
+    """Return the metadata of an invented notice whose text is that of *key*.
+
+    limit -- the limit of its rule
+    """
+    own = {variable.name: variable.sample for variable in notice.variables}
+    return own | {
+        "name": "Sari Wulandari",
+        "orderCode": "JST-ABC123-XY",
+        "dpAmount": 50_000 if key.endswith(f"_{REFUND}") else 0,
+        "limitSeconds": int(limit.total_seconds()),
+    }
+
+
+def _limit(notice: Notice, facts: Mapping[str, Any]) -> timedelta:
     """Return the limit that has passed; the shipped one where the metadata does not say it."""
     seconds = facts.get("limitSeconds")
     if type(seconds) is int and 0 < seconds < _LONGEST_LIMIT:
         return timedelta(seconds=seconds)
-    return _SHIPPED_LIMITS.get(event_type, timedelta(hours=24))
+    return notice.limit
 
 
 def owed(facts: Mapping[str, Any]) -> int:
@@ -94,39 +111,20 @@ def rupiah(amount: int) -> str:
     return f"Rp {amount:,}".replace(",", ".")
 
 
-def faults(found: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one line for each error in *found*, beginning with the key of the text.
-
-    shipped -- the shipped texts; no other events and keys are valid
-    """
+def faults(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line for each error in an operator's texts, beginning with the key of the text."""
+    declared = NOTICE_TYPES.values
     for event, variants in found.items():
-        if event not in shipped or not isinstance(variants, dict):
-            yield f"{event} is not a valid event; the events are {', '.join(shipped)}"
+        if event not in declared or not isinstance(variants, dict):
+            yield f"{event} is not a valid event; the events are {', '.join(declared)}"
             continue
         for key, text in variants.items():
-            if key not in shipped[event] or not isinstance(text, str):
-                names = ", ".join(shipped[event])
+            if key not in declared[event].texts or not isinstance(text, str):
+                names = ", ".join(declared[event].texts)
                 yield f"{event}.{key} is not a valid text; the texts are {names}"
                 continue
-            for fault in _text_faults(key, text):
+            for fault in text_faults(key, text, declared[event].fields):
                 yield f"{event}.{key} {fault}"
 
 
-def _text_faults(key: str, text: str) -> Iterator[str]:
-    try:
-        parts = [part for part in Formatter().parse(text) if part[1] is not None]
-    except ValueError as error:
-        yield f"is not a valid template: {error}"
-        return
-    used = {name for _, name, spec, conversion in parts if not spec and not conversion}
-    for _, name, spec, conversion in parts:
-        if name not in FIELDS or spec or conversion:
-            field = _braced([name])
-            yield f"uses {field}, which is not a valid field; the fields are {_braced(FIELDS)}"
-    required = {"order_code", "dp_amount"} if key.endswith(f"_{REFUND}") else {"order_code"}
-    for name in sorted(required - used):
-        yield f"lacks {_braced([name])}"
-
-
-def _braced(names: Iterable[str | None]) -> str:
-    return ", ".join(f"{{{name}}}" for name in names)
+__all__ = ["LANGUAGES", "fields", "owed", "render_text", "rupiah", "sample", "texts"]

@@ -1,5 +1,6 @@
 """Migrations: bring pgmq, the schema and the queues of a database to this version."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -22,13 +23,13 @@ _LOCK_TIMEOUT = timedelta(minutes=1)  # how long to wait for another migration
 def migrate(database: Database, queues: Queues, catalog: Catalog, *, install: bool) -> list[str]:
     """Create or upgrade everything in one transaction; return what was done, one line for each.
 
-    catalog -- of the job package, which may have migrations of its own
+    catalog -- of the job packages, which may have migrations of their own
     install -- whether to install pgmq if it is missing
 
     Raises DatabaseUnusableError if pgmq is missing and *install* is false, if the database is not
     the platform's, and if a newer program has migrated it.
     """
-    done, package = [], catalog.package
+    done, packages = [], catalog.packages
     with database.transaction(lock_timeout=_LOCK_TIMEOUT) as tx:
         tx.execute(_LOCK)
         version = pgmq_version(tx)
@@ -39,13 +40,13 @@ def migrate(database: Database, queues: Queues, catalog: Catalog, *, install: bo
         if version is None:
             version = install_pgmq(tx)
             done.append(f"installed pgmq {version}")
-        if fault := too_new(tx, package):
+        if fault := too_new(tx, packages):
             raise DatabaseUnusableError("\n".join(fault))
         tx.execute(text(f"create schema if not exists {SCHEMA}"))
         before = current_revisions(tx)
-        if before != heads(package):
-            _upgrade(tx, package)
-            done.append(f"schema {SCHEMA}: {', '.join(sorted(heads(package) - before))}")
+        if before != heads(packages):
+            _upgrade(tx, packages)
+            done.append(f"schema {SCHEMA}: {', '.join(sorted(heads(packages) - before))}")
         missing = missing_queues(tx, queues)
         if missing:
             create_queues(tx, queues)
@@ -63,9 +64,9 @@ def notify(database: Database, queues: Queues) -> list[str]:
         return [f"notifications of {queue}" for queue in enable(tx, queues)]
 
 
-def heads(package: str) -> frozenset[str]:
+def heads(packages: Sequence[str]) -> frozenset[str]:
     """Return the revisions that a migrated database has: the last of each history."""
-    return frozenset(max(_revisions(history)) for history in _histories(package))
+    return frozenset(max(_revisions(history)) for history in _histories(packages))
 
 
 def current_revisions(tx: Connection) -> frozenset[str]:
@@ -76,23 +77,26 @@ def current_revisions(tx: Connection) -> frozenset[str]:
     return frozenset(tx.execute(text(f"select version_num from {table}")).scalars())  # noqa: S608 -- a constant
 
 
-def too_new(tx: Connection, package: str) -> tuple[str, str] | None:
+def too_new(tx: Connection, packages: Sequence[str]) -> tuple[str, str] | None:
     """Return what a newer program did to the schema, and how to go on; None if none did."""
-    known = {name for history in _histories(package) for name in _revisions(history)}
+    known = {name for history in _histories(packages) for name in _revisions(history)}
     if unknown := current_revisions(tx) - known:
         return (
             f"schema {SCHEMA} is newer than this program: it has {', '.join(sorted(unknown))}",
-            "upgrade sweeper on this host to the version that migrated it; the schema stays",
+            (
+                "upgrade sweeper on this host to the version that migrated it, or name with --jobs"
+                " the job package that the rest is of; the schema stays"
+            ),
         )
     return None
 
 
-def _upgrade(tx: Connection, package: str) -> None:
+def _upgrade(tx: Connection, packages: Sequence[str]) -> None:
     from alembic import command  # noqa: PLC0415 -- takes half a second, and few commands need it
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    folders = [str(history) for history in _histories(package)]
+    folders = [str(history) for history in _histories(packages)]
     config.set_main_option("script_location", str(_history("sweeper").parent).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", "\n".join(folders).replace("%", "%%"))
@@ -104,8 +108,8 @@ def _history(package: str) -> Path:
     return Path(str(resources.files(package).joinpath("migrations", "versions")))
 
 
-def _histories(package: str) -> list[Path]:
-    return [history for history in map(_history, ("sweeper", package)) if history.is_dir()]
+def _histories(packages: Sequence[str]) -> list[Path]:
+    return [history for history in map(_history, ("sweeper", *packages)) if history.is_dir()]
 
 
 def _revisions(history: Path) -> list[str]:

@@ -75,8 +75,8 @@ def _used(catalog: Catalog) -> dict[str, list[str]]:
         for table in rule.due(now()).get_final_froms()
         if isinstance(table, Table)
     )
-    return {
-        table.name: [column.name for column in table.columns]
-        for table in (*tables, *catalog.tables)
-        if table.schema is None
-    }
+    used: dict[str, dict[str, None]] = {}
+    for table in (*tables, *catalog.tables):
+        if table.schema is None:
+            used.setdefault(table.name, {}).update(dict.fromkeys(table.columns.keys()))
+    return {name: list(columns) for name, columns in used.items()}

@@ -26,9 +26,9 @@ def check(database: Database, queues: Queues, catalog: Catalog) -> None:
 
 def unmigrated(tx: Connection, queues: Queues, catalog: Catalog) -> tuple[str, str] | None:
     """Return what keeps the schema from being up to date, and what to do; None if nothing does."""
-    if fault := too_new(tx, catalog.package):
+    if fault := too_new(tx, catalog.packages):
         return fault
-    if current_revisions(tx) != heads(catalog.package):
+    if current_revisions(tx) != heads(catalog.packages):
         return "schema sweeper is missing, or of another version", "run: sweeper migrate"
     if missing := missing_queues(tx, queues):
         return f"queues are missing: {', '.join(missing)}", "run: sweeper migrate"

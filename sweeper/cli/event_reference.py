@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from sweeper import catalog
-from sweeper.cli.session import JOB_PACKAGE
 from sweeper.event import Event, Level
 from sweeper.events import LIBRARY_LOGGED
 
@@ -103,6 +102,6 @@ def _field(description: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    known = catalog.load(JOB_PACKAGE).events
+    known = catalog.load("jobs").events
     reference = page(known) if sys.argv[1:] == ["page"] else json.dumps(schema(known), indent=2)
     sys.stdout.write(f"{reference}\n")

@@ -29,7 +29,7 @@ from sweeper.cli.help import mistakes, panels
 from sweeper.cli.help.commands import COMMANDS as COMMANDS_OF_THE_HELP
 from sweeper.cli.help.commands import Version
 from sweeper.cli.help.dress import dress
-from sweeper.cli.session import JOB_PACKAGE, Json, Why, acting, open_app
+from sweeper.cli.session import Jobs, Json, Why, acting, job_packages, open_app
 from sweeper.errors import DatabaseUnusableError, SettingsError, SweeperError
 from sweeper.postgres import deferred
 from sweeper.postgres.errors import in_one_line
@@ -66,10 +66,9 @@ def main() -> None:
 
 def tree(known: Catalog | None) -> Any:
     """Return all commands as typer's tree; those of the job package where it could be loaded."""
-    added = {group.name for group in COMMANDS.registered_groups}
+    del COMMANDS.registered_groups[_OF_THE_ENGINE:]
     for name, commands in (known.commands if known else {}).items():
-        if name not in added:
-            COMMANDS.add_typer(commands, name=name)
+        COMMANDS.add_typer(commands, name=name)
     dress(COMMANDS)
     return typer.main.get_command(COMMANDS)
 
@@ -78,7 +77,7 @@ def _known() -> dict[str, Any]:
     """Return what all commands share: the catalog, or why there is none; help works without."""
     known: dict[str, Any] = {"catalog": None, "fault": None, "command": "sweeper"}
     try:
-        known["catalog"] = catalog.load(JOB_PACKAGE)
+        known["catalog"] = catalog.load(*job_packages(sys.argv[1:]))
     except Exception as error:  # noqa: BLE001 -- a job file may raise anything; commands refuse
         known["fault"] = error
     return known
@@ -107,9 +106,10 @@ def begin(
         ),
     ] = None,
     version: Version = False,
+    jobs: Jobs = None,
 ) -> None:
     """Find overdue orders, queue a job for each in pgmq, and settle each exactly once."""
-    del version  # it is printed before anything else is read
+    del version, jobs  # these were read before anything was parsed: jobs bring commands
     context.obj["file"] = file
 
 
@@ -239,3 +239,5 @@ COMMANDS.add_typer(tokens.COMMANDS, name="token")
 
 
 COMMANDS.add_typer(dead_letters.COMMANDS, name="dead")
+
+_OF_THE_ENGINE = len(COMMANDS.registered_groups)

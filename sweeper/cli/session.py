@@ -5,7 +5,7 @@ import getpass
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sweeper import durations, logs
+from sweeper import durations, logs, settings
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output
@@ -25,14 +25,39 @@ from sweeper.postgres.errors import unusable
 from sweeper.queue.acts import Act, Action, Acts, By, Origin
 from sweeper.service import signals
 
-JOB_PACKAGE = "jobs"
 SOME_JOB_RAISED = 3
 BRAKE_HELD = 4
 
 Why = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Why; `sweeper acts` shows it.")
 ]
+Jobs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--jobs",
+        metavar="PACKAGE",
+        help="Job package, by module or entry point; repeat it for several. "
+        "Default: $SWEEPER_JOBS, with commas between several, or jobs.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document instead.")]
+
+
+def job_packages(arguments: Sequence[str]) -> list[str]:
+    """Return the names of the job packages of a command line, before it can be parsed.
+
+    The packages bring commands of their own, so they are loaded before anything else is understood.
+    """
+    named, rest = list[str](), iter(arguments)
+    for argument in rest:
+        option, is_joined, value = argument.partition("=")
+        if option == "--jobs":
+            named.append(value if is_joined else next(rest, ""))
+        elif option == "--config" and not is_joined:
+            next(rest, None)
+        elif not argument.startswith("-"):
+            break
+    return settings.job_packages(named)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from sweeper.cli import output, sweep_report
 from sweeper.cli.help import panels
 from sweeper.cli.session import (
     BRAKE_HELD,
+    SOME_JOB_RAISED,
     Json,
     Why,
     acting,
@@ -163,9 +164,11 @@ def _begun(
 
 
 def _exit_for(report: Report) -> None:
-    """Exit with code 4 if the brake held, or 3 if some job raised an error."""
+    """Exit with code 4 if the brake held, or 3 if some job raised an error, or would."""
     if report.braked:
         raise typer.Exit(BRAKE_HELD)
+    if report.dry_run and report.dry_run.faults:
+        raise typer.Exit(SOME_JOB_RAISED)
     exit_for(report.jobs)
 
 

@@ -163,6 +163,10 @@ def dry_run(result: DryRunResult) -> None:
     for name, rows in result.effects.items():
         columns = [column.replace("_", " ") for column in rows[0]] if rows else []
         _long(name, columns, [list(row.values()) for row in rows])
+    for name, texts in result.rendered.items():
+        output.out.print(f"{name}: {len(texts)} texts were rendered; --json shows them")
+    for fault in result.faults:
+        output.err.print(in_line(f"cannot be sent: {fault}"), style="bold red")
     anomalies = [
         (name, result.codes.get(key), key, reason)
         for name, scan in result.rules.items()

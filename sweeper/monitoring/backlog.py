@@ -104,7 +104,7 @@ class BacklogReader:
             now = clock.now()
             scans = recent_sweeps(tx, self.catalog.rules, _SCANS)
             held = {scan.rule: not scan.ok for scan in reversed(scans)}  # the latest of each
-            rules = self.catalog.rules.items()
+            rules = self.catalog.awake(self.rules).rules.items()
             late = {name: self._late(tx, rule, now, held=held.get(name)) for name, rule in rules}
             anomalies = {name: self._anomalies(tx, rule, now) for name, rule in rules}
             found = letters(self.queues)

@@ -108,7 +108,7 @@ def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metr
     yield _gauge(
         "clock_skew_seconds", "This host ahead of the database.", status.database.skew_ms / 1000
     )
-    for figure in figures:
+    for figure in (one for one in figures if one.name in status.figures):
         yield _gauge(figure.name, f"{figure.label.capitalize()}.", status.figures[figure.name])
 
 

@@ -17,6 +17,7 @@ from sweeper.job import Job
 from sweeper.ledger import Outcome
 from sweeper.postgres import clock
 from sweeper.postgres.database import Database
+from sweeper.postgres.errors import in_one_line
 from sweeper.rule import Rule
 from sweeper.sweep.plan import place
 from sweeper.sweep.scan import Scanner, ScanOptions, ScanResult
@@ -55,6 +56,8 @@ class DryRunResult:
     due      -- by rule: the rows that the scan would enqueue, oldest first
     effects  -- by name of the effect: the rows that would change
     codes    -- what people call the keys, by key
+    rendered -- by name of the effect: the texts that its new rows lead to
+    faults   -- the texts that cannot be rendered, one line for each
     """
 
     at: datetime
@@ -63,6 +66,8 @@ class DryRunResult:
     due: Mapping[str, Sequence[ExpectedJob]]
     effects: Mapping[str, Sequence[Shown]]
     codes: Mapping[str, str]
+    rendered: Mapping[str, Sequence[str]]
+    faults: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,8 @@ class DryRun:
             for rule in rules
         }
         effects = {effect.name: _changes(effect, before, after) for effect in self.effects}
-        return DryRunResult(at, database_id, scans, due, effects, codes)
+        rendered, faults = self._render(before, after)
+        return DryRunResult(at, database_id, scans, due, effects, codes, rendered, faults)
 
     def _process(
         self, database: Database, sweep_id: str, stopping: Callable[[], bool]
@@ -152,6 +158,24 @@ class DryRun:
             for effect in self.effects
             if keys
         }
+
+    def _render(
+        self, before: Mapping[str, Mapping[Any, Shown]], after: Mapping[str, Mapping[Any, Shown]]
+    ) -> tuple[dict[str, list[str]], list[str]]:
+        """Render the texts of all new rows; return them by effect, and the errors."""
+        sections, rendered, faults = self.fetcher.completer.sections, dict[str, list[str]](), []
+        for effect in self.effects:
+            if effect.rendered is None:
+                continue
+            old, new = before.get(effect.name, {}), after.get(effect.name, {})
+            for row in (new[key] for key in new if key not in old):
+                try:
+                    text = effect.rendered(row, sections)
+                except Exception as error:  # noqa: BLE001 -- whatever it is, it would be sent
+                    faults.append(f"{effect.label}: {in_one_line(error)}")
+                else:
+                    rendered.setdefault(effect.name, []).append(text)
+        return rendered, list(dict.fromkeys(faults))
 
     def _since(
         self, tx: Connection, rule: Rule, scans: Mapping[str, ScanResult], now: datetime

@@ -79,6 +79,8 @@ class Report:
                 "database": self.dry_run.database,
                 "limit": self.options.limit,
                 "effects": {name: list(rows) for name, rows in self.dry_run.effects.items()},
+                "rendered": {name: list(texts) for name, texts in self.dry_run.rendered.items()},
+                "faults": list(self.dry_run.faults),
             }
         )
 

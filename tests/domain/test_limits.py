@@ -52,7 +52,9 @@ def test_the_preview_names_the_limits_that_are_set(run: Run) -> None:
     assert (1, 3) == (out.count("45 menit"), out.count("36 jam"))
 
 
-@pytest.mark.parametrize("event", texts())
+@pytest.mark.parametrize(
+    "event", [name for name, each in texts().items() if "{limit}" in each["id"]]
+)
 @pytest.mark.parametrize("limit", [None, "45", -1, 0, 10**40, True, [7]], ids=repr)
 def test_a_notice_without_a_usable_limit_names_the_shipped_one(event: str, limit: object) -> None:
     """Rows that were queued by an earlier version, or by others, do not say it."""

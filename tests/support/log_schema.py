@@ -26,13 +26,23 @@ def _is_aware_time(value: object) -> bool:
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
+def _validator_of(event: Event) -> Draft202012Validator:
+    """Return what checks an event's lines, also of an event that a job package of a test logs."""
+    schema = event_reference.schema([event])["$defs"][event.name]
+    return _validators.get(event.name) or Draft202012Validator(schema, format_checker=_times)
+
+
 def faults(line: Mapping[str, Any]) -> list[str]:
     """Return one line for each violation of the schema by a log line."""
     name = line.get("event")
     if name not in _validators:
         return [f"{name} is not in the catalogue"]
-    errors = _validators[name].iter_errors(line)
-    return [f"{name}: {error.json_path} {error.message}" for error in errors]
+    return _violations(_validators[name], line)
+
+
+def _violations(validator: Draft202012Validator, line: Mapping[str, Any]) -> list[str]:
+    found = validator.iter_errors(line)
+    return [f"{line['event']}: {error.json_path} {error.message}" for error in found]
 
 
 def faults_of(event: Event, values: Mapping[str, Any]) -> list[str]:
@@ -43,7 +53,8 @@ def faults_of(event: Event, values: Mapping[str, Any]) -> list[str]:
         "event": event.name,
         "instance": "host:1",
     }
-    return faults(redact.line(None, "", {**head, **values, **event.advice}))
+    line = redact.line(None, "", {**head, **values, **event.advice})
+    return _violations(_validator_of(event), line)
 
 
 def lines(log: str) -> list[dict[str, Any]]:

@@ -3,12 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from jobs import events as domain_events
+import jobs
 from sweeper import events
 from sweeper.event import Event
 from tests.support.log_schema import EVENTS, SCHEMA
@@ -76,9 +78,15 @@ def sample_value(kind: Mapping[str, Any]) -> Any:
 
 
 def declared_events() -> dict[str, Event]:
-    """Return every event that the engine or the domain declares, by the name of its constant."""
-    named = vars(events) | vars(domain_events)
-    return {name: value for name, value in named.items() if isinstance(value, Event)}
+    """Return every event that the engine or a job file declares, by the name of its constant."""
+    files = (import_module(f"jobs.{found.name}") for found in iter_modules(jobs.__path__))
+    named = [vars(events), *map(vars, files)]
+    return {
+        name: value
+        for values in named
+        for name, value in values.items()
+        if isinstance(value, Event)
+    }
 
 
 @each

@@ -85,7 +85,7 @@ def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
         _number("waiting", sum(depth.ready + depth.delayed for depth in depths)),
         _number("in work", sum(depth.in_flight for depth in depths)),
         _number("dead letters", status.dead.count, "bad"),
-        *(_figure(figure, status.figures[figure.name]) for figure in figures),
+        *(_figure(one, status.figures[one.name]) for one in figures if one.name in status.figures),
     ]
 
 

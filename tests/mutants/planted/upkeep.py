@@ -14,7 +14,7 @@ MUTANTS = (
         "orders are swept in a database that is not migrated",
         "L3",
         "sweeper/admin/preflight.py",
-        "if current_revisions(tx) != heads(catalog.package):",
+        "if current_revisions(tx) != heads(catalog.packages):",
         "if False:",
         f"{MIGRATE}::test_a_missing_object_is_reported_before_any_order_is_changed",
     ),
@@ -30,7 +30,7 @@ MUTANTS = (
         "an older program works on a newer schema",
         "L3",
         "sweeper/admin/preflight.py",
-        "if fault := too_new(tx, catalog.package):",
+        "if fault := too_new(tx, catalog.packages):",
         "if fault := None:",
         "tests/postgres/cli/test_first_contact.py"
         "::test_an_older_program_says_that_the_schema_is_newer_and_how_to_go_on",

@@ -1,13 +1,14 @@
 """The [whatsapp] settings: the providers' credentials, the templates and the operator's texts."""
 
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.whatsapp.settings import TEMPLATES, WhatsappSettings
-from jobs.whatsapp.texts import render_text, texts
+from jobs.whatsapp.settings import WhatsappSettings, shipped_templates
+from jobs.whatsapp.texts import Texts, render_text, texts
 from sweeper import catalog, settings
 from sweeper.errors import SettingsError
 from tests.support.paths import ROOT
@@ -88,7 +89,7 @@ def test_an_invalid_value_is_refused_by_name(key: str, value: Any) -> None:
 def test_changing_one_template_keeps_the_others() -> None:
     own = section(**{"templates.ORDER_MISSED.name": "missed_v2"}).templates
 
-    assert own.keys() == TEMPLATES.keys()
+    assert own.keys() == shipped_templates().keys()
     assert ("missed_v2", ("name", "order_code")) == (
         own["ORDER_MISSED"].name,
         own["ORDER_MISSED"].parameters,
@@ -171,8 +172,16 @@ def test_a_file_that_cannot_be_parsed_is_a_fault(
     assert why in faults(path)[0]
 
 
-def test_the_packaged_texts_equal_the_ones_that_an_operator_edits() -> None:
-    """The package reads the same texts as `config/messages.toml` contains."""
+def test_the_texts_that_an_operator_edits_equal_the_declared_ones() -> None:
+    """`config/messages.toml` is what `sweeper messages export` writes."""
     config = ROOT / "config" / "messages.toml"
 
-    assert texts() == texts(config)
+    assert set(texts()) == set(tomllib.loads(config.read_text("utf-8")))
+    assert _stripped(texts()) == _stripped(texts(config))
+
+
+def _stripped(found: Texts) -> dict[str, dict[str, str]]:
+    return {
+        event: {key: text.strip() for key, text in variants.items()}
+        for event, variants in found.items()
+    }
