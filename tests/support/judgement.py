@@ -44,7 +44,8 @@ TABLES = {
     """,
     "done": """
         select key, job_type, count(*) as times from sweeper.job_log
-         where outcome = 'done' and job_type in ('ORDER_EXPIRE_DP', 'ORDER_AUTO_REFUND')
+         where outcome = 'done'
+           and job_type not in ('STOCK_RELEASE', 'NOTIFICATION_SEND_WHATSAPP')
          group by key, job_type
     """,
 }
@@ -64,7 +65,7 @@ GONE = World().seen(State(Order("", NEVER, DELETED)))
 def snapshot(connection: Connection, **options: Any) -> World:
     """Return the world that the platform's tables hold, before any pass.
 
-    options -- what the world is told of settings: taken_at, running, unpaid_after, ...
+    options -- what the world is told of settings: taken_at, running, unpaid_after, habits, ...
     """
     tables, world = _read(connection), World(**options)
     for row in tables["products"]:

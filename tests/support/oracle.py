@@ -7,7 +7,8 @@ A history may leave open what a pass found: whether it came before a payment or 
 model keeps, for each order, every state that the order may be in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,10 +54,25 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Habit:
+    """What passes do about orders that stay as they are; the test of such a job brings its own.
+
+    job     -- its type
+    notices -- the events that buyers are told of, in turn
+    due_at  -- (order, when its buyer was told of each) -> from when on the next is due, or None
+    """
+
+    job: str
+    notices: tuple[str, ...]
+    due_at: Callable[[Order, tuple[datetime, ...]], datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """An order, and what passes have done about it.
 
     ends     -- the statuses that passes gave it, in order
+    told     -- what habits told its buyer, in order: (job, event, when)
     released -- the pieces that were given back for it, once for each product
     asked    -- how many messages that ask for its stock wait
     refund   -- the amount that was recorded as owed
@@ -64,6 +80,7 @@ class State:
 
     order: Order
     ends: tuple[str, ...] = ()
+    told: tuple[tuple[str, str, datetime], ...] = ()
     released: Lines = frozenset()
     asked: int = 0
     refund: int | None = None
@@ -98,6 +115,7 @@ class World:
     stock            -- what the platform says of each product's stock: passes do not change it
     limited          -- the products whose stock is counted, and can be given back
     restocks         -- the pieces that messages wait to add to a product
+    habits           -- what else passes do, apart from cancelling and rejecting
     stuck            -- orders that may stay as they are, because their job is a dead letter
     """
 
@@ -105,6 +123,7 @@ class World:
     running: bool = False
     unpaid_after: timedelta = timedelta(minutes=30)
     unanswered_after: timedelta = timedelta(hours=24)
+    habits: tuple[Habit, ...] = ()
     states: dict[str, frozenset[State]] = field(default_factory=dict)
     stock: dict[str, int | None] = field(default_factory=dict)
     limited: set[str] = field(default_factory=set)
@@ -210,6 +229,10 @@ class World:
             for end in state.ends
             for event, who in NOTICES[end]
         }
+        notices |= {
+            (event, digits(order.buyer), not order.wants_notices) for _, event, _ in state.told
+        }
+        done = Counter([JOB_OF[end] for end in state.ends] + [job for job, _, _ in state.told])
         exists = order.status != DELETED
         return Seen(
             order.status,
@@ -218,7 +241,7 @@ class World:
             state.released,
             state.refund,
             tuple(sorted(notices)),
-            tuple(sorted((JOB_OF[end], state.ends.count(end)) for end in set(state.ends))),
+            tuple(sorted(done.items())),
         )
 
     def stocks(self, product: str, released: int) -> set[int | None]:
@@ -244,6 +267,12 @@ class World:
         if unanswered and order.paid_at and at - order.paid_at >= self.unanswered_after:
             owed = replace(state, refund=state.refund or order.deposit or None)
             yield self._ended(owed, REJECTED)
+        for habit in self.habits:
+            times = tuple(when for job, _, when in state.told if job == habit.job)
+            due_at = habit.due_at(order, times) if len(times) < len(habit.notices) else None
+            if due_at is not None and at >= due_at:
+                new = (habit.job, habit.notices[len(times)], at)
+                yield replace(state, told=(*state.told, new))
         if state.asked:
             has_ended = order.status in (CANCELLED, REJECTED)
             yield replace(self._released(state) if has_ended else state, asked=state.asked - 1)

@@ -59,7 +59,7 @@ def letter(app: App) -> int:
             ("sweep", "expire_dp", "expire_dp: 1 of 1 enqueued; 2 done; sweep "),
         ),
         (
-            ("sweep", "--dry-run"),
+            ("sweep", "--dry-run", "auto_refund", "expire_dp"),
             (
                 "dry_run",
                 "auto_refund, expire_dp",

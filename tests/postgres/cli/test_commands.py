@@ -24,6 +24,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from jobs.demo.shop import Shop, create_platform
+from sweeper import catalog
 from sweeper.app import App
 from sweeper.cli.main import main
 from sweeper.postgres.database import Database
@@ -561,9 +562,10 @@ def test_sweep_prints_a_report(run: Run, ready: dict[str, str], shop: Shop) -> N
     assert {"sweep_id", "trigger", "dry_run", "rules", "jobs", "pauses", "duration_ms"} == set(
         document
     )
-    assert {"expire_dp": none | {"found": 1, "enqueued": 1}, "auto_refund": none} == document[
-        "rules"
-    ]
+    rules = {name: one.enabled for name, one in catalog.load("jobs").rules.items()}
+    assert {name for name, is_on in rules.items() if is_on} == document["rules"].keys()
+    assert none | {"found": 1, "enqueued": 1} == document["rules"]["expire_dp"]
+    assert all(one == none for name, one in document["rules"].items() if name != "expire_dp")
     assert dict.fromkeys(JOBS, 0) | {"done": 2} == document["jobs"]  # the order, and its notice
     assert ("manual", False) == (document["trigger"], document["dry_run"])
     assert (0, "cancelled") == (result.code, shop.status(order_id))

@@ -52,7 +52,7 @@ def test_the_status_of_an_empty_shop_is_all_zeros(app: App) -> None:
         "last_sweep_at": None,
         "last_sweep_ok": None,
     }
-    assert status["rules"] == {"expire_dp": never, "auto_refund": never}
+    assert status["rules"] == dict.fromkeys(app.rules, never)
 
 
 @frozen_clock
