@@ -1,7 +1,10 @@
 """The catalog: everything that the job packages export, collected by name and validated."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+import importlib
+import pkgutil
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -11,12 +14,14 @@ from sweeper.codes import Codes
 from sweeper.errors import CatalogError, UsageError
 from sweeper.event import Event
 from sweeper.events import ENGINE_EVENTS
-from sweeper.exports import Collection, Effect, Figure, Finder, Grant, Listing
+from sweeper.exports import Effect, Figure, Finder, Grant, Listing
 from sweeper.job import JobType, Section
-from sweeper.job_packages import imported
 from sweeper.rule import Rule
 
 T = TypeVar("T")
+
+GROUP = "sweeper.jobs"
+"""The group of entry points by which an installed distribution offers its job package."""
 
 RESERVED = frozenset(
     {"database", "queue", "retry", "rules", "safety", "web", "history", "service", "log"}
@@ -86,51 +91,107 @@ class Catalog:
 def load(*names: str) -> Catalog:
     """Import job packages and every module directly in them, and collect what they export.
 
-    names -- of the packages, or of their entry points; see `job_packages.imported`
+    names -- of the packages, or of their entry points; see GROUP
 
     Raises CatalogError where two exports share a name, no job file exports a rule's job type, or a
     value of a collection has a fault.
     """
-    packages = imported(names)
+    packages = _imported(names)
     modules = [module for _, found in packages for module in found]
-    _fill_collections(modules)
-    jobs = _collect(modules, "JOB", JobType)
-    rules = _collect(modules, "RULE", Rule)
-    sections = _sections(modules)
-    commands = {
-        module.__name__.rpartition(".")[2].replace("_", "-"): module.COMMANDS
-        for module in modules
-        if hasattr(module, "COMMANDS")
-    }
+    for collection in (one for module in modules for one in getattr(module, "COLLECTS", ())):
+        collection.fill(modules)
+    jobs, rules = _collect(modules, "JOB", JobType), _collect(modules, "RULE", Rule)
     for rule in rules.values():
         if jobs.get(rule.job.name) is not rule.job:
             message = f"rule {rule.name} sends {rule.job.name}, which no job file exports"
             raise CatalogError(message)
-    facts = tuple(module.FACTS for module in modules if hasattr(module, "FACTS"))
-    figures = tuple(figure for module in modules for figure in getattr(module, "FIGURES", ()))
-    effects = tuple(effect for module in modules for effect in getattr(module, "EFFECTS", ()))
-    grants = tuple(grant for module in modules for grant in getattr(module, "GRANTS", ()))
-    tables = tuple(table for module in modules for table in getattr(module, "TABLES", ()))
-    finders = tuple(finder for module in modules for finder in getattr(module, "FINDERS", ()))
-    next_steps = tuple(module.NEXT_STEPS for module in modules if hasattr(module, "NEXT_STEPS"))
-    codes = Codes([module.CODES for module in modules if hasattr(module, "CODES")])
+    events = _named(modules, "EVENTS", Event, {event.name: event for event in ENGINE_EVENTS})
     return Catalog(
-        tuple(package for package, _ in packages),
-        jobs,
-        rules,
-        sections,
-        commands,
-        facts,
-        figures,
-        effects,
-        _listings(modules),
-        grants,
-        tables,
-        codes,
-        finders,
-        next_steps,
-        events=_events(modules),
+        packages=tuple(package for package, _ in packages),
+        jobs=jobs,
+        rules=rules,
+        sections=_sections(modules),
+        commands=_commands(modules),
+        facts=_each(modules, "FACTS"),
+        figures=_all(modules, "FIGURES"),
+        effects=_all(modules, "EFFECTS"),
+        listings=_named(modules, "LISTINGS", Listing, {}),
+        grants=_all(modules, "GRANTS"),
+        tables=_all(modules, "TABLES"),
+        codes=Codes(_each(modules, "CODES")),
+        finders=_all(modules, "FINDERS"),
+        next_steps=_each(modules, "NEXT_STEPS"),
+        events=tuple(events[name] for name in sorted(events)),
     )
+
+
+def _each(modules: Iterable[ModuleType], export: str) -> tuple[Any, ...]:
+    return tuple(getattr(module, export) for module in modules if hasattr(module, export))
+
+
+def _all(modules: Iterable[ModuleType], export: str) -> tuple[Any, ...]:
+    return tuple(value for values in _each(modules, export) for value in values)
+
+
+def _commands(modules: Iterable[ModuleType]) -> dict[str, Any]:
+    """Return the command groups by the names of their files, with a hyphen for each underscore."""
+    found: dict[str, Any] = {}
+    for module in modules:
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
+        value = getattr(module, "COMMANDS", None)
+        if value is not None and found.setdefault(name, value) is not value:
+            message = f"two job files bring the command {name}; one is {module.__name__}"
+            raise CatalogError(message)
+    return found
+
+
+def _imported(names: Iterable[str]) -> list[tuple[str, list[ModuleType]]]:
+    """Import the job packages of these names; return each with the modules directly in it.
+
+    names -- of entry points in GROUP, or else of packages that can be imported
+
+    Raises CatalogError where a name stands for no package, and where a module cannot be imported.
+    """
+    packages = dict.fromkeys(_package(name) for name in names)
+    return [(package, list(_modules(package))) for package in packages]
+
+
+def _package(name: str) -> str:
+    """Return the dotted name of the package that *name* stands for."""
+    offered = {found.module for found in entry_points(group=GROUP, name=name)}
+    if len(offered) > 1:
+        message = (
+            f"several installed job packages are called {name}: {', '.join(sorted(offered))}\n"
+            "name the one that you mean by its module"
+        )
+        raise CatalogError(message)
+    return offered.pop() if offered else name
+
+
+def _modules(package: str) -> Iterator[ModuleType]:
+    root = _import(package, package)
+    if not hasattr(root, "__path__"):
+        message = f"{package} is a single module; a job package is a folder with an __init__.py"
+        raise CatalogError(message)
+    yield root
+    for found in pkgutil.iter_modules(root.__path__):
+        yield _import(f"{package}.{found.name}", package)
+
+
+def _import(module: str, package: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else ""
+        if missing and f"{package}.".startswith(f"{missing}."):  # itself, or what it lies in
+            names = sorted({found.name for found in entry_points(group=GROUP)})
+            message = (
+                f"there is no job package {package!r}; installed: {', '.join(names) or 'none'}\n"
+                "install it beside sweeper, in its environment, or correct --jobs (SWEEPER_JOBS)"
+            )
+        else:
+            message = f"job file {module} cannot be imported: {type(error).__name__}: {error}"
+        raise CatalogError(message) from error
 
 
 def _collect(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[str, T]:
@@ -151,27 +212,22 @@ def _collect(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[
     return found
 
 
-def _listings(modules: Iterable[ModuleType]) -> dict[str, Listing]:
-    found: dict[str, Listing] = {}
+def _named(
+    modules: Iterable[ModuleType], export: str, kind: type[T], known: Mapping[str, T]
+) -> dict[str, T]:
+    """Collect what the modules export in tuples called *export*, beside what is *known*."""
+    found = dict(known)
     for module in modules:
-        for listing in getattr(module, "LISTINGS", ()):
-            if found.setdefault(listing.name, listing) is not listing:
-                message = f"two lists are named {listing.name}; one is in {module.__name__}"
+        for value in getattr(module, export, ()):
+            if not isinstance(value, kind):
+                what = f"{value!r}, which is not of the class {kind.__name__}"
+                message = f"{module.__name__}.{export} holds {what}"
+                raise CatalogError(message)
+            name: str = value.name  # type: ignore[attr-defined]
+            if found.setdefault(name, value) is not value:
+                message = f"two {export.lower()} are named {name}; one is in {module.__name__}"
                 raise CatalogError(message)
     return found
-
-
-def _events(modules: Iterable[ModuleType]) -> tuple[Event, ...]:
-    found = {event.name: event for event in ENGINE_EVENTS}
-    for module in modules:
-        for event in getattr(module, "EVENTS", ()):
-            if not isinstance(event, Event):
-                message = f"{module.__name__}.EVENTS holds {event!r}, which is not an Event"
-                raise CatalogError(message)
-            if found.setdefault(event.name, event) is not event:
-                message = f"two events are named {event.name}; one is in {module.__name__}"
-                raise CatalogError(message)
-    return tuple(sorted(found.values(), key=lambda event: event.name))
 
 
 def _sections(modules: Iterable[ModuleType]) -> dict[str, type[Section]]:
@@ -189,35 +245,6 @@ def _sections(modules: Iterable[ModuleType]) -> dict[str, type[Section]]:
         if found.setdefault(value.name, value) is not value:
             message = f"two job files export SETTINGS named {value.name}; one is {module.__name__}"
             raise CatalogError(message)
-    return found
-
-
-def _fill_collections(modules: Sequence[ModuleType]) -> None:
-    """Give each collection the values that the modules export for it; see `Collection`."""
-    for module in modules:
-        for collection in getattr(module, "COLLECTS", ()):
-            collection.values = _values_of(collection, modules)
-
-
-def _values_of(collection: Collection[T], modules: Iterable[ModuleType]) -> dict[str, T]:
-    found: dict[str, T] = {}
-    for module in modules:
-        for value in getattr(module, collection.export, ()):
-            if not isinstance(value, collection.kind):
-                kind = collection.kind.__name__
-                message = f"{module.__name__}.{collection.export} holds what is not a {kind}"
-                raise CatalogError(message)
-            name: str = value.name  # type: ignore[attr-defined]
-            if found.setdefault(name, value) is not value:
-                message = f"two {collection.export} are named {name}; one is in {module.__name__}"
-                raise CatalogError(message)
-            if faults := [f"{module.__name__}: {name} {each}" for each in collection.faults(value)]:
-                raise CatalogError("\n".join(faults))
-    for module in modules:
-        for attribute, value in vars(module).items():
-            if isinstance(value, collection.kind) and value not in found.values():
-                message = f"{module.__name__}.{attribute} is not in {collection.export} of its file"
-                raise CatalogError(message)
     return found
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import ModuleType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Select
 
+from sweeper.errors import CatalogError
 from sweeper.job import Section
 
 Shown: TypeAlias = Mapping[str, Any]
@@ -158,3 +160,28 @@ class Collection(Generic[T]):
     kind: type[T]
     faults: Callable[[T], Iterable[str]] = lambda _value: ()
     values: Mapping[str, T] = field(default_factory=dict, init=False)
+
+    def fill(self, modules: Sequence[ModuleType]) -> None:
+        """Take over what the modules export for it; raises CatalogError for what does not fit."""
+        found: dict[str, T] = {}
+        for module in modules:
+            for value in getattr(module, self.export, ()):
+                self._check(module, value)
+                name: str = value.name
+                if found.setdefault(name, value) is not value:
+                    message = f"two {self.export} are named {name}; one is in {module.__name__}"
+                    raise CatalogError(message)
+        for module in modules:
+            for attribute, value in vars(module).items():
+                if isinstance(value, self.kind) and value not in found.values():
+                    message = f"{module.__name__}.{attribute} is not in {self.export} of its file"
+                    raise CatalogError(message)
+        self.values = found
+
+    def _check(self, module: ModuleType, value: Any) -> None:
+        if not isinstance(value, self.kind):
+            kind = self.kind.__name__
+            message = f"{module.__name__}.{self.export} holds what is not a {kind}"
+            raise CatalogError(message)
+        if faults := [f"{module.__name__}: {value.name} {each}" for each in self.faults(value)]:  # type: ignore[attr-defined]
+            raise CatalogError("\n".join(faults))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from tests.support.distribution import install, project, sweeper
+from tests.postgres.packages.distribution import install, project, sweeper
 
 INIT = '"""Lockers, of somebody else."""\n'
 FORGOTTEN = '''
@@ -158,8 +158,8 @@ def test_commands_are_there_for_the_packages_that_are_named(installed: Path) -> 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("locker", "there is no job package 'locker'; installed ones: lockers"),
-        ("acme_lockers.job", "there is no job package 'acme_lockers.job'; installed ones: lockers"),
+        ("locker", "there is no job package 'locker'; installed: lockers"),
+        ("acme_lockers.job", "there is no job package 'acme_lockers.job'; installed: lockers"),
         (
             "acme_lockers.broken",
             "broken.late cannot be imported: ModuleNotFoundError: No module named 'parcel_service'",
