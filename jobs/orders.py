@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from sqlalchemy import (
     ARRAY,
+    CTE,
     ColumnElement,
     Select,
     Text,
@@ -43,11 +44,7 @@ def claiming(due: ColumnElement[bool], status: str) -> Select[Any]:
     due -- the condition under which an order is still to be updated, with CUTOFF as the cutoff
     """
     named = ORDER.c.id == any_(ORDERS)
-    wanted = select(ORDER.c.id).where(named, due)
-    seen = wanted.cte("seen")
-    locked = (
-        wanted.order_by(ORDER.c.id).with_for_update(key_share=True, skip_locked=True).cte("locked")
-    )
+    seen, locked = _seen_and_locked(due)
     updated = (
         update(ORDER)
         .where(ORDER.c.id == locked.c.id, named)  # again: a planner may not see that it follows
@@ -58,6 +55,13 @@ def claiming(due: ColumnElement[bool], status: str) -> Select[Any]:
     return select(seen.c.id, updated.c.id.is_not(None)).outerjoin_from(
         seen, updated, updated.c.id == seen.c.id
     )
+
+
+def _seen_and_locked(due: ColumnElement[bool]) -> tuple[CTE, CTE]:
+    """Return the ids of the batch's due orders, and of those whose locks were free."""
+    wanted = select(ORDER.c.id).where(ORDER.c.id == any_(ORDERS), due)
+    locking = wanted.order_by(ORDER.c.id).with_for_update(key_share=True, skip_locked=True)
+    return wanted.cte("seen"), locking.cte("locked")
 
 
 def claim(batch: Batch[OrderPayload], statement: Select[Any], reason: str) -> list[str]:
@@ -94,11 +98,7 @@ def holding(due: ColumnElement[bool], *columns: ColumnElement[Any]) -> Holding:
                what the handler writes has to end it
     columns -- further columns that are wanted of the orders
     """
-    wanted = select(ORDER.c.id).where(ORDER.c.id == any_(ORDERS), due)
-    seen = wanted.cte("seen")
-    locked = (
-        wanted.order_by(ORDER.c.id).with_for_update(key_share=True, skip_locked=True).cte("locked")
-    )
+    seen, locked = _seen_and_locked(due)
     locking = select(seen.c.id, locked.c.id.is_not(None)).outerjoin_from(
         seen, locked, locked.c.id == seen.c.id
     )

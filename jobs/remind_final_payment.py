@@ -178,7 +178,13 @@ def remind(batch: Batch[OrderPayload]) -> None:
             batch.log(REMINDER_QUEUED, keys=order_ids, is_last=not is_first)
 
 
-JOB = JobType("ORDER_REMIND_FINAL_PAYMENT", payload=OrderPayload, key="order_id", handler=remind)
+JOB = JobType(
+    "ORDER_REMIND_FINAL_PAYMENT",
+    payload=OrderPayload,
+    key="order_id",
+    handler=remind,
+    many="orderIds",
+)
 RULE = Rule(
     "remind_final_payment",
     job=JOB,

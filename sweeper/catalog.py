@@ -89,9 +89,7 @@ class Catalog:
 
 
 def load(*names: str) -> Catalog:
-    """Import job packages and every module directly in them, and collect what they export.
-
-    names -- of the packages, or of their entry points; see GROUP
+    """Import job packages, by their names or entry points, and collect what their modules export.
 
     Raises CatalogError where two exports share a name, no job file exports a rule's job type, or a
     value of a collection has a fault.
@@ -152,20 +150,17 @@ def _imported(names: Iterable[str]) -> list[tuple[str, list[ModuleType]]]:
 
     Raises CatalogError where a name stands for no package, and where a module cannot be imported.
     """
-    packages = dict.fromkeys(_package(name) for name in names)
+    packages = dict.fromkeys(map(_package, names))
     return [(package, list(_modules(package))) for package in packages]
 
 
 def _package(name: str) -> str:
     """Return the dotted name of the package that *name* stands for."""
-    offered = {found.module for found in entry_points(group=GROUP, name=name)}
+    offered = sorted({found.module for found in entry_points(group=GROUP, name=name)} or {name})
     if len(offered) > 1:
-        message = (
-            f"several installed job packages are called {name}: {', '.join(sorted(offered))}\n"
-            "name the one that you mean by its module"
-        )
+        message = f"several job packages are called {name}: {', '.join(offered)}; name one"
         raise CatalogError(message)
-    return offered.pop() if offered else name
+    return offered[0]
 
 
 def _modules(package: str) -> Iterator[ModuleType]:
@@ -189,8 +184,8 @@ def _import(module: str, package: str) -> ModuleType:
                 f"there is no job package {package!r}; installed: {', '.join(names) or 'none'}\n"
                 "install it beside sweeper, in its environment, or correct --jobs (SWEEPER_JOBS)"
             )
-        else:
-            message = f"job file {module} cannot be imported: {type(error).__name__}: {error}"
+            raise CatalogError(message) from error
+        message = f"job file {module} cannot be imported: {type(error).__name__}: {error}"
         raise CatalogError(message) from error
 
 
@@ -220,8 +215,7 @@ def _named(
     for module in modules:
         for value in getattr(module, export, ()):
             if not isinstance(value, kind):
-                what = f"{value!r}, which is not of the class {kind.__name__}"
-                message = f"{module.__name__}.{export} holds {what}"
+                message = f"{module.__name__}.{export} holds {value!r}: that is no {kind.__name__}"
                 raise CatalogError(message)
             name: str = value.name  # type: ignore[attr-defined]
             if found.setdefault(name, value) is not value:

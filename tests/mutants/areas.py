@@ -15,6 +15,7 @@ _NAMES = (
     "dead_letters",
     "calls",
     "notices",
+    "reminders",
     "database",
     "secrets",
     "access",

@@ -89,8 +89,8 @@ MUTANTS = (
         "two job files may export one name",
         "contract",
         "sweeper/catalog.py",
-        "if found.setdefault(name, value) is not value:",
-        "if found.setdefault(name, value) is None:",
+        "if found.setdefault(name, value) is not value:\n            message = (",
+        "if found.setdefault(name, value) is None:\n            message = (",
         "tests/unit/test_catalog.py::test_two_values_with_the_same_name_are_refused",
     ),
     Mutant(

@@ -91,8 +91,8 @@ MUTANTS = (
         "the jastiper has an hour less than promised",
         "L3",
         "jobs/auto_refund.py",
-        "older_than=timedelta(hours=24)",
-        "older_than=timedelta(hours=23)",
+        "OLDER_THAN = timedelta(hours=24)",
+        "OLDER_THAN = timedelta(hours=23)",
         f"{REFUND}::test_the_exact_limit_is_due tests/unit/test_config_files.py"
         "::test_the_shipped_toml_equals_the_defaults",
     ),

@@ -49,7 +49,8 @@ def test_migrate_creates_the_indexes(app: App) -> None:
     indexes = (rule.index for rule in app.rules.values())
     of_rules = sorted(f"index {index.name}" for index in indexes if index is not None)
     by_key = [one for one in made if "sweeper_key_" in one]
-    assert (of_rules, 5) == (sorted(made[: len(of_rules)]), len(by_key))
+    assert of_rules == sorted(made[: len(of_rules)])
+    assert len(by_key) >= 5, "one for each queue; jobs with keys of another form have their own"
     assert ["ledger"] == warnings(examine(app))
 
 

@@ -5,37 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.postgres.packages.page import assert_shown, blocks
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "how-to" / "add-a-job.md"
 FILE = "jobs/remind_final_payment.py"
 TESTS = "tests/domain/test_remind_final_payment.py"
-_BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A block of the page; shown is the output that stands below a block of commands."""
-
-    kind: str
-    file: str
-    content: str
-    shown: str = ""
-
-
-def blocks() -> Iterator[Block]:
-    """Yield the page's blocks in order, each block of commands with its output."""
-    text = PAGE.read_text("utf-8")
-    found = list(_BLOCK.finditer(text))
-    for one, after in zip(found, [*found[1:], None], strict=True):
-        follows = after and after[1] == "text" and not text[one.end() : after.start()].strip()
-        yield Block(one[1], one[2] or "", one[3], after[3] if after and follows else "")
 
 
 @pytest.fixture
@@ -65,7 +44,7 @@ def test_whoever_follows_the_page_has_the_job_that_is_shipped(
         "SWEEPER_STOCK__TAKEN_AT": "checkout",
     }
     typed, exported = list[str](), list[str]()
-    for block in blocks():
+    for block in blocks(PAGE):
         if block.file == FILE:
             typed.append(block.content.strip("\n"))
             (clone / FILE).write_text("\n\n".join(typed) + "\n", "utf-8")
@@ -88,17 +67,6 @@ def test_whoever_follows_the_page_has_the_job_that_is_shipped(
 
 
 def test_the_test_on_the_page_is_one_of_ours() -> None:
-    (shown,) = [block.content for block in blocks() if block.file == TESTS]
+    (shown,) = [block.content for block in blocks(PAGE) if block.file == TESTS]
 
     assert shown in (ROOT / TESTS).read_text("utf-8")
-
-
-def assert_shown(block: Block, output: str) -> None:
-    """Check that each line that the page shows is in the output, in this order."""
-    rest = " ".join(output.split())
-    for line in block.shown.splitlines():
-        wanted = " ".join(line.split())
-        if wanted in {"", "..."}:
-            continue
-        before, found, rest = rest.partition(wanted)
-        assert found, f"{block.content}does not say {wanted!r} after\n{before[-200:]}\n\n{output}"
