@@ -149,4 +149,5 @@ RULE = Rule(
     anomalies=anomalies,
     index=Index("sweeper_auto_refund", ORDER.c.dpPaidAt, postgresql_where=waiting),
     terms=terms,
+    help="Reject orders that the jastiper did not answer, and record what is owed back.",
 )

@@ -94,4 +94,5 @@ RULE = Rule(
     anomalies=anomalies,
     index=Index("sweeper_expire_dp", ORDER.c.createdAt, postgresql_where=pending),
     terms=terms,
+    help="Cancel orders whose down payment did not come.",
 )

@@ -159,7 +159,7 @@ class App:
     @property
     def history(self) -> HistoryReader:
         """Reads how things went in the last hour, day or month."""
-        return HistoryReader(self.database, self.catalog.figures)
+        return HistoryReader(self.database, self.catalog.awake(self.rules).figures)
 
     @property
     def explainer(self) -> Explainer:

@@ -20,6 +20,8 @@ REFUND = "refund"
 """The suffix of a text's key that is used when a down payment is owed to the buyer."""
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{2,60}")
+_TAKEN = frozenset({*FIELDS, "message", "nonce", "claim", "carrier", "unknown", "provider"})
+"""What stands in every notice's metadata, or may come to stand there."""
 
 
 class Template(BaseModel):
@@ -38,7 +40,7 @@ class Variable:
 
     name   -- as texts have it in braces
     value  -- what it is for an order, in SQL; it stands in the notice's metadata under this name
-    shown  -- (value, language) -> as people read it
+    shown  -- (value, language) -> as people read it; a row of an earlier version has no value
     sample -- a value for previews
     """
 
@@ -94,6 +96,16 @@ def faults(notice: Notice) -> Iterator[str]:
     """Yield one line for each error in a declared notice, beginning with the key of a text."""
     if not _NAME.fullmatch(notice.name):
         yield "has a name that is not of capitals, digits and _"
+    for variable in notice.variables:
+        if not variable.name.isidentifier() or variable.name in _TAKEN:
+            yield f"has a variable {variable.name!r}: the name is taken, or is none"
+    yield from _faults_of_texts(notice)
+    for template in notice.templates.values():
+        for name in unknown(template, notice.fields):
+            yield f"template {template.name} uses {name}, which the notice does not give"
+
+
+def _faults_of_texts(notice: Notice) -> Iterator[str]:
     refunds = [f"{language}_{REFUND}" for language in LANGUAGES] if notice.refund_template else []
     required = [*LANGUAGES, *refunds]
     for key in required:
@@ -101,13 +113,9 @@ def faults(notice: Notice) -> Iterator[str]:
             yield f"has no text {key!r}"
     for key, text in notice.texts.items():
         if key not in required:
-            wanted = f"has no template for it: {', '.join(required)} are"
-            yield f"has a text {key!r}, which is none of its texts, or {wanted}"
+            yield f"has a text {key!r}, which has no template; its texts are {', '.join(required)}"
         for fault in text_faults(key, text, notice.fields):
             yield f"{key} {fault}"
-    for template in notice.templates.values():
-        for name in unknown(template, notice.fields):
-            yield f"template {template.name} uses {name}, which the notice does not give"
 
 
 NOTICE_TYPES = Collection("NOTICES", Notice, faults)

@@ -1,5 +1,6 @@
 """The texts of the notices: what their job files declare, and the operator's own instead."""
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -88,7 +89,7 @@ def sample(notice: Notice, key: str, limit: timedelta) -> dict[str, Any]:
         "name": "Sari Wulandari",
         "orderCode": "JST-ABC123-XY",
         "dpAmount": 50_000 if key.endswith(f"_{REFUND}") else 0,
-        "limitSeconds": int(limit.total_seconds()),
+        "limitSeconds": math.ceil(limit.total_seconds()),
     }
 
 

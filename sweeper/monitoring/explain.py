@@ -130,15 +130,17 @@ class Explainer:
             holds = Holds(self.enabled, scans, read_pauses(tx))
             jobs = {rule.job.name for rule in self.catalog.rules.values()}
             last = facts.last_ending(happened, jobs)
+            awake = self.catalog.awake(self.enabled).rules
+            told = {name: check for name, check in checks.items() if name in awake}
             return Explanation(
                 key,
                 code,
                 iso(now),
-                headline(checks, where, last, holds, now),
+                headline(told, where, last, holds, now),
                 checks,
                 tuple(happened),
                 tuple(where),
-                tuple(self._possible(tx, key, checks, where, holds)),
+                tuple(self._possible(tx, key, told, where, holds)),
                 since=iso(first) if first and _has_older(tx, first) else None,
             )
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from jobs import remind_final_payment as job
 from jobs.demo.shop import Shop
+from jobs.notices import announce
 from jobs.orders import Holding, hold
 from sweeper import Batch, OutsideError
 from sweeper.app import App
@@ -23,6 +25,7 @@ from tests.support.verbs import (
     DAY,
     HOUR,
     MS,
+    NOW,
     SECOND,
     Connect,
     OpenApp,
@@ -443,6 +446,22 @@ def test_explain_tells_why_a_reminder_is_due_and_what_was_sent(
 
     assert "it waits for its final payment (status awaiting_final_payment)" in before
     assert f"notice {FIRST} is sent" in after
+
+
+def test_explain_does_not_call_an_order_due_for_a_dormant_rule(app: App, shop: Shop) -> None:
+    """Its terms are shown; what is the matter with the order is something else, or nothing."""
+    found = app.explainer.explain(accepted(shop))
+
+    assert (True, True) == (found.rules[RULE].due, RULE not in found.headline)
+    assert [] == [step for step in found.possible if RULE in str(step)]
+
+
+def test_a_notice_of_a_file_that_is_not_loaded_is_not_announced() -> None:
+    """The first batch says so, and the dry run before it."""
+    unknown = replace(job.REMINDER, name="SOMETHING_ELSE")
+
+    with pytest.raises(LookupError, match="exports the notice SOMETHING_ELSE in NOTICES"):
+        announce(Batch(None, NOW, NOW, [], {}, None), [], unknown)  # type: ignore[arg-type]
 
 
 def test_the_command_shows_who_was_reminded(run: Run, on: App, shop: Shop) -> None:

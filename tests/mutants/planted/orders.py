@@ -11,8 +11,8 @@ MUTANTS = (
         "the handlers do not ask again whether an order is due",
         "L3",
         "jobs/orders.py",
-        "wanted = select(ORDER.c.id).where(named, due)",
-        "wanted = select(ORDER.c.id).where(named)",
+        "wanted = select(ORDER.c.id).where(ORDER.c.id == any_(ORDERS), due)",
+        "wanted = select(ORDER.c.id).where(ORDER.c.id == any_(ORDERS))",
         f"{EXPIRE}::test_an_order_paid_between_scan_and_drain_is_skipped",
     ),
     Mutant(
