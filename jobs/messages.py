@@ -54,7 +54,14 @@ def preview(context: typer.Context, *, as_json: Json = False) -> None:
 
 @COMMANDS.command()
 def export(context: typer.Context) -> None:
-    """Write all texts as TOML, for a file of your own: set whatsapp.messages to its path."""
+    """Write all texts as TOML, for a file of your own.
+
+    The setting whatsapp.messages is the path of that file.
+
+    Examples:
+      sweeper messages export > texts.toml  # change what you like, leave out the rest
+      sweeper messages export | less  # every text, with its fields
+    """
     with open_app(context) as app:
         section = app.settings.sections[WhatsappSettings]
         assert isinstance(section, WhatsappSettings)  # noqa: S101 -- narrows what was checked

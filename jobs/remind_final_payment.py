@@ -210,20 +210,27 @@ FIGURES = (
     ),
 )
 
-COMMANDS = typer.Typer(help="Show which orders wait for their final payment.", no_args_is_help=True)
+COMMANDS = typer.Typer(no_args_is_help=True, rich_help_panel="Look")
 _LISTED = 200
 
 
 @COMMANDS.callback()
 def final_payments() -> None:
-    """Show which orders wait for their final payment."""
+    """Show which orders wait for their final payment.
+
+    Examples:
+      sweeper remind-final-payment waiting  # with what was sent to their buyers
+      sweeper remind-final-payment waiting --json  # for a program
+    """
 
 
 @COMMANDS.command()
 def waiting(context: typer.Context, *, as_json: Json = False) -> None:
-    """List the orders that wait for their final payment, and their reminders; the oldest first.
+    """List the orders that wait, and their reminders; the oldest first.
 
-    To try the reminders before they are on: sweeper sweep remind_final_payment --dry-run.
+    Examples:
+      sweeper remind-final-payment waiting  # the oldest 200
+      sweeper remind-final-payment waiting --json  # for a program
     """
     reminders = [_written(notice, _LOG.status) for notice in NOTICES]
     query = select(ORDER.c.orderCode, ORDER.c.id, ORDER.c.validatedAt, *reminders)

@@ -32,7 +32,9 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is the matter, whether a service runs, queues, rules, dead letters.
+    """Show how things are: what is the matter, and if a service runs.
+
+    Then the rules, the queues and the dead letters.
 
     Examples:
       sweeper status  # how things are now

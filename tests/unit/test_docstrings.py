@@ -28,7 +28,10 @@ _LENGTH = re.compile(r"(?:^|_)(?:age|delay|every|interval|keep|older_than|timeou
 _ERROR = re.compile(r"\w+Error")
 
 # A terminal's and a waiting thread's own spelling of seconds.
-IN_SECONDS = {("sweeper/cli/output.py", "every"), ("sweeper/outbound/call_pool.py", "delay")}
+IN_SECONDS = {
+    ("sweeper/cli/terminal/status_report.py", "every"),
+    ("sweeper/outbound/call_pool.py", "delay"),
+}
 
 
 def undocumented(found: type) -> list[str]:

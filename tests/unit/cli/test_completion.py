@@ -14,9 +14,9 @@ from sweeper.cli.help.completion import script
 from sweeper.cli.help.completion.places import quoted
 from tests.unit.cli.examples import pages
 
-RULES = ["auto_refund", "expire_dp"]
+RULES = sorted(catalog.load("jobs").rules)
 QUEUES = [f"jastipin_jobs{lane}" for lane in ("", "_dead", "_high", "_low", "_outbound")]
-TYPES = ["NOTIFICATION_SEND_WHATSAPP", "ORDER_AUTO_REFUND", "ORDER_EXPIRE_DP", "STOCK_RELEASE"]
+TYPES = sorted(catalog.load("jobs").jobs)
 REASONS = ["crashed", "exhausted", "invalid", "rejected", "unknown_type"]
 
 SHELLS = [

@@ -69,7 +69,7 @@ def test_a_variable_is_shown_as_its_job_file_says(language: str, shelf: str) -> 
         ({"name": "parcel stored"}, "has a name that is not of capitals"),
         ({"variables": (replace(SHELF, name="nonce"),)}, "has a variable 'nonce': the name is"),
     ],
-    ids=str,
+    ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_what_is_wrong_with_a_notice_is_said(changes: dict[str, Any], fault: str) -> None:
     """Nothing starts with an event that has no text or no template, or with a broken one."""
