@@ -81,8 +81,8 @@ def purge(
     With --older-than, drop old dead letters, as `dead drop` does: the ledger records each of them.
 
     Examples:
-      sweeper purge jastipin_jobs_low --yes  # empty one queue; its jobs are gone
       sweeper purge jastipin_jobs_dead --older-than 90d --yes  # drop old dead letters
+      sweeper purge jastipin_jobs_low  # refused without --yes, with which its jobs are lost
     """
     age = None if older_than is None else length(older_than)
     with stoppable() as stopping, open_app(context) as app:

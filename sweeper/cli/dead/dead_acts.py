@@ -89,7 +89,7 @@ def drop_dead(
     Examples:
       sweeper dead drop 42 --why "a test"  # one of them
       sweeper dead drop --older-than 90d --dry-run  # how many are as old as this
-      sweeper dead drop --all --yes  # every one, without a question
+      sweeper dead drop --type ORDER_EXPIRE_DP --why "cancelled by hand"  # those of a type
     """
     wanted = _filter(ids, type_, reason, fingerprint, older_than, newer_than,
                      everything=everything or bool(about))  # fmt: skip

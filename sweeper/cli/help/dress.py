@@ -1,6 +1,6 @@
 """Gives every command our help, and lets none run whose job package could not be loaded."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -32,7 +32,7 @@ class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command, but not without its jobs."""
         if fault := _note(ctx).get("fault"):
-            _refuse(fault)
+            raise fault
         return super().invoke(ctx)
 
 
@@ -56,7 +56,3 @@ def _note(ctx: Any) -> dict[str, Any]:
 def _write(command: Any, ctx: Any, formatter: Any) -> None:
     known = (ctx.find_root().obj or {}).get("catalog")
     text.write(pages.page(command, ctx.command_path.split()), formatter, known)
-
-
-def _refuse(fault: Exception) -> NoReturn:
-    raise fault

@@ -10,7 +10,7 @@ EXIT_CODES = {
     "4": "stopped: too many rows due; nothing was queued",
     "69": "the database, or pgmq in it, cannot be used",
     "78": "the settings are not valid",
-    "130, 143": "stopped by Ctrl-C, or by SIGTERM",
+    "130, 143": "stopped by Ctrl-C, or by SIGTERM, after which `sweeper run` ends with 0",
 }
 """What each exit code of the commands means; scripts rely on them."""
 

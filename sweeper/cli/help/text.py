@@ -10,7 +10,6 @@ from sweeper.cli.help.pages import Example, Page
 from sweeper.cli.help.panels import PANELS
 
 _LEFT = 26  # columns for what is typed; what is longer has a line of its own
-_EXPLAINED = "Examples"
 
 
 def write(page: Page, formatter: Any, catalog: Catalog | None) -> None:
@@ -34,7 +33,7 @@ def write(page: Page, formatter: Any, catalog: Catalog | None) -> None:
         unknown = {"": "not known, because the job package cannot be loaded"}
         _write_rows(formatter, heading, (words or unknown).items())
     _write_rows(formatter, "Options", [(one.heading, one.meaning) for one in page.options])
-    _write_examples(formatter, _EXPLAINED, page.examples)
+    _write_examples(formatter, "Examples", page.examples)
     if is_first:
         _write_rows(formatter, "Exit codes", EXIT_CODES.items())
         formatter.write_paragraph()
