@@ -111,4 +111,4 @@ def _escaped(text: str) -> str:
     """Return *text* for roff: no word of it is a command, and a hyphen can be copied."""
     told = text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq")
     told = told.replace("'", "\\(aq").replace("`", "\\(ga")
-    return f"\\&{told}" if told.startswith((".", "'")) else told
+    return f"\\&{told}" if told.startswith(".") else told

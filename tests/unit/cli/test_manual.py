@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_it_says_where_to_begin_and_what_surrounds_the_commands(page: Path) -> N
 
 def test_it_is_made_without_the_job_package() -> None:
     assert '.SH "RUN"' in roff(pages()[0], None)
+
+
+def test_no_text_is_taken_for_a_macro_or_an_escape() -> None:
+    strange = replace(pages()[0], description=(".so /etc/passwd", "'so a\\nb"), commands=())
+
+    told = roff(strange, None).splitlines()
+
+    assert "\\&.so /etc/passwd" in told
+    assert "\\(aqso a\\enb" in told
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="needs mandoc")
