@@ -171,7 +171,7 @@ def test_every_command_line_ends_with_a_known_code_and_without_a_traceback(
         ), told
         assert "Traceback" not in out + err, told
         assert [] == controls(out + err), told
-        if "--json" in line and out and not {"--", "-h", "--help"} & set(line):
+        if "--json" in line and out and not {"--", "-h", "--help", "-V", "--version"} & set(line):
             json.loads(out, parse_constant=pytest.fail)
 
     check()
