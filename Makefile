@@ -145,6 +145,7 @@ $(VENV)/peers: $(VENV)/ready
 docs: $(VENV)/ready ## Write the generated pages anew
 	@$(BIN)/python -m sweeper.cli.event_reference page > docs/events.md
 	@$(BIN)/python -m sweeper.cli.event_reference schema > config/monitoring/events.schema.json
+	$(BIN)/python -m tests.docs
 
 wheel: ## Build the wheel, with pinned tools, and its SHA256SUMS
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }

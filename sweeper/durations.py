@@ -82,3 +82,4 @@ Duration = Annotated[
         mode="validation",
     ),
 ]
+"""A timedelta that settings and options spell like 30s, 5m or 24h; a bare number is refused."""

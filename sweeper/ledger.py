@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, UUID
 
 SCHEMA = "sweeper"
 METADATA = MetaData(schema=SCHEMA)
+"""Schema `sweeper`; the tables that job files add to it are declared with this, too."""
 
 MOST_COUNTED = 1_000_000
 """The latest endings among which the completed jobs are counted."""
