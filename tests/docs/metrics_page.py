@@ -42,9 +42,12 @@ def metrics_page() -> str:
     """Return docs/reference/metrics.md."""
     process, database = families()
     logged, alarms = in_the_log(), alarms_by_metric()
-    head = ("metric", "type", "labels", "meaning", "of the log", "alarms")
+    head = ("metric", "meaning", "alarms")
     own = [name for name in logged if name not in {_name(one) for one in (*process, *database)}]
-    log_only = [[code(one), "gauge", "", _OF_THE_LOG[one], "only", alarms[one]] for one in own]
+    log_only = [
+        [f"{code(one)}<br>gauge", f"{_OF_THE_LOG[one]}<br>*only of the log*", alarms[one]]
+        for one in own
+    ]
     return page(
         "Metrics",
         [_OPENING],
@@ -95,14 +98,10 @@ def alarms_by_metric() -> Mapping[str, str]:
 
 def _row(one: Metric, logged: list[str], alarms: Mapping[str, str]) -> list[str]:
     name = _name(one)
-    return [
-        code(name),
-        one.type,
-        ", ".join(map(code, one._labelnames)),  # type: ignore[attr-defined]
-        one.documentation,
-        "yes" if name in logged else "",
-        alarms[name],
-    ]
+    labels = ", ".join(map(code, one._labelnames))  # type: ignore[attr-defined]
+    kind = f"{one.type} by {labels}" if labels else one.type
+    also = "<br>*also of the log*" if name in logged else ""
+    return [f"{code(name)}<br>{kind}", f"{one.documentation}{also}", alarms[name]]
 
 
 def _name(one: Metric) -> str:

@@ -23,7 +23,7 @@ _ENTRY = re.compile(r"(\w+)\.\w+ = .*")
 _LIVE = re.compile(r"\[reload\] ")
 
 _OPENING = """
-`config/sweeper.toml` has every setting at its default, and this page says what each may hold. A
+`config/sweeper.toml` has every setting at its default, and this page says what it means, and may hold. A
 value is taken from the command line, else from the environment, else from a credential, else from
 the file, else it is the default; `sweeper config` shows what is in effect, and where it came
 from.
@@ -33,9 +33,9 @@ In the environment, a list is separated by commas. A secret never stands in the 
 from the environment, or from a credential, a file that is named as the setting with `_` for the
 dot (`web_token`).
 
-What a **reload** takes over needs no restart: `systemctl reload sweeper`, or SIGHUP. If anything
-in the new settings is not valid, nothing is taken over. How to set up a machine:
-[Configure](../how-to/configure.md).
+A change needs a restart, but for the settings that say *reload*: `systemctl reload sweeper`, or
+SIGHUP, takes them over, or nothing where anything in the new settings is not valid. How to set up
+a machine: [Configure](../how-to/configure.md).
 """.strip()
 
 
@@ -46,8 +46,7 @@ def settings_page() -> str:
     parts = [[_OPENING]]
     for name, section in sections(model):
         parts += [[f"## {name}"], [inspect.cleandoc(section.__doc__ or "")]]
-        head = ("setting", "default", "holds", "a change needs", "meaning")
-        parts.append(table(head, _rows(name, section, said)))
+        parts.append(table(("setting", "default", "meaning"), _rows(name, section, said)))
     return page("Settings", *parts)
 
 
@@ -91,14 +90,8 @@ def _rows(name: str, section: type[BaseModel], said: dict[str, str]) -> Iterator
     for key, field in section.model_fields.items():
         dotted = f"{name}.{key}"
         variable = settings._variable(dotted) + ("__NAME" if _is_mapping(section, key) else "")
-        needs = "reload" if settings.is_live(dotted) else "restart"
-        yield [
-            f"{code(dotted)}<br>{code(variable)}",
-            _default(field),
-            _holds(section, key),
-            needs,
-            said[dotted],
-        ]
+        holds = f"*{_holds(section, key)}{'; reload' if settings.is_live(dotted) else ''}*"
+        yield [f"{code(dotted)}<br>{code(variable)}", _default(field), f"{said[dotted]}<br>{holds}"]
 
 
 def _default(field: FieldInfo) -> str:
