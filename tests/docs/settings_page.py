@@ -23,10 +23,10 @@ _ENTRY = re.compile(r"(\w+)\.\w+ = .*")
 _LIVE = re.compile(r"\[reload\] ")
 
 _OPENING = """
-`config/sweeper.toml` has every setting at its default, and this page says what it means, and may hold. A
-value is taken from the command line, else from the environment, else from a credential, else from
-the file, else it is the default; `sweeper config` shows what is in effect, and where it came
-from.
+`config/sweeper.toml` has every setting at its default, and this page says what it means, and may
+hold. A value is taken from the command line, else from the environment, else from a credential,
+else from the file, else it is the default; `sweeper config` shows what is in effect, and where it
+came from.
 
 A duration is written as `100ms`, `30s`, `5m`, `24h`, `90d` or `1h30m`; a bare number is refused.
 In the environment, a list is separated by commas. A secret never stands in the file: it comes

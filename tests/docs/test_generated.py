@@ -9,6 +9,7 @@ import sweeper
 from sweeper import catalog, settings
 from sweeper.web.openapi import OPERATIONS
 from tests.docs import docstring, metrics_page, settings_page
+from tests.docs.commands_page import commands
 from tests.docs.generated import FOLDER, PAGES
 from tests.docs.schema import holds
 
@@ -52,6 +53,12 @@ def test_every_address_for_machines_has_a_section() -> None:
     sections = re.findall(r"(?m)^### ([A-Z]+ /\S+)$", shown("http-api.md"))
 
     assert {f"{one.method} {one.path}" for one in OPERATIONS} == set(sections)
+
+
+def test_every_command_has_a_section() -> None:
+    sections = re.findall(r"(?m)^### (sweeper\b.*)$", shown("commands.md"))
+
+    assert sorted(each.name for each in commands().walk()) == sorted(["sweeper", *sections])
 
 
 def test_everything_that_a_job_file_may_import_has_a_section_in_a_group() -> None:
