@@ -142,10 +142,17 @@ $(VENV)/peers: $(VENV)/ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
-docs: $(VENV)/ready ## Write the generated pages anew
+docs: $(VENV)/ready ## Write the generated pages anew, and build the site from docs/, strictly
 	@$(BIN)/python -m sweeper.cli.event_reference page > docs/events.md
 	@$(BIN)/python -m sweeper.cli.event_reference schema > config/monitoring/events.schema.json
 	$(BIN)/python -m tests.docs
+	$(MAKE) -s $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	echo "the site is in site/: open file://$(CURDIR)/site/index.html"
+
+$(VENV)/docs: $(VENV)/ready
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
 
 wheel: ## Build the wheel, with pinned tools, and its SHA256SUMS
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
@@ -242,7 +249,7 @@ uninstall: ## Remove the service; /etc/sweeper and the database stay
 	@echo "sweeper is removed; its settings stay in /etc/sweeper, its books in the database"
 
 clean: ## Remove the environment and every cache
-	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site .coverage* .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The tools of `make pins`, `make audit-dependencies` and `make sbom`.

@@ -45,7 +45,7 @@ def metrics_page() -> str:
     head = ("metric", "meaning", "alarms")
     own = [name for name in logged if name not in {_name(one) for one in (*process, *database)}]
     log_only = [
-        [f"{code(one)}<br>gauge", f"{_OF_THE_LOG[one]}<br>*only of the log*", alarms[one]]
+        [f"{code(one)}<br>*gauge*", f"{_OF_THE_LOG[one]}<br>*only of the log*", alarms[one]]
         for one in own
     ]
     return page(
@@ -101,7 +101,7 @@ def _row(one: Metric, logged: list[str], alarms: Mapping[str, str]) -> list[str]
     labels = ", ".join(map(code, one._labelnames))  # type: ignore[attr-defined]
     kind = f"{one.type} by {labels}" if labels else one.type
     also = "<br>*also of the log*" if name in logged else ""
-    return [f"{code(name)}<br>{kind}", f"{one.documentation}{also}", alarms[name]]
+    return [f"{code(name)}<br>*{kind}*", f"{one.documentation}{also}", alarms[name]]
 
 
 def _name(one: Metric) -> str:

@@ -51,7 +51,7 @@ def test_the_project_has_a_name_of_its_own() -> None:
     "path", [*TEXTS, *SOURCES], ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_an_install_line_names_this_project_or_a_dependency(path: object) -> None:
-    allowed = {".[embedded,dev]", ".[supply]", ".[bench]", WHEEL, *REQUIREMENTS}
+    allowed = {".[embedded,dev]", ".[supply]", ".[bench]", ".[docs]", WHEEL, *REQUIREMENTS}
 
     assert [] == [word for word in installed(path.read_text("utf-8")) if word not in allowed]  # type: ignore[attr-defined]
 
@@ -64,7 +64,7 @@ def test_only_development_installs_without_hashes() -> None:
     """What runs as the service, or builds it, is what was tested, to the byte."""
     makefile = (ROOT / "Makefile").read_text("utf-8")
 
-    assert {".[embedded,dev]", ".[supply]", ".[bench]"} == set(installed(makefile))
+    assert {".[embedded,dev]", ".[supply]", ".[bench]", ".[docs]"} == set(installed(makefile))
     assert "--require-hashes" in re.search(r"HASHED := ((?:.*\\\n)*.*)", makefile)[1]  # type: ignore[index]
 
 
