@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,12 @@ _HEADER = re.compile(r"\[([\w.]+)\]\s*(?:# (.*))?")
 _SETTING = re.compile(r"(?:# )?([\w.]+) = .*?  ?# (.*)")
 _ENTRY = re.compile(r"(\w+)\.\w+ = .*")
 _LIVE = re.compile(r"\[reload\] ")
+
+_OF_ANY_RULE = {
+    "enabled": "whether it is scanned",
+    "every": "between two scans",
+    "older_than": "how old a row is when it is due",
+}
 
 _OPENING = """
 `config/sweeper.toml` has every setting at its default, and this page says what it means, and may
@@ -91,7 +97,20 @@ def _rows(name: str, section: type[BaseModel], said: dict[str, str]) -> Iterator
         dotted = f"{name}.{key}"
         variable = settings._variable(dotted) + ("__NAME" if _is_mapping(section, key) else "")
         holds = f"*{_holds(section, key)}{'; reload' if settings.is_live(dotted) else ''}*"
-        yield [f"{code(dotted)}<br>{code(variable)}", _default(field), f"{said[dotted]}<br>{holds}"]
+        yield [
+            f"{code(dotted)}<br>{code(variable)}",
+            _default(field),
+            f"{meaning(dotted, field, said)}<br>{holds}",
+        ]
+
+
+def meaning(name: str, field: FieldInfo, said: Mapping[str, str]) -> str:
+    """Return what a setting means.
+
+    said -- what the TOML file says, by dotted name; a rule or a section may be missing there
+    """
+    of_any_rule = _OF_ANY_RULE.get(name.rpartition(".")[2]) if name.startswith("rules.") else None
+    return said.get(name) or field.description or of_any_rule or ""
 
 
 def _default(field: FieldInfo) -> str:

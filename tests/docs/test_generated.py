@@ -37,6 +37,19 @@ def test_every_setting_has_a_meaning_and_a_kind() -> None:
     assert named == set(described)
 
 
+def test_a_rule_that_the_file_does_not_have_is_described_all_the_same() -> None:
+    """One new file: a rule needs no other."""
+    fields = settings.RuleSettings.model_fields
+
+    meanings = [settings_page.meaning(f"rules.toy.{key}", fields[key], {}) for key in fields]
+
+    assert [
+        "whether it is scanned",
+        "between two scans",
+        "how old a row is when it is due",
+    ] == meanings
+
+
 def test_a_setting_that_a_reload_takes_over_is_marked_so() -> None:
     marked = re.findall(r"(?m)^\| `([\w.]+)`.*; reload\* \|$", shown("settings.md"))
 
