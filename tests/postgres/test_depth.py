@@ -24,6 +24,7 @@ from sweeper.monitoring.history import Period
 from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.monitoring.list_page import Wanted
 from sweeper.monitoring.lists import ListReader
+from sweeper.monitoring.sign import last_sign
 from sweeper.monitoring.waiting_list import WaitingList
 from sweeper.postgres import clock
 from sweeper.queue.dead_letters import dead_letter_queue, dead_letter_table
@@ -85,6 +86,7 @@ def readers(app: App) -> dict[str, Callable[[], Any]]:
     return {
         "status": app.status_reader.read,
         "completed": app.status_reader.completed,
+        "sign of a service": partial(last_sign, app.database, timedelta(seconds=30)),
         "page": app.backlog_reader.read,
         "audit": app.auditor.audit,
         **{f"history, {p}": partial(app.history.read, p, clock.now()) for p in Period},

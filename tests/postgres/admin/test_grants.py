@@ -26,6 +26,7 @@ from sweeper.migrations.versions import engine_0008, engine_0009, engine_0010
 from sweeper.monitoring.acts import ActFilter
 from sweeper.monitoring.history import Period
 from sweeper.monitoring.history_writer import HistoryWriter
+from sweeper.monitoring.sign import last_sign
 from sweeper.postgres.clock import now
 from sweeper.queue.acts import Action, By, Origin
 from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
@@ -96,6 +97,7 @@ def test_every_step_works_with_only_the_printed_grants(
     assert app.explainer.explain(unpaid).facts
     make_visible(app)
     assert 0 == app.status_reader.read().rules["expire_dp"].overdue
+    assert not last_sign(app.database, HOUR).runs
 
 
 @pytest.mark.usefixtures("role")
