@@ -42,7 +42,7 @@ class DemoEnvironment:
     """The app of the demo, with its database and its orders.
 
     url    -- where the embedded server is reached
-    folder -- the data folder of the embedded server
+    folder -- of the demo, with the data of the embedded server
     page   -- the address of the status page, while the service runs
     log    -- the engine's errors, as JSON lines
     """

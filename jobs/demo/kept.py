@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
@@ -16,7 +17,9 @@ _MARK = "process"  # a file with the process whose demo it is
 def new_folder() -> Path:
     """Create the folder of a demo, marked as that of this process."""
     folder = Path(mkdtemp(prefix=_PREFIX))
-    (folder / _MARK).write_text(str(os.getpid()), "ascii")
+    begun = folder / f"{_MARK}.begun"
+    begun.write_text(str(os.getpid()), "ascii")
+    begun.rename(folder / _MARK)
     return folder
 
 
@@ -42,18 +45,15 @@ def stop_kept() -> int:
 def _kept() -> Iterator[Path]:
     """Yield the folders of this user's demos."""
     for folder in sorted(Path(gettempdir()).glob(f"{_PREFIX}*")):
-        is_ours = not folder.is_symlink() and folder.stat().st_uid == os.getuid()
-        if is_ours and (folder / _MARK).is_file():
-            yield folder
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            if folder.lstat().st_uid == os.getuid() and (folder / _MARK).is_file():
+                yield folder
 
 
 def _user_of(folder: Path) -> int | None:
     """Return the process whose demo it is, while it lives."""
     pid = int((folder / _MARK).read_text("ascii"))
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # the latter: the number is another's now
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:  # the number has gone to a process of somebody else
-        return None
-    return pid
+        return pid
+    return None

@@ -94,8 +94,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def entry(what: str, more: str) -> None:
     """Print an entry of a list, and below it more of it; a terminal gets it between its words."""
     for text, indent in ((what, 2), (more, 4)):
-        padded = Padding(Text(in_line(redact.text(text))), (0, 0, 0, indent))
-        out.print(padded, soft_wrap=not out.is_terminal)
+        told = in_line(redact.text(text))
+        if out.is_terminal:
+            out.print(Padding(Text(told), (0, 0, 0, indent), expand=False), soft_wrap=False)
+        else:
+            line(f"{' ' * indent}{told}")
 
 
 def typed(command: str) -> None:

@@ -85,7 +85,7 @@ def sweep(
       sweeper sweep --dry-run --json > plan.json  # a plan to read
       sweeper sweep --plan plan.json  # that plan and nothing else
     """
-    with stoppable() as stopping, _opened(context, verbose=verbose) as (app, failures):
+    with stoppable() as stopping, _opened(context, verbose, as_json) as (app, failures):
         loaded = _plan(app, plan, rules)
         chosen = [app.catalog.rule(name) for name in rules or (loaded or app).rules]
         limit = max_ or (loaded.limit if loaded else app.settings.safety.max_per_sweep)
@@ -121,7 +121,7 @@ def drain(
       sweeper drain  # after `sweeper enqueue`, or `sweeper dead retry`
       sweeper drain --json --reason "after the outage"  # the outcomes, for a program
     """
-    with stoppable() as stopping, _opened(context, verbose=verbose) as (app, failures):
+    with stoppable() as stopping, _opened(context, verbose, as_json) as (app, failures):
         runner = app.sweep(stopping)
         started = time.monotonic()
         with _begun(app, Action.DRAIN, "every queue", reason) as (act, progress):
@@ -138,15 +138,20 @@ def drain(
 
 
 @contextmanager
-def _opened(context: typer.Context, *, verbose: bool) -> Iterator[tuple[App, Failures]]:
+def _opened(
+    context: typer.Context,
+    verbose: bool,  # noqa: FBT001 -- options, as they were typed
+    as_json: bool,  # noqa: FBT001 -- likewise
+) -> Iterator[tuple[App, Failures]]:
     """Yield the app, and the failures that are heard of; the log goes above a progress bar.
 
     A person at a terminal is told at the end what failed: no log is shown there, but errors that
     the report does not tell. Everywhere else the log is read by machines, and is complete.
     """
     log = output.Stderr()
-    failures = Failures(tells=log.isatty() and not verbose)
-    with open_app(context, log, quiet=failures.tells) as app, overheard(failures.hear):
+    quiet = log.isatty() and not verbose
+    failures = Failures(tells=quiet and not as_json)
+    with open_app(context, log, quiet=quiet) as app, overheard(failures.hear):
         yield app, failures
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sweeper.app import App
 from sweeper.batch import Tally
 from sweeper.cli import output
-from sweeper.cli.terminal.failures import Failure, Failures
+from sweeper.cli.terminal.failures import MOST, Failure, Failures
 from sweeper.humanize import age, capped, in_line, number
 from sweeper.monitoring.about.next_steps import in_shell
 from sweeper.queue.pause import Pause
@@ -17,7 +17,6 @@ from sweeper.sweep.runner import Report
 
 _MAX_ROWS = 100  # a longer table is cut; nobody reads it to the end
 _MAX_FAILURES = 5
-_ARE_DEAD = "are dead; mend the cause, then retry them"
 
 _IN_WORDS = {
     "done": "done",
@@ -98,7 +97,7 @@ def failed(app: App, failures: Failures, program: str) -> None:
     with app.database.transaction() as tx:
         codes = app.catalog.codes.of(tx, [one.key for one in shown if one.key])
     if waiting:
-        output.out.print(f"{_jobs(len(waiting))} failed, will retry:", style="bold yellow")
+        output.out.print("failed, will retry:", style="bold yellow")
     for one in waiting[:_MAX_FAILURES]:
         again = f"again in {age(one.again_in)}" if one.again_in >= 1 else "due again"
         output.entry(f"{_whose(one, codes)}: attempt {one.attempt}, {again}", one.error)
@@ -109,10 +108,7 @@ def failed(app: App, failures: Failures, program: str) -> None:
         output.line("A running service tries again when it is time; without one, type then:")
         output.typed(f"{program} drain")
     if dead:
-        count = len(dead) + sum(one.alike for one in dead)
-        output.out.print(
-            f"{_jobs(count)} dead; mend the cause, then bring them back:", style="bold red"
-        )
+        output.out.print("dead; mend the cause, then retry:", style="bold red")
     for one in dead[:_MAX_FAILURES]:
         alike = f", and {one.alike} more like it" if one.alike else ""
         what = f"dead letter {one.letter}: {_whose(one, codes)}, {one.reason}{alike}"
@@ -120,10 +116,6 @@ def failed(app: App, failures: Failures, program: str) -> None:
         output.typed(f"{program} dead show {one.letter}")
         output.typed(f"{program} dead retry {one.letter}")
     _cut(len(dead), f"{program} dead list")
-
-
-def _jobs(count: int) -> str:
-    return f"{number(count)} {'job' if count == 1 else 'jobs'}"
 
 
 def _whose(one: Failure, codes: Mapping[str, str]) -> str:
@@ -135,7 +127,7 @@ def _whose(one: Failure, codes: Mapping[str, str]) -> str:
 def _cut(count: int, command: str) -> None:
     """Say how many failures are not shown, and what shows them."""
     if count > _MAX_FAILURES:
-        output.line(f"... and {number(count - _MAX_FAILURES)} more:")
+        output.line(f"... and {capped(count - _MAX_FAILURES, MOST - _MAX_FAILURES)} more:")
         output.typed(command)
 
 

@@ -8,8 +8,11 @@ from typing import Any
 from sweeper import events
 from sweeper.event import Event
 
-_MOST = 1_000  # jobs that are kept; of more nobody reads
+MOST = 1_000
+"""The most jobs of either kind that are kept; of more nobody reads."""
+
 _NAMES = ("type", "key", "error")
+_SOON = 1.0  # seconds by which a retry may begin before it is heard to be due
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Failures:
             self._died(values)
         elif event is events.BATCH_DONE:
             for key in (*values["done"], *values["skipped"]) if self._waiting else ():
-                self._waiting.pop((values["type"], key), None)
+                self._done(values["type"], key)
         return self.tells and event in (events.JOB_RETRIED, events.JOB_DEAD, events.SCAN_BRAKED)
 
     @property
@@ -69,15 +72,21 @@ class Failures:
         return tuple(self._dead)
 
     def _retried(self, values: Mapping[str, Any]) -> None:
-        if len(self._waiting) < _MOST:
+        if len(self._waiting) < MOST:
             type_, key, error = (values[name] for name in _NAMES)
             again_at = time.monotonic() + values["delay_seconds"]
             self._waiting[type_, key] = Failure(type_, key, error, values["attempt"], again_at)
 
+    def _done(self, type_: str, key: str) -> None:
+        """Forget a failure once its retry was done; what is done earlier is another job's."""
+        failure = self._waiting.get((type_, key))
+        if failure and failure.again_in < _SOON:
+            del self._waiting[type_, key]
+
     def _died(self, values: Mapping[str, Any]) -> None:
         type_, key, error = (values[name] for name in _NAMES)
         self._waiting.pop((type_, key), None)
-        if len(self._dead) < _MOST:
+        if len(self._dead) < MOST:
             number, reason, alike = (values[name] for name in ("msg_id", "reason", "alike"))
             self._dead.append(
                 Failure(type_, key, error, values["attempts"], 0.0, number, reason, alike)

@@ -87,6 +87,16 @@ def test_a_job_that_died_is_told_with_what_brings_it_back(typed: Type, app: App)
     assert f"sweeper dead show {letter.msg_id}" == as_typed(screen, "sweeper dead show")
 
 
+def test_with_json_a_terminal_is_logged_the_errors_that_no_report_tells(
+    typed: Type, app: App
+) -> None:
+    send(app, "NO_SUCH_TYPE", {})
+
+    code, screen = typed("drain", "--json").ended()
+
+    assert (3, True, False) == (code, "job.dead" in screen.text, "batch.done" in screen.text)
+
+
 def test_a_verbose_sweep_logs_above_its_bar(typed: Type, app: App, shop: Shop) -> None:
     """Each line of the log stands alone: the bar is drawn anew below it."""
     order = shop.order(age=HOUR)

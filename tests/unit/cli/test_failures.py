@@ -8,10 +8,10 @@ from sweeper.cli.terminal.failures import Failures
 from sweeper.event import overheard
 
 
-def retried(key: str, attempt: int = 1) -> None:
+def retried(key: str, attempt: int = 1, delay: float = 5.0) -> None:
     """Log that a job is retried."""
     events.JOB_RETRIED.log(
-        type="EXPIRE", key=key, attempt=attempt, delay_seconds=5.0, error="out of order"
+        type="EXPIRE", key=key, attempt=attempt, delay_seconds=delay, error="out of order"
     )
 
 
@@ -42,11 +42,21 @@ def test_a_job_that_was_done_after_all_has_not_failed() -> None:
     """A long drain meets the retry of a job that it has seen fail."""
     failures = Failures()
     with overheard(failures.hear):
-        retried("a")
+        retried("a", delay=0.0)
         retried("b")
         done("a", "c")
 
     assert ["b"] == [one.key for one in failures.waiting]
+
+
+def test_another_job_with_the_same_key_hides_no_failure() -> None:
+    """An order has several notices: one may fail, and the next one be sent at once."""
+    failures = Failures()
+    with overheard(failures.hear):
+        retried("a")
+        done("a")
+
+    assert ["a"] == [one.key for one in failures.waiting]
 
 
 def test_a_job_that_died_waits_no_more() -> None:
