@@ -1,7 +1,7 @@
 # The two commands that a newcomer needs are `make demo` and `make test`; each sets up what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos chaos test-systemd check bench docs wheel pins audit-dependencies sbom \
+.PHONY: help demo test test-chaos chaos test-systemd check bench docs picture wheel pins audit-dependencies sbom \
 	deb release install rollback uninstall clean
 
 # Each recipe is one script, and ends at its first error.
@@ -154,6 +154,9 @@ $(VENV)/docs: $(VENV)/ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
+picture: $(VENV)/ready ## Record the demo anew, for README
+	@$(BIN)/python -m tests.pages.picture
+
 wheel: ## Build the wheel, with pinned tools, and its SHA256SUMS
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
 	$(call build_wheel,$(DIST))
@@ -208,7 +211,7 @@ release: $(VENV)/supply ## Build and check all that is published, into dist/, wi
 	( cd $(DIST) && sha256sum jastip* > SHA256SUMS )
 	cat $(DIST)/SHA256SUMS
 
-install: ## Install the service, or upgrade it; needs root, systemd/README.md goes on
+install: ## Install the service, or upgrade it; needs root, docs/how-to/install.md goes on
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make install"; exit 1; }
 	test -n "$(PYTHON)" || { echo "Python 3.11 or later, with its venv module, is needed"; exit 1; }
 	! dpkg-query -W -f '$${db:Status-Status}' jastip-sweeper 2>/dev/null | grep -qx installed \
@@ -232,7 +235,7 @@ install: ## Install the service, or upgrade it; needs root, systemd/README.md go
 	install -d -m 0700 /etc/sweeper/credentials
 	test -e /etc/sweeper/sweeper.toml || install -m 0644 config/sweeper.toml /etc/sweeper
 	$(call switch_to,$(NEXT))
-	echo "sweeper is installed; go on with systemd/README.md"
+	echo "sweeper is installed; go on with docs/how-to/install.md"
 
 rollback: ## Go back to the version before the last upgrade; again, and it is undone
 	@test "$$(id -u)" = 0 || { echo "run it as root: sudo make rollback"; exit 1; }

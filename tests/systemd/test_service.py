@@ -79,7 +79,7 @@ def database_url(platform: str) -> str:
 def machine(
     network: NetworkProxy, platform: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Container]:
-    """Boot a machine, and install the service as README says."""
+    """Boot a machine, and install the service as docs/how-to/install.md says."""
     with psycopg.connect(platform, autocommit=True) as connection:
         connection.execute(PLATFORM.read_bytes())
     with booted(wheelhouse(tmp_path_factory.mktemp("wheels"))) as machine:
@@ -394,7 +394,7 @@ def test_the_sweep_unit_fails_for_an_unknown_rule(unit: Unit) -> None:
 def test_an_operator_can_sweep_release_the_brake_and_retry_a_dead_letter(
     unit: Unit, shop: Shop, connection: Connection
 ) -> None:
-    """The steps are those of README, from the dry run to the retry of a dead letter."""
+    """The steps are those of docs/how-to, from the dry run to the retry of a dead letter."""
     unit("stop")
     shell = unit.machine.run
     product = shop.product(stock=INT_MAX)

@@ -4,16 +4,15 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import typer
 
-from sweeper import catalog, remedies
-from sweeper.cli.main import COMMANDS
+from sweeper import remedies
 from sweeper.event import Event
 from sweeper.remedies import REMEDIES, Remedy
+from tests.support.command_line import parse
 from tests.support.log_schema import EVENTS
 from tests.support.paths import ROOT
 
@@ -72,19 +71,6 @@ def words_of(command: str) -> list[str]:
     return [NUMBERS.get(word, word) for word in shlex.split(command)[1:]]
 
 
-def parse(words: Sequence[str]) -> None:
-    """Parse a command line as `sweeper` would, and run nothing; raises where it is wrong."""
-    added = {group.name for group in COMMANDS.registered_groups}
-    for name, group in catalog.load("jobs").commands.items():
-        if name not in added:
-            COMMANDS.add_typer(group, name=name)
-    command: Any = typer.main.get_command(COMMANDS)
-    context, args = command.make_context("sweeper", list(words)), list(words)
-    while hasattr(command, "resolve_command"):
-        name, command, args = command.resolve_command(context, args)
-        context = command.make_context(name, list(args), parent=context)
-
-
 each_alert = pytest.mark.parametrize("alert", alerts())
 each_event = pytest.mark.parametrize("event", [pytest.param(e, id=e.name) for e in EVENTS])
 each_remedy = pytest.mark.parametrize("remedy", [pytest.param(r, id=s) for s, r in known().items()])
@@ -119,6 +105,12 @@ def test_an_alert_has_a_command_to_type_and_a_section(alert: str) -> None:
 def test_an_event_that_asks_for_a_person_has_a_command_and_a_section(event: Event) -> None:
     assert event.remedy or not asks_for_a_person(event)
     assert not event.remedy or f"`{event.name}`" in sections()[event.remedy.slug]
+
+
+@each_event
+def test_every_warning_and_every_error_stands_in_the_runbook(event: Event) -> None:
+    """Also those that need nothing: who sees one must not have to guess that."""
+    assert event.level not in {"warning", "error"} or f"`{event.name}`" in RUNBOOK
 
 
 @each_event

@@ -20,7 +20,7 @@ WHEEL = f"dist/{PROJECT['name'].replace('-', '_')}-*.whl"
 # Files that tell people, or the shell, what to install; a backslash continues a line.
 TEXTS = sorted(
     path
-    for pattern in ("*.md", "Makefile", "docs/*.md", "systemd/*.md", "config/**/*.md", ".ci/*")
+    for pattern in ("*.md", "Makefile", "docs/**/*.md", "systemd/*.md", "config/**/*.md", ".ci/*")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"
 )
@@ -56,8 +56,8 @@ def test_an_install_line_names_this_project_or_a_dependency(path: object) -> Non
     assert [] == [word for word in installed(path.read_text("utf-8")) if word not in allowed]  # type: ignore[attr-defined]
 
 
-def test_the_read_me_installs_the_wheel_that_it_builds() -> None:
-    assert [WHEEL] == installed((ROOT / "README.md").read_text("utf-8"))
+def test_the_page_installs_the_wheel_that_it_builds() -> None:
+    assert [WHEEL] == installed((ROOT / "docs" / "how-to" / "install.md").read_text("utf-8"))
 
 
 def test_only_development_installs_without_hashes() -> None:
