@@ -25,7 +25,7 @@ class Shell:
 
     process: "subprocess.Popen[str]"
     folder: Path
-    seconds: float = 120
+    seconds: float = 300
 
     def type(self, text: str, place: str = "") -> str:
         """Type a block; return what it printed, and fail with that if a command of it failed.

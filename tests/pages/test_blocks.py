@@ -61,3 +61,22 @@ def test_a_command_in_a_sentence_is_one_that_there_is(page: Path) -> None:
     faults = [commands.faults(line) for line in lines]
 
     assert [] == [one for some in faults for one in some if "Missing parameter" not in one]
+
+
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "systemd/README.md"])
+def test_every_link_of_a_page_beside_docs_leads_to_something(page: str) -> None:
+    """The site's strict build sees to those of docs/; anchors are those of headings."""
+    text = (ROOT / page).read_text("utf-8")
+    links = re.findall(r"(?:\]\(|src=\"|srcset=\")([^)\"\s:]+)[)\"]", text)
+
+    targets = [
+        ((ROOT / page).parent / link.partition("#")[0], link.partition("#")[2]) for link in links
+    ]
+    assert [] == [str(path) for path, _ in targets if not path.exists()]
+    assert [] == [name for path, name in targets if name and name not in anchors(path)]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings."""
+    headings = re.findall(r"(?m)^#+ (.+)$", page.read_text("utf-8"))
+    return {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}

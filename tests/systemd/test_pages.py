@@ -69,7 +69,7 @@ def in_the_container(page: Path) -> list[Block]:
 
 def type_block(block: Block, machine: Container, url: str) -> None:
     """Type a block as root in the clone; fail with its place if a command of it fails."""
-    pasted = f"echo \"{url}\" > \\1'"
+    pasted = f'echo "{url}" > \\1\''
     text = _PASTE.sub(pasted, filled(block.text, {"ROLE": "reader"}))
     ended = machine.attempt(f"cd /src && bash -ec {_quoted(text)}")
     assert ended.returncode == 0, f"{block}\n{text}\n{ended.stdout}"
