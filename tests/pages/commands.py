@@ -9,8 +9,8 @@ from io import StringIO
 import typer
 
 from tests.pages.blocks import Block
+from tests.pages.command_line import parse
 from tests.pages.placeholders import sample
-from tests.support.command_line import parse
 from tests.support.paths import ROOT
 
 # Programs that are not ours. Whoever has a page use another one adds it here.

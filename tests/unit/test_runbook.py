@@ -12,7 +12,7 @@ import typer
 from sweeper import remedies
 from sweeper.event import Event
 from sweeper.remedies import REMEDIES, Remedy
-from tests.support.command_line import parse
+from tests.pages.command_line import parse
 from tests.support.log_schema import EVENTS
 from tests.support.paths import ROOT
 
