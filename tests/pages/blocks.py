@@ -21,6 +21,12 @@ OTHERS = {
     *("text", "toml", "yaml"),
 }
 
+# Pages without such remarks: the test of their own that runs their blocks, or why nobody does.
+WHOLE_PAGES = {
+    "docs/how-to/add-a-job.md": ("tests/postgres/packages/test_add_a_job.py", ""),
+    "docs/how-to/change-over.md": ("nobody", "the old worker must run beside it"),
+}
+
 _FENCE = re.compile(
     r"(?ms)^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$"
 )
@@ -33,7 +39,7 @@ class Block:
 
     line     -- where its fence begins, from 1
     language -- the word behind the fence
-    runner   -- who runs it: here, container, or nobody
+    runner   -- who runs it: here, container, the path of a test, or nobody
     reason   -- why nobody does
     """
 
@@ -78,10 +84,10 @@ def _blocks(page: Path, text: str) -> Iterator[Block]:
         language = (fence["language"].split() or [""])[0]
         inner = re.sub(rf"(?m)^{fence['indent']}", "", fence["text"])
         line = text.count("\n", 0, fence.start()) + 1
-        yield Block(page, line, language, inner, *_runner(remark))
+        yield Block(page, line, language, inner, *_runner(page, remark))
 
 
-def _runner(remark: "re.Match[str] | None") -> tuple[str, str]:
+def _runner(page: Path, remark: "re.Match[str] | None") -> tuple[str, str]:
     if remark is None:
-        return "here", ""
+        return WHOLE_PAGES.get(page.relative_to(ROOT).as_posix(), ("here", ""))
     return (remark["what"], "") if remark["how"] == "run" else ("nobody", remark["what"])

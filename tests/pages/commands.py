@@ -15,19 +15,20 @@ from tests.support.paths import ROOT
 
 # Programs that are not ours. Whoever has a page use another one adds it here.
 PROGRAMS = {
-    *("apt", "apt-get", "cat", "cd", "chronyd", "cp", "curl", "dpkg", "echo", "eval", "export"),
-    *("git", "grep", "head", "jq", "journalctl", "ls", "mkdir", "openssl", "pip", "promtool"),
-    *("psql", "python3", "rm", "set", "sh", "source", "ssh", "sudoedit", "systemctl"),
-    *("systemd-creds", "tail", "tee", "timedatectl", "touch", "umask", "unset", "uptime"),
+    *("apt", "apt-get", "cat", "cd", "chronyd", "cp", "curl", "diff", "dpkg", "echo", "eval"),
+    *("export", "git", "grep", "head", "journalctl", "jq", "ls", "mkdir", "mv", "openssl", "pip"),
+    *("promtool", "pytest", "python", "python3", "rm", "ruff", "sed", "set", "sh", "source", "ssh"),
+    *("sudoedit", "systemctl", "systemd-creds", "tail", "tee", "timedatectl", "touch", "umask"),
+    *("unset", "uptime"),
 }
 _VENV = re.compile(r"(?:\S*/)?(?:\.?venv|[\w-]+)/bin/(?P<name>[\w-]+)$")
 _TREE = re.compile(r"(?:\./)?(?:config|docs|jobs|sweeper|systemd|tests|\.ci)/[\w./-]+$")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _SUBSTITUTION = re.compile(r"\$\(((?:[^()]|\([^()]*\))*)\)")
 _REMARK = re.compile(r"(?m)(?:^|[ \t]+)#(?: .*)?$")
+_INPUT = re.compile(r"(?ms)<<-?\s*'?(\w+)'?([^\n]*)\n.*?^\1$")
 _ENDS = re.compile(r"[;|&()\n]+")
 _TARGETS = re.compile(r"(?m)^([a-z][\w-]*):")
-_BRACKETS = {"<", ">", ">>", "<<", "<<<", "2>", "2>/dev/null"}
 
 
 def faults(block: Block) -> list[str]:
@@ -40,7 +41,7 @@ def faults(block: Block) -> list[str]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """Yield the words of each simple command, without assignments, redirections and sudo."""
-    text = _REMARK.sub("", text.replace("\\\n", " "))
+    text = _REMARK.sub("", _INPUT.sub(r"\2", text.replace("\\\n", " ")))
     for inner in _SUBSTITUTION.findall(text):
         yield from commands(inner)
     lexer = shlex.shlex(
@@ -77,7 +78,8 @@ def _faults_of(words: list[str]) -> Iterator[str]:
             with suppress(typer.Exit), redirect_stdout(StringIO()):  # --help
                 parse(arguments)
         except typer.TyperException as error:
-            yield f"sweeper {' '.join(arguments)}: {error}"
+            told = "Missing command" if str(error).startswith("Usage:") else error
+            yield f"sweeper {' '.join(arguments)}: {told}"
     elif name == "make":
         targets = {*_TARGETS.findall((ROOT / "Makefile").read_text("utf-8"))}
         named = {word for word in arguments if "=" not in word and not word.startswith("-")}

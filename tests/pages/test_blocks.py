@@ -24,7 +24,9 @@ def test_every_fence_is_found() -> None:
 
 
 def test_every_shell_block_has_a_runner_or_the_reason_why_it_has_none() -> None:
-    assert {"here", "container", "nobody"} == {block.runner for block in shell_blocks()}
+    runners = {block.runner for block in shell_blocks()} - {"here", "container", "nobody"}
+
+    assert [] == [path for path in runners if not (ROOT / path).is_file()]
     assert [] == [str(b) for b in shell_blocks() if b.runner == "nobody" and len(b.reason) < 10]
 
 
@@ -42,6 +44,8 @@ def test_a_block_names_commands_targets_and_files_that_there_are(block: Block) -
         ('eval "$(sweeper demo --kep)"', "No such option"),
         ("sh -c 'sweeper staus'", "No such command"),
         ("cat < docs/nowhere.md", "no file docs/nowhere.md"),
+        ("cat << 'END'\nsweeper of words\nEND\nsweeper staus", "sweeper staus"),
+        ("sweeper dead", "Missing command"),
         ("frobnicate docs/index.md", "no program"),
     ],
 )
@@ -53,14 +57,15 @@ def test_what_there_is_not_is_noticed(text: str, fault: str) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_command_in_a_sentence_is_one_that_there_is(page: Path) -> None:
-    """A sentence may leave out what a command is about, and no more."""
+    """A sentence may leave out what a command is about, or name a group of commands."""
     text = re.sub(r"(?ms)^ *```.*?^ *```", "", page.read_text("utf-8"))
 
     found = [one for one in re.findall(r"`(sweeper [a-z][^`]*)`", text) if "..." not in one]
     lines = [Block(page, 1, "sh", one.replace("\n", " "), "nobody") for one in found]
     faults = [commands.faults(line) for line in lines]
+    incomplete = re.compile("Missing parameter|Missing command")
 
-    assert [] == [one for some in faults for one in some if "Missing parameter" not in one]
+    assert [] == [one for some in faults for one in some if not incomplete.search(one)]
 
 
 @pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "systemd/README.md"])

@@ -15,7 +15,7 @@ REQUIREMENTS = [
     *PROJECT["dependencies"],
     *(one for extra in PROJECT["optional-dependencies"].values() for one in extra),
 ]
-WHEEL = f"dist/{PROJECT['name'].replace('-', '_')}-*-py3-none-any.whl"  # dist/ has one at a time
+WHEEL = f"dist/{PROJECT['name'].replace('-', '_')}-*.whl"
 
 # Files that tell people, or the shell, what to install; a backslash continues a line.
 TEXTS = sorted(
