@@ -15,7 +15,6 @@ SAMPLES: Mapping[str, str] = {
     "ORDER": "JST-EF2E7B-4A",
     "ORDER_ID": "cmh3v2k9x0000s6l5d8q2w7ab",
     "PASSWORD": "secret",
-    "REFUNDED": "JST-EF2E7B-4A",
     "REPOSITORY": "https://example.com/sweeper.git",
     "ROLE": "sweeper",
     "RULE": "expire_dp",

@@ -59,7 +59,7 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """Return a folder for the servers that commands start; they are stopped afterwards."""
-    with TemporaryDirectory(prefix="page-") as folder:
+    with TemporaryDirectory(prefix="page-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
         for pid in Path(folder).rglob("postmaster.pid"):
             with suppress(ProcessLookupError):
@@ -82,6 +82,8 @@ def own_platform(platform_url: str, now: datetime) -> str:
 def values(app: App, shop: Shop, connection: Connection) -> dict[str, str]:
     """Fill a shop with something of everything; return what the words in CAPITALS stand for.
 
+    Of ORDER there are two: the one whose job is dead, and one that is owed a refund.
+
     Three dead letters have the cause that the pages speak of, and it is mended.
     """
     order = fill_console(app, shop)
@@ -95,7 +97,7 @@ def values(app: App, shop: Shop, connection: Connection) -> dict[str, str]:
     return {
         "ORDER_ID": order,
         "ORDER": DEAD_CODE,
-        "REFUNDED": refund["order_id"],
+        "refunds settle ORDER": f"refunds settle {refund['order_id']}",
         "RULE": "expire_dp",
     }
 
