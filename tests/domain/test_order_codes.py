@@ -82,7 +82,7 @@ def test_an_unknown_code_is_a_usage_error(run: Run, shop: Shop) -> None:
     code, out, err = run("explain", "JST-000000-00")
 
     assert (2, "") == (code, out)
-    assert err == (
+    assert err.startswith(
         "sweeper: there is no order 'JST-000000-00', and nothing was ever decided about it\n"
     )
 
@@ -122,7 +122,8 @@ def test_a_code_of_two_orders_is_a_usage_error_that_names_both(
     code, out, err = run("explain", CODE)
 
     assert (2, "") == (code, out)
-    assert err == f"sweeper: several have the code '{CODE}': {', '.join(ids)}; give one's id\n"
+    several = f"sweeper: several have the code '{CODE}': {', '.join(ids)}; give one's id"
+    assert several == err.splitlines()[0]
 
 
 def test_a_deleted_order_with_a_refund_is_explained_by_its_code(
@@ -213,7 +214,8 @@ def test_an_existing_order_without_a_refund_is_named_by_code_and_id(run: Run, sh
 
     code, _, err = run("refunds", "settle", CODE.lower(), "--reference", "BCA 1")
 
-    assert (2, f"sweeper: no refund is recorded for order '{CODE}' ({order})\n") == (code, err)
+    told = f"sweeper: no refund is recorded for order '{CODE}' ({order})"
+    assert (2, told) == (code, err.splitlines()[0])
 
 
 def test_refunds_show_the_code_first(run: Run, app: App, shop: Shop) -> None:
@@ -267,7 +269,8 @@ def test_dead_letters_of_an_unknown_order_are_a_usage_error(
     code, out, err = run("dead", command, "--order", "JST-000000-00")
 
     assert (2, "") == (code, out)
-    assert err == "sweeper: there is no order 'JST-000000-00', and no dead letter about it\n"
+    told = "sweeper: there is no order 'JST-000000-00', and no dead letter about it"
+    assert told == err.splitlines()[0]
 
 
 def test_an_existing_order_without_dead_letters_is_no_error(run: Run, shop: Shop) -> None:

@@ -73,24 +73,24 @@ def test_settling_again_with_another_reference_is_an_error(run: Run, order: str)
     code, out, err = run("settle", order, "--reference", "BCA 2")
 
     assert (2, "") == (code, out)
-    assert err == f"sweeper: order '{order}' was settled before, with reference 'BCA 1'\n"
+    told = f"sweeper: order '{order}' was settled before, with reference 'BCA 1'"
+    assert told == err.splitlines()[0]
     assert [(order, 50_000, "settled", "BCA 1")] == listed(run, "--all")
 
 
 def test_a_blank_reference_is_an_error(run: Run, order: str) -> None:
     code, _, err = run("settle", order, "--reference", " ")
 
-    assert (2, "sweeper: the reference is blank; say how the payment is found at the bank\n") == (
-        code,
-        err,
-    )
+    told = "sweeper: the reference is blank; say how the payment is found at the bank"
+    assert (2, told) == (code, err.splitlines()[0])
     assert [(order, 50_000, "due", None)] == listed(run)
 
 
 def test_settling_an_order_without_a_refund_is_an_error(run: Run) -> None:
     code, _, err = run("settle", "nix", "--reference", "BCA 1")
 
-    assert (2, "sweeper: no refund is recorded for order 'nix'\n") == (code, err)
+    told = "sweeper: no refund is recorded for order 'nix'"
+    assert (2, told) == (code, err.splitlines()[0])
 
 
 def test_due_refunds_are_exported_as_csv(run: Run, order: str) -> None:

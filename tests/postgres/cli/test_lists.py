@@ -85,7 +85,7 @@ def test_the_list_of_a_job_file_is_listed(run: Run, connection: Connection) -> N
     assert "Rp 1.000" in run("list", "refunds")[1]
     assert (2, "there is no list 'nothing'; there are refunds") == (
         run("list", "nothing")[0],
-        run("list", "nothing")[2].strip().removeprefix("sweeper: "),
+        run("list", "nothing")[2].splitlines()[0].removeprefix("sweeper: "),
     )
 
 
