@@ -104,6 +104,17 @@ def test_an_upgrade_keeps_the_settings_and_starts_the_service_again(running: Con
     assert "" == running.run("ls /run/jastip-sweeper.stopped 2>/dev/null", check=False)
 
 
+def test_an_upgrade_stops_a_service_that_waits_and_lets_it_wait_again(running: Container) -> None:
+    """L9: it is no running service to systemd yet, and still a process of the older version."""
+    running.run("systemctl stop sweeper; systemctl start --no-block sweeper")
+    before = pid(running)
+
+    running.run(AGAIN, seconds=300)
+
+    running.run("until systemctl is-active -q sweeper; do sleep 0.5; done")
+    assert "0" != before != pid(running)
+
+
 def test_an_upgrade_starts_no_service_that_was_stopped(running: Container) -> None:
     running.run("systemctl stop sweeper")
 
@@ -143,7 +154,8 @@ def test_removing_keeps_the_settings_and_a_purge_takes_them(running: Container) 
 
     assert files == running.run(FILES)
     assert "inactive" == running.run("systemctl is-active sweeper", check=False).strip()
-    assert "" == running.run("find /opt /usr/bin -name '*sweeper*'")
+    found = "find /opt /usr/bin /usr/lib/systemd -name '*sweeper*' 2>/dev/null"
+    assert "" == running.run(found, check=False)
 
     running.run(f"{APT} purge jastip-sweeper")
     left = "find /opt /etc /usr /var/lib/private /var/lib/sweeper -name '*sweeper*' 2>/dev/null"
