@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     any_,
+    case,
     cast,
     func,
     literal,
@@ -49,8 +50,13 @@ REFUND = Table(
 _due = REFUND.c.state == "due"
 
 
+def state_in_words(state: str) -> str:
+    """Return a refund's state as people are shown it: one that is due is unpaid."""
+    return "unpaid" if state == "due" else state
+
+
 def record_refunds(batch: Batch[Any], order_ids: list[str]) -> None:
-    """Record the down payments of these orders as refunds that are due, one for each order."""
+    """Record the down payments of these orders as unpaid refunds, one for each order."""
     if order_ids:
         batch.run(_RECORDING, values_of(batch, order_ids), partial(_log, batch))
 
@@ -84,17 +90,19 @@ def _log(batch: Batch[Any], inserted: Sequence[tuple[Any, ...]]) -> None:
         batch.log(REFUND_RECORDED, keys=list(keys), amount=sum(amounts))
 
 
+_amount = func.replace(func.to_char(REFUND.c.amount, "FM999,999,999,999"), ",", ".")
+
+
 def refund_facts(order_id: str) -> Select[Any]:
     """Return the refund of an order with its time, for `explain`."""
-    what = func.concat("refund of Rp ", REFUND.c.amount, " is ", REFUND.c.state)
+    state = case((_due, "unpaid"), else_=REFUND.c.state)
+    what = func.concat("refund of Rp ", _amount, " is ", state)
     return select(REFUND.c.at, what).where(REFUND.c.order_id == order_id)
 
 
 def refund_next_steps(order_id: str) -> Select[Any]:
     """Return how a refund that is due is settled, for `explain`; {key} stands for the order."""
-    what: Any = func.concat(
-        "The refund of Rp ", REFUND.c.amount, " is owed: pay it, then settle it."
-    )
+    what: Any = func.concat("The refund of Rp ", _amount, " is owed: pay it, then settle it.")
     command = literal("sweeper refunds settle --reference REFERENCE {key}", Text)
     return select(what, command).where(REFUND.c.order_id == order_id, _due)
 
@@ -183,7 +191,7 @@ LISTINGS = (
         columns=(
             ListColumn("order_id", "order", ColumnKind.KEY),
             ListColumn("amount", "owed", ColumnKind.NUMBER, lambda amount: rupiah(int(amount))),
-            ListColumn("state", "state", ColumnKind.TAG),
+            ListColumn("state", "state", ColumnKind.TAG, state_in_words),
             ListColumn("buyer_name", "buyer"),
             ListColumn("at", "since", ColumnKind.TIME),
             ListColumn("settled_at", "settled", ColumnKind.TIME),

@@ -9,12 +9,13 @@ import typer
 from sqlalchemy import Connection, RowMapping
 
 from jobs.events import REFUND_SETTLED
-from jobs.refund_ledger import mark_settled, owed, refund_rows
+from jobs.refund_ledger import mark_settled, owed, refund_rows, state_in_words
 from jobs.whatsapp.phones import mask
 from jobs.whatsapp.texts import rupiah
-from sweeper import Action
-from sweeper.cli.output import document, json_list, line, out, table, write_csv
+from sweeper import Action, ColumnKind
+from sweeper.cli.output import document, json_list, line, table, write_csv
 from sweeper.cli.session import Json, Why, acting, open_app
+from sweeper.cli.tables.column import Column
 from sweeper.postgres.clock import now
 
 HELP = """List, settle and export the down payments that are owed.
@@ -30,6 +31,17 @@ Everything = Annotated[bool, typer.Option("--all", help="Also show the settled r
 
 _COLUMNS = ("order_code", "order_id", "amount", "buyer_name", "buyer_phone", "state", "at",
             "settled_at", "reference")  # fmt: skip
+_SHOWN = {
+    "order_code": Column("code", ColumnKind.KEY),
+    "order_id": Column("order", ColumnKind.KEY),
+    "amount": Column("amount", ColumnKind.NUMBER, rupiah),
+    "buyer_name": Column("buyer"),
+    "buyer_phone": Column("phone", ColumnKind.TAG, mask),
+    "at": Column("since", ColumnKind.TIME),
+    "state": Column("state", ColumnKind.TAG, state_in_words),
+    "settled_at": Column("settled", ColumnKind.TIME),
+    "reference": Column("reference"),
+}
 _LISTED = 200  # refunds that a person is shown
 _PAGE = 1_000  # refunds that are read at once
 
@@ -53,11 +65,14 @@ def list_refunds(
         with app.database.transaction() as tx:
             rows = refund_rows(tx, everything=everything, limit=_LISTED + 1)
             due = owed(tx)
-    shown = [_shown(row) for row in rows[:_LISTED]]
-    table("refunds", _COLUMNS, [[refund[name] for name in _COLUMNS] for refund in shown])
+    title = "refunds" if everything else "unpaid refunds"
+    columns = {name: _SHOWN[name] for name in _SHOWN if everything or name != "state"}
+    shown = [[row[name] for name in columns] for row in rows[:_LISTED]]
+    table(f"{title}, the oldest first", [*columns.values()], shown, empty=f"No {title}.")
     if len(rows) > _LISTED:
         line(f"these are the oldest {_LISTED}; --json and `refunds export` list all")
-    out.print(f"owed in all: {rupiah(due)}")
+    if rows:
+        line(f"owed in all: {rupiah(due)}")
 
 
 @COMMANDS.command("settle")

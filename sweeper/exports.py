@@ -111,6 +111,11 @@ class Listing:
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     exact: frozenset[str] = frozenset()
 
+    def words(self, name: str) -> dict[str, str]:
+        """Return what people call each choice of the column *name*, where it has other words."""
+        shown = {column.name: column.shown for column in self.columns}.get(name)
+        return {value: shown(value) for value in self.choices[name]} if shown else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Finder:

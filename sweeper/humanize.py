@@ -1,7 +1,7 @@
 """Ages, times, numbers and strangers' text in the form that people are shown."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 _AGREE_MS = 100
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -30,12 +30,22 @@ def age(seconds: float) -> str:
     return " ".join(parts) or "0 s"
 
 
-def at(moment: datetime | str, now: datetime) -> str:
-    """Format the time of *moment*, with its date unless that is the date of *now*; both are UTC."""
+def at(moment: datetime | str, *, seconds: bool = False, zone: tzinfo | None = UTC) -> str:
+    """Format a time as 2026-11-30 17:05.
+
+    zone -- the zone that whoever shows it names; None for this host's
+    """
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
-    same_day = moment.date() == now.date()
-    return f"{moment:%H:%M:%S}" if same_day else f"{moment.day} {moment:%b %H:%M}"
+    return f"{in_zone(moment, zone):%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
+
+
+def in_zone(moment: datetime, zone: tzinfo | None = None) -> datetime:
+    """Return *moment* in *zone*, None for this host's; as it is where no calendar has it there."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
 
 
 def clocks(skew_ms: float) -> str:

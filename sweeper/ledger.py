@@ -57,6 +57,11 @@ class Outcome(StrEnum):
     REVIVED = "revived"
     DROPPED = "dropped"
 
+    @property
+    def in_words(self) -> str:
+        """What people are shown: a failed job that runs again is told from a retry by hand."""
+        return "failed, will retry" if self is Outcome.RETRIED else self.value
+
 
 SWEEP = Table(
     "sweep",

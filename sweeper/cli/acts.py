@@ -7,11 +7,23 @@ import typer
 from sweeper.cli import output
 from sweeper.cli.help import panels
 from sweeper.cli.session import Json, length, open_app
+from sweeper.cli.tables.column import Column
+from sweeper.exports import ColumnKind
 from sweeper.monitoring.acts import PAGE, ActFilter, ActPage
-from sweeper.postgres.clock import iso
 from sweeper.queue.acts import Action
 
-_COLUMNS = ("id", "at", "action", "what", "who", "from", "why", "outcome", "detail", "host")
+_COLUMNS = (
+    Column("id", ColumnKind.NUMBER, str),
+    Column("at", ColumnKind.TIME),
+    Column("action", ColumnKind.TAG),
+    "what",
+    "who",
+    Column("from", ColumnKind.TAG),
+    "why",
+    Column("outcome", ColumnKind.TAG),
+    "detail",
+    "host",
+)
 
 COMMANDS = typer.Typer()
 
@@ -40,8 +52,9 @@ def acts(
 
     It says who, when, from where, why, and what became of it.
     An act that is `begun` goes on, or its process was killed: what it had done by then is done, and
-    `explain` shows it for each order. What the brake held is `refused`. A command with a mistake in
-    it is no act. Acts are kept as long as the ledger (history.keep).
+    `explain` shows it for each order. A sweep that was stopped, because too many orders were due,
+    is `refused`. A command with a mistake in it is no act. Acts are kept as long as the ledger
+    (history.keep).
 
     Say why when you act: with --reason, or --why for `sweeper dead`, where --reason selects.
 
@@ -54,17 +67,15 @@ def acts(
     with open_app(context) as app:
         app.check()
         found = app.act_reader.read(wanted)
-    output.document(found.as_json()) if as_json else _print(found)
+    output.document(found.as_json()) if as_json else _print(found, wanted)
 
 
-def _print(found: ActPage) -> None:
-    if not found.acts:
-        output.line("no acts")
-        return
+def _print(found: ActPage, wanted: ActFilter) -> None:
+    empty = "No acts by hand." if wanted == ActFilter(limit=wanted.limit) else "No acts match."
     rows = [
         (
             act.id,
-            iso(act.at),
+            act.at,
             act.action,
             act.subject,
             act.actor,
@@ -76,6 +87,6 @@ def _print(found: ActPage) -> None:
         )
         for act in found.acts
     ]
-    output.table("acts by hand, the latest first", _COLUMNS, rows)
+    output.table("acts by hand, the latest first", _COLUMNS, rows, empty=empty)
     if found.older:
         output.line(f"older ones: add --before {found.older}")

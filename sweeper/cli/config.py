@@ -1,13 +1,26 @@
 """`sweeper config` and `sweeper openapi`: what is set, and what is served."""
 
+import json
+from collections.abc import Sequence
+from itertools import groupby
+
 import typer
 
 from sweeper.cli import output
 from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
+from sweeper.cli.tables.column import Column
+from sweeper.exports import ColumnKind
 from sweeper.settings import is_live
 
 COMMANDS = typer.Typer()
+
+_COLUMNS = (
+    Column("key", ColumnKind.TAG),
+    Column("value", shown=lambda value: value if isinstance(value, str) else json.dumps(value)),
+    Column("from", ColumnKind.TAG),
+    Column("change by", ColumnKind.TAG),
+)
 
 
 @COMMANDS.command(rich_help_panel=panels.SET_UP)
@@ -29,8 +42,16 @@ def config(context: typer.Context, as_json: Json = False) -> None:
             }
         )
     else:
+        _print(rows)
+
+
+def _print(settings: Sequence[tuple[str, str, str]]) -> None:
+    """Print the settings, a table for each section: one long name narrows no other section's."""
+    for place, (section, rows) in enumerate(groupby(settings, lambda row: row[0].split(".")[0])):
+        if place:
+            output.line("")
         told = [(*row, "reload" if is_live(row[0]) else "restart") for row in rows]
-        output.table("settings", ("key", "value", "from", "a change needs"), told)
+        output.table(section, _COLUMNS, told)
 
 
 @COMMANDS.command(rich_help_panel=panels.SET_UP)

@@ -1,5 +1,6 @@
 """`sweeper explain` and `find`: the commands that read about one thing."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
@@ -9,10 +10,12 @@ import typer
 from sweeper.cli import output
 from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
+from sweeper.cli.tables.column import Column
 from sweeper.errors import UsageError
+from sweeper.exports import ColumnKind
 from sweeper.humanize import age, in_line
 from sweeper.monitoring.about.place import Place, State
-from sweeper.monitoring.about.search import Found, Kind, Search
+from sweeper.monitoring.about.search import Found, Hit, Kind, Search
 from sweeper.monitoring.about.sweep import Scan, SweepReader
 from sweeper.monitoring.explain import Explanation
 from sweeper.postgres.clock import iso
@@ -20,7 +23,35 @@ from sweeper.redact import short
 
 COMMANDS = typer.Typer()
 
-_NEXT = {Kind.KEY: "sweeper explain", Kind.LETTER: "sweeper dead show", Kind.SWEEP: "sweeper find"}
+_HIT = (
+    Column("kind", ColumnKind.TAG),
+    Column("code", ColumnKind.KEY),
+    Column("id", ColumnKind.KEY),
+    "what",
+    Column("read on with", ColumnKind.TAG),
+)
+_JOB = (
+    Column("code", ColumnKind.KEY),
+    Column("key", ColumnKind.KEY),
+    Column("outcome", ColumnKind.TAG),
+    Column("at", ColumnKind.TIME),
+    "why",
+)
+_SCAN = {
+    "at": Column("at", ColumnKind.TIME),
+    "rule": Column("rule", ColumnKind.TAG),
+    "trigger": Column("trigger", ColumnKind.TAG),
+    "actor": Column("by"),
+    "reason": Column("why"),
+    "found": Column("found", ColumnKind.NUMBER),
+    "enqueued": Column("enqueued", ColumnKind.NUMBER),
+    "already_queued": Column("already queued", ColumnKind.NUMBER),
+    "dead": Column("dead", ColumnKind.NUMBER),
+    "braked": Column("braked", ColumnKind.NUMBER),
+    "anomalies": Column("anomalies", ColumnKind.NUMBER),
+    "host": Column("host"),
+}
+_NEXT = {Kind.KEY: "sweeper explain", Kind.LETTER: "sweeper dead show"}
 
 
 @COMMANDS.command(rich_help_panel=panels.LOOK)
@@ -88,7 +119,7 @@ def _print_explanation(found: Explanation) -> None:
         for term, holds in check.terms.items():
             output.out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
     if not found.rules:
-        output.out.print(f"no rule knows {in_line(found.key)}: the row is gone", markup=False)
+        output.out.print("the order no longer exists", markup=False)
     if found.since:
         output.out.print(f"scans before {found.since} are shown where a job of theirs has ended")
     for fact, after in found.steps:
@@ -116,28 +147,25 @@ def _again(place: Place, at: str) -> str:
 
 def _print_found(found: Found) -> None:
     """Print the hits with what to type next, or what was tried."""
-    if not found.hits:
-        tried = "".join(f"\n  {what}" for what in found.tried)
-        message = f"nothing is found by {short(found.typed)!r}; looked for in:{tried}"
-        raise UsageError(message)
-    rows = [(hit.kind, hit.code, hit.id, hit.what, _NEXT.get(hit.kind, "")) for hit in found.hits]
-    output.table("found", ("", "code", "id", "what", "read on with"), rows)
+    tried = "".join(f"\n  {what}" for what in found.tried)
+    empty = f"Nothing is found by {short(found.typed)!r}. Looked for in:{tried}"
+    rows = [(hit.kind, hit.code, hit.id, hit.what, _next(hit)) for hit in found.hits]
+    output.table("found", _HIT, rows, empty=empty)
+
+
+def _next(hit: Hit) -> str | None:
+    return f"{_NEXT[hit.kind]} {shlex.quote(hit.id)}" if hit.kind in _NEXT else None
 
 
 def _print_scans(scans: Sequence[Scan]) -> None:
     """Print the scans of a sweep, and the jobs of each."""
+    if scans:
+        output.line("")
+        rows = [[getattr(scan, name) for name in _SCAN] for scan in scans]
+        output.table("scans", list(_SCAN.values()), rows)
     for scan in scans:
-        by = ": ".join(part for part in (scan.actor, scan.reason) if part)
-        told = (
-            f"{scan.rule} at {iso(scan.at)} ({scan.trigger}, {scan.host}){f', {by}' if by else ''}:"
-            f" found {scan.found}, enqueued {scan.enqueued}, already queued {scan.already_queued},"
-            f" dead {scan.dead}, braked {scan.braked}, left alone {scan.anomalies}"
-        )
-        output.out.print(in_line(told), markup=False)
-        rows = [
-            (job.code, job.key, job.outcome or "open", job.at and iso(job.at), job.what)
-            for job in scan.jobs
-        ]
+        jobs = [(job.code, job.key, job.outcome or "open", job.at, job.what) for job in scan.jobs]
         more = f"; {scan.left_out} more are not shown" if scan.left_out else ""
-        columns = ("code", "key", "outcome", "at", "")
-        output.table(f"jobs of {scan.rule}{more}", columns, rows)
+        if jobs:
+            output.line("")
+            output.table(f"jobs of {scan.rule}{more}", _JOB, jobs)

@@ -20,7 +20,7 @@ _SPACE = "  "
 _HEAD = ("", "lowest", "highest", "last")
 
 EMPTY = """nothing is known of the last {period} yet
-`sweeper run` records each minute when it is over, and what the books hold of the time before"""
+`sweeper run` records each minute when it is over, and what the ledger holds of the time before"""
 
 
 @COMMANDS.command(rich_help_panel=panels.LOOK)
@@ -42,7 +42,7 @@ def history(
     service did not run, or no job waited. A month ends with the last whole hour, the other periods
     end with the last whole minute.
 
-    Counted from the books: the most rows that one scan has found; jobs that sweeps have sent, and
+    Counted from the ledger: the most rows that one scan has found; jobs that sweeps have sent, and
     those that were done; how long these waited from their scan on (half of them, and 95 %, at
     the most); retries of jobs that ended, and jobs that died; outbound jobs a minute.
 
@@ -63,7 +63,7 @@ def history(
         output.line(EMPTY.format(period=period))
     else:
         levels = ASCII if ascii_ or not can_draw_blocks() else BLOCKS
-        output.line("\n".join(lines(found, output.out.width, levels)))
+        output.line("\n".join(lines(found, output.width(), levels)))
 
 
 def lines(found: History, width: int, levels: str = BLOCKS) -> list[str]:

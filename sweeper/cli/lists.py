@@ -9,13 +9,15 @@ from sweeper.app import App
 from sweeper.cli import output
 from sweeper.cli.help import panels
 from sweeper.cli.session import Json, length, open_app
-from sweeper.exports import ColumnKind, ListColumn, Listing
+from sweeper.cli.tables.column import Column
+from sweeper.errors import UsageError
+from sweeper.exports import ColumnKind, Listing
 from sweeper.humanize import capped
 from sweeper.ledger import Trigger
 from sweeper.monitoring.list_page import MOST_COUNTED, PAGE, Page, Wanted
 from sweeper.monitoring.lists import ListReader
 from sweeper.monitoring.waiting_list import WaitingList
-from sweeper.postgres.clock import iso
+from sweeper.redact import short
 
 COMMANDS = typer.Typer()
 
@@ -63,7 +65,7 @@ def waiting(
         app.check()
         wanted = Wanted(equal, _key(app, about), *ages, before, limit)
         page = WaitingList(app.database, app.queues, app.catalog).read(wanted)
-    _print("messages", page, as_json=as_json)
+    _print(page, wanted, "message", "messages", as_json=as_json)
 
 
 @COMMANDS.command(rich_help_panel=panels.LOOK)
@@ -101,7 +103,7 @@ def sweeps(
             app.catalog.rule(rule)
         reader = _reader(app)
         page = reader.read(reader.sweeps(), wanted)
-    _print("sweeps", page, as_json=as_json)
+    _print(page, wanted, "sweep", "sweeps", as_json=as_json)
 
 
 @COMMANDS.command(rich_help_panel=panels.LOOK)
@@ -115,7 +117,7 @@ def overdue(
     limit: Limit = PAGE,
     as_json: Json = False,
 ) -> None:
-    """List what a rule finds due, the newest first.
+    """List what a rule finds due, the newest first, and what becomes of it.
 
     Examples:
       sweeper overdue expire_dp  # the orders that the next scan takes
@@ -126,7 +128,8 @@ def overdue(
         app.check()
         wanted = Wanted({}, _key(app, about), *ages, before, limit)
         page = _reader(app).read(_reader(app).overdue(rule), wanted)
-    _print("overdue", page, as_json=as_json)
+        page = app.backlog_reader.with_reasons(rule, page)
+    _print(page, wanted, "overdue row", "overdue rows", as_json=as_json)
 
 
 @COMMANDS.command(rich_help_panel=panels.LOOK)
@@ -148,7 +151,7 @@ def anomalies(
         app.check()
         wanted = Wanted({}, _key(app, about), before=before, limit=limit)
         page = _reader(app).read(_reader(app).anomalies(rule), wanted)
-    _print("anomalies", page, as_json=as_json)
+    _print(page, wanted, "anomaly", "anomalies", as_json=as_json)
 
 
 @COMMANDS.command("list", rich_help_panel=panels.LOOK)
@@ -176,15 +179,29 @@ def list_rows(
     ages = (age(older_than), age(newer_than))
     with open_app(context) as app:
         app.check()
-        equal = {"state": state} if state else {}
+        equal = {"state": _choice(listing, "state", state)} if state else {}
         wanted = Wanted(equal, _key(app, about), *ages, before, limit)
         page = _reader(app).read(listing, wanted)
-    _print(name, page, as_json=as_json)
+    _print(page, wanted, name.removesuffix("s"), name, as_json=as_json)
 
 
 def age(typed: str | None) -> timedelta | None:
     """Return the age that was typed; raises UsageError where it is none."""
     return None if typed is None else length(typed)
+
+
+def _choice(listing: Listing, name: str, typed: str) -> str:
+    """Return the choice that was typed, as it is stored or as people are shown it."""
+    choices = listing.choices.get(name)
+    if choices is None:
+        message = f"the rows of {listing.name} have no {name}"
+        raise UsageError(message)
+    words = {word: value for value, word in listing.words(name).items()}
+    if (value := words.get(typed, typed)) not in choices:
+        shown = dict.fromkeys([*words, *choices])
+        message = f"there is no {name} {short(typed)!r}; there are {', '.join(shown)}"
+        raise UsageError(message)
+    return value
 
 
 def _reader(app: App) -> ListReader:
@@ -198,30 +215,25 @@ def _key(app: App, typed: str | None) -> str | None:
         return app.catalog.codes.find(tx, typed) or typed.strip()
 
 
-def _print(what: str, page: Page, *, as_json: bool) -> None:
+def _print(page: Page, wanted: Wanted, one: str, many: str, *, as_json: bool) -> None:
+    """Print a page of a list whose rows are called *one*, or *many*."""
     if as_json:
         output.document(page.as_json())
         return
-    columns = [column.label for column in page.columns]
-    code = ["code"] if page.codes else []
+    columns = [Column(column.label, column.kind, column.shown) for column in page.columns]
+    code = [Column("code", ColumnKind.KEY)] if page.codes else []
     rows = [
         [
             *([page.codes.get(str(row[page.key]))] if code and page.key else []),
-            *(_cell(column, row[column.name]) for column in page.columns),
+            *(row[column.name] for column in page.columns),
         ]
         for row in page.rows
     ]
-    total = capped(page.total, MOST_COUNTED)
-    output.table(f"{total} {what}, the newest {len(rows)} first", [*code, *columns], rows)
+    total = f"{capped(page.total, MOST_COUNTED)} {one if page.total == 1 else many}"
+    newest = f", the newest {len(rows)} first" if len(rows) > 1 else ""
+    empty = f"No {many} match." if wanted.chooses else f"No {many}."
+    output.table(total + newest, [*code, *columns], rows, empty=empty)
     if page.left_out:
         output.line(f"not looked through: {page.left_out}")
     if page.next:
         output.line(f"older ones: add --before {page.next}")
-
-
-def _cell(column: ListColumn, value: object) -> object:
-    if value is None:
-        return None
-    if column.shown:
-        return column.shown(value)
-    return iso(value) if column.kind is ColumnKind.TIME else value  # type: ignore[arg-type]

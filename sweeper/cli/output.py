@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import typer
@@ -13,11 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
 from rich.text import Text
 
 from sweeper import redact
 from sweeper.batch import Tally
+from sweeper.cli.tables.column import Column
+from sweeper.cli.tables.table import Table
+from sweeper.exports import ColumnKind
 from sweeper.humanize import in_line, visible
 
 
@@ -28,8 +33,9 @@ class _Console(Console):
         super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **options)
 
 
-# A pipe has no width, and a program that reads it needs complete lines.
-out = _Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else 200)
+_NO_LIMIT = 100_000  # a pipe has no width, and what reads it needs complete lines
+
+out = _Console(highlight=False, soft_wrap=True, width=None if os.isatty(1) else _NO_LIMIT)
 err = _Console(stderr=True, highlight=False)
 
 CLEAR_LINE = "\r\x1b[K"  # on a terminal: what follows takes the place of a progress bar
@@ -51,7 +57,9 @@ class Stderr:
         return sys.stderr.isatty()
 
 
-_CODE = 16  # characters of a code that no narrow table folds, so that it can be found
+def width() -> int:
+    """Return the width of stdout: what COLUMNS says, or the terminal has; a pipe has no limit."""
+    return shutil.get_terminal_size((_NO_LIMIT, 24)).columns
 
 
 def document(value: Any) -> None:
@@ -86,9 +94,26 @@ def line(text: object, *, to_stderr: bool = False) -> None:
     typer.echo(visible(str(text)), err=to_stderr)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table with a title and column headings."""
-    out.print(_table(title, columns, rows))
+def table(
+    title: str,
+    columns: Sequence[str | Column],
+    rows: Sequence[Sequence[object]],
+    *,
+    empty: str = "None.",
+) -> None:
+    """Print the rows of a list, or the sentence *empty* where there are none.
+
+    columns -- a text stands for a column with this heading, whose kind its values tell
+    """
+    if rows:
+        out.print(_table(title, columns, rows), width=width())
+    else:
+        line(empty)
+
+
+def record(title: str, columns: Sequence[str | Column], row: Sequence[object]) -> None:
+    """Print one thing in full: a line for each of its values that is not empty."""
+    out.print(replace(_table(title, columns, [row]), is_record=True), width=width())
 
 
 def entry(what: str, more: str) -> None:
@@ -156,12 +181,17 @@ def findings(found: Sequence[Any]) -> None:
             out.print(f"         see {one.runbook}", markup=False)
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    headings = (
-        Column(name, overflow="fold", min_width=_CODE if name.endswith("code") else None)
-        for name in columns
-    )
-    grid = Table(*headings, title=title, title_justify="left")
-    for row in rows:
-        grid.add_row(*("" if cell is None else escape(in_line(str(cell))) for cell in row))
-    return grid
+def _table(title: str, columns: Sequence[str | Column], rows: Sequence[Sequence[object]]) -> Table:
+    headed = [
+        Column(one, _kind_of([row[place] for row in rows])) if isinstance(one, str) else one
+        for place, one in enumerate(columns)
+    ]
+    return Table(visible(title), headed, rows)
+
+
+def _kind_of(values: Sequence[object]) -> ColumnKind:
+    """Return what a column without a declared kind holds."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {int, float}:
+        return ColumnKind.NUMBER
+    return ColumnKind.TIME if kinds and kinds <= {datetime, timedelta} else ColumnKind.TEXT

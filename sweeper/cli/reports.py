@@ -13,15 +13,21 @@ from sweeper.app import App
 from sweeper.cli import output
 from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
+from sweeper.cli.tables.column import Column
 from sweeper.cli.terminal import status_report
 from sweeper.cli.terminal.status_report import Reading
-from sweeper.humanize import capped
+from sweeper.exports import ColumnKind
+from sweeper.humanize import at, capped
 from sweeper.monitoring.audit import Balance
 from sweeper.monitoring.sign import last_sign
 from sweeper.postgres.errors import unusable
 from sweeper.queue.hidden import MOST_HIDDEN
 
 COMMANDS = typer.Typer()
+
+_PROBLEM = (Column("key", ColumnKind.KEY), Column("problem"))
+_GAP = (Column("sweep", ColumnKind.SWEEP), Column("rule", ColumnKind.TAG), *_PROBLEM)
+_FOREIGN = (Column("sweep", ColumnKind.SWEEP), Column("type", ColumnKind.TAG), *_PROBLEM)
 
 
 @COMMANDS.command(rich_help_panel=panels.LOOK)
@@ -82,25 +88,24 @@ def audit(
 
 def _print_balance(found: Balance) -> None:
     """Print the result of the audit."""
-    scans = f"{found.sweeps} scans" + (f" since {found.since}" if found.since else "")
-    output.out.print(f"{scans} sent {found.jobs} jobs; {found.waiting} of them still wait")
+    since = f" since {at(found.since)} UTC" if found.since else ""
+    output.line(f"{found.sweeps} scans{since} sent {found.jobs} jobs; {found.waiting} still wait")
     if found.gaps:
         rows = [(gap.sweep_id, gap.rule, gap.key, gap.problem) for gap in found.gaps]
-        output.table("the books do not balance", ("sweep", "rule", "key", "problem"), rows)
+        output.table("jobs that are lost, or were done twice", _GAP, rows)
     else:
         which = "every job of these" if found.left_out else "every job"
-        output.out.print(f"the books balance: {which} that does not wait ended exactly once")
+        output.line(f"no job lost or done twice: {which} that does not wait ended exactly once")
     if found.foreign:
-        columns = ("sweep", "type", "key", "problem")
         strangers = [(one.sweep_id, one.type, one.key, one.problem) for one in found.foreign]
         what = f"{found.foreign_count} messages name a sweep that did not send them"
-        output.table(what, columns, strangers)
+        output.table(what, _FOREIGN, strangers)
     if found.hidden.count:
         names = ", ".join(found.hidden.names)
         count = capped(found.hidden.count, MOST_HIDDEN)
-        output.out.print(f"{count} messages are hidden ({names}): no scan waits for them")
+        output.line(f"{count} messages are hidden ({names}): no scan waits for them")
     for part in found.left_out:
-        output.out.print(f"not checked: {part} (sweeper audit --all)", markup=False)
+        output.line(f"not checked: {part} (sweeper audit --all)")
 
 
 def reading(app: App) -> Reading:

@@ -168,8 +168,8 @@ def dry_run(result: DryRunResult) -> None:
 
 
 def _in_words(expected: ExpectedJob) -> str:
-    outcome = _IN_WORDS[expected.outcome]
-    return f"{outcome}: {expected.error}" if expected.error else outcome
+    what = expected.outcome.in_words
+    return f"{what}: {expected.error}" if expected.error else what
 
 
 def _long(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

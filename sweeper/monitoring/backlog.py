@@ -1,7 +1,7 @@
 """The backlog: which rows are overdue and why, the causes of dead letters, and recent sweeps."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, select
 
 from sweeper.catalog import Catalog
+from sweeper.exports import ListColumn
+from sweeper.humanize import at
 from sweeper.ledger import recent_sweeps
+from sweeper.monitoring.list_page import Page
 from sweeper.postgres import clock
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
@@ -28,6 +31,8 @@ _NAMED = 8  # rows that are listed for each rule; the status counts all
 _SCANS = 60  # recent scans that are read for each rule; usually those of an hour
 _SWEEPS = 14  # lines that list them
 _CAUSES = 20
+
+_WHY = ListColumn("why", "what becomes of it")
 
 
 class Late(NamedTuple):
@@ -125,25 +130,46 @@ class BacklogReader:
                 sweeps=list(_folded(scans))[:_SWEEPS],
             )
 
+    def with_reasons(self, name: str, page: Page) -> Page:
+        """Return a page of what a rule finds due, with what becomes of each row as `why`."""
+        if not page.rows:
+            return page
+        rule = self.catalog.rule(name)
+        keys = [str(row[rule.job.key]) for row in page.rows]
+        with self.database.transaction() as tx:
+            avoid(tx, "sort")
+            last = recent_sweeps(tx, [name], 1)
+            held = not last[0].ok if last else None
+            reasons = self._reasons(tx, rule, keys, clock.now(), held=held)
+        rows = [{**row, "why": why} for row, why in zip(page.rows, reasons, strict=True)]
+        return replace(page, columns=(*page.columns, _WHY), rows=rows)
+
     def _late(
         self, tx: Connection, rule: Rule, now: datetime, *, held: bool | None
     ) -> Sequence[Late]:
         rows = tx.execute(rule.due(now - self.older_than[rule.name]).limit(_NAMED)).all()
         keys = [str(getattr(row, rule.job.key)) for row in rows]
-        found = positions(tx, self.queues, rule.job, keys)
-        scanned = self._scanned_why(rule, held=held)
+        reasons = self._reasons(tx, rule, keys, now, held=held)
         return [
-            Late(key, row.since, why(found[key], now, scanned) if key in found else scanned)
-            for key, row in zip(keys, rows, strict=True)
+            Late(key, row.since, reason)
+            for key, row, reason in zip(keys, rows, reasons, strict=True)
         ]
 
+    def _reasons(
+        self, tx: Connection, rule: Rule, keys: Sequence[str], now: datetime, *, held: bool | None
+    ) -> list[str]:
+        """Return what becomes of each of the rows that *rule* finds due."""
+        found = positions(tx, self.queues, rule.job, keys)
+        scanned = self._scanned_why(rule, held=held)
+        return [why(found[key], now, scanned) if key in found else scanned for key in keys]
+
     def _scanned_why(self, rule: Rule, *, held: bool | None) -> str:
-        """Return why a due row of *rule* has no job yet; *held* tells whether the brake held it."""
+        """Return why a due row of *rule* has no job yet; *held*: the brake does."""
         if rule.name not in self.rules:
             return "the rule is off"
         if held is None:
             return "no scan has been made yet"
-        return "the brake holds" if held else "the next scan finds it"
+        return "stopped: too many are due" if held else "the next scan finds it"
 
     def _anomalies(self, tx: Connection, rule: Rule, now: datetime) -> Sequence[Anomaly]:
         if rule.anomalies is None:
@@ -163,8 +189,8 @@ def why(position: JobPosition, now: datetime, scanned: str) -> str:
     if position.visible_at <= now:
         return "waits in the queue"
     if position.read_ct:
-        return "is being worked"
-    return f"is tried again at {position.visible_at:%H:%M:%S}"
+        return "is in flight"
+    return f"is tried again at {at(position.visible_at, seconds=True)} UTC"
 
 
 def _folded(scans: Sequence[Row[Any]]) -> Iterator[Row[Any] | QuietScans]:

@@ -56,6 +56,12 @@ class Wanted:
     before: str | None = None
     limit: int = PAGE
 
+    @property
+    def chooses(self) -> bool:
+        """Whether the list has other rows than those that are wanted."""
+        choices = (self.equal or None, self.key, self.older, self.newer, self.before)
+        return any(one is not None for one in choices)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

@@ -27,9 +27,9 @@ _SWEEP = (
     ListColumn("outcome", "outcome", ColumnKind.TAG),
     ListColumn("found", "found", ColumnKind.NUMBER),
     ListColumn("enqueued", "enqueued", ColumnKind.NUMBER),
-    ListColumn("already_queued", "queued before", ColumnKind.NUMBER),
+    ListColumn("already_queued", "already queued", ColumnKind.NUMBER),
     ListColumn("dead", "dead", ColumnKind.NUMBER),
-    ListColumn("anomalies", "left alone", ColumnKind.NUMBER),
+    ListColumn("anomalies", "anomalies", ColumnKind.NUMBER),
     ListColumn("trigger", "trigger", ColumnKind.TAG),
     ListColumn("actor", "by"),
     ListColumn("reason", "why"),
@@ -64,7 +64,7 @@ class ListReader:
         find = rule.anomalies or _none
         query = find(clock.now() - self.older_than[name])
         place, exact = ("key", "reason"), frozenset({"key"})
-        return Listing("anomalies", "Left alone", query, place, _ANOMALY, key="key", exact=exact)
+        return Listing("anomalies", "Anomalies", query, place, _ANOMALY, key="key", exact=exact)
 
     def overdue(self, name: str) -> Listing:
         """Return the list of the rows that a rule finds due."""

@@ -32,12 +32,18 @@ from sweeper.queue.hidden import is_hidden
 from sweeper.queue.inspect import has_more
 from sweeper.queue.pgmq import Queues
 
+
+def state_in_words(state: str) -> str:
+    """Return a message's state as people are shown it; the documents keep their older words."""
+    return {"in work": "in flight", "later": "delayed"}.get(state, state)
+
+
 COLUMNS = (
     ListColumn("msg_id", "id", ColumnKind.NUMBER, str),
     ListColumn("queue", "queue"),
     ListColumn("type", "type"),
     ListColumn("key", "key", ColumnKind.KEY),
-    ListColumn("state", "state", ColumnKind.TAG),
+    ListColumn("state", "state", ColumnKind.TAG, state_in_words),
     ListColumn("retries", "retries", ColumnKind.NUMBER),
     ListColumn("enqueued_at", "sent", ColumnKind.TIME),
     ListColumn("visible_at", "to be read from", ColumnKind.TIME),

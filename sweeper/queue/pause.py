@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 
 from sweeper.errors import UsageError
+from sweeper.humanize import at
 from sweeper.ledger import METADATA
 from sweeper.postgres.clock import iso
 from sweeper.postgres.database import Database
@@ -71,7 +72,7 @@ class Pause:
     @property
     def end(self) -> str:
         """When it ends, for people."""
-        return f"until {iso(self.ends_at)}" if self.ends_at else "until it is resumed"
+        return f"until {at(self.ends_at)} UTC" if self.ends_at else "until it is resumed"
 
     def seconds(self, at: str) -> float:
         """Return how long the pause has lasted at a time in ISO format."""

@@ -9,7 +9,6 @@ from sweeper.cli.help.first_steps import ENVIRONMENT, EXIT_CODES, FILES
 from sweeper.cli.help.pages import Example, Page, Parameter
 from sweeper.cli.help.text import by_panel
 from sweeper.cli.main import tree
-from sweeper.cli.session import JOB_PACKAGE
 from tests.docs.markdown import code, page, table
 
 _OPENING = """
@@ -41,7 +40,7 @@ def commands_page() -> str:
 
 def commands() -> Page:
     """Return the first page of the help, with those of all commands below it."""
-    return help_pages.page(tree(catalog.load(JOB_PACKAGE)))
+    return help_pages.page(tree(catalog.load("jobs")))
 
 
 def _command(one: Page) -> Iterator[Sequence[str]]:
@@ -54,7 +53,7 @@ def _command(one: Page) -> Iterator[Sequence[str]]:
     else:
         yield [f"```text\n{one.name} {one.usage}\n```"]
     yield _parameters((*one.arguments, *one.options[:-1]))  # the last one is --help
-    for heading, words in nouns.sections(one, catalog.load(JOB_PACKAGE)).items():
+    for heading, words in nouns.sections(one, catalog.load("jobs")).items():
         rows = [(code(word), meaning) for word, meaning in words.items()]
         yield table((heading.lower(), "means"), rows)
     yield [_examples(one.examples)] if one.examples else []

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sweeper import catalog
-from sweeper.cli.session import JOB_PACKAGE
 from sweeper.web.openapi import describe
 from tests.docs import docstring
 from tests.docs.markdown import code, page, table
@@ -49,7 +48,7 @@ _GROUPS = (
 
 def http_page() -> str:
     """Return docs/reference/http-api.md."""
-    described = describe(catalog.load(JOB_PACKAGE))
+    described = describe(catalog.load("jobs"))
     operations = [
         (path, method.upper(), operation)
         for path, methods in described["paths"].items()

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import Metric
 
 from sweeper import catalog
-from sweeper.cli.session import JOB_PACKAGE
 from sweeper.monitoring import prometheus
 from sweeper.monitoring.health import Health
 from sweeper.monitoring.stats import Stats
@@ -63,7 +62,7 @@ _OF_THE_LOG = {"sweeper_heartbeat_timestamp_seconds": "When the last `service.he
 
 def families() -> tuple[list[Metric], list[Metric]]:
     """Return every family of metrics: of the process, and of a database that can be read."""
-    found = catalog.load(JOB_PACKAGE)
+    found = catalog.load("jobs")
     health = Health(dict.fromkeys(found.rules, _DAY), _DAY, {}, _DAY)
     health.read()
     status = Status(

@@ -10,7 +10,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from sweeper import catalog, settings
-from sweeper.cli.session import JOB_PACKAGE
 from sweeper.durations import format_duration
 from tests.docs.markdown import code, either, page, table
 from tests.docs.schema import holds, is_duration
@@ -47,7 +46,7 @@ a machine: [Configure](../how-to/configure.md).
 
 def settings_page() -> str:
     """Return docs/reference/settings.md."""
-    model = settings._model_of(catalog.load(JOB_PACKAGE))
+    model = settings._model_of(catalog.load("jobs"))
     said = comments()
     parts = [[_OPENING]]
     for name, section in sections(model):

@@ -13,10 +13,12 @@ import termios
 import time
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 _LINES = "\n\t"
 _JOINERS = "\u200c\u200d"  # without them some scripts and emoji are not what was written
+_LEFT_OUT = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 
 
 def controls(text: str) -> list[str]:
@@ -156,3 +158,26 @@ class Terminal:
         self.screen.feed(shown[0])
         self._unfinished = self._unfinished[shown.end() :]
         return bool(written)
+
+
+def at_a_terminal(url: str, *arguments: str, columns: int = 80, **variables: str) -> str:
+    """Run a command at a terminal of so many *columns*; return what the terminal shows."""
+    near, far = pty.openpty()
+    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: os.environ[name] for name in os.environ if name not in _LEFT_OUT}
+    needed = {"DATABASE_URL": url, "SWEEPER_STOCK__TAKEN_AT": "checkout", "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeper", *arguments],
+        env=environment | needed | variables,
+        stdin=far,
+        stdout=far,
+        stderr=far,
+    )
+    os.close(far)
+    shown = b""
+    with suppress(OSError):  # how Linux says that nobody is left who writes
+        while some := os.read(near, 65_536):
+            shown += some
+    os.close(near)
+    process.wait(timeout=60)
+    return shown.decode().replace("\r\n", "\n")

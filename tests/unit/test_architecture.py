@@ -51,6 +51,7 @@ IMPORTS_OF_JOBS = {"sweeper", "sqlalchemy", "pydantic", "jobs"}
 IMPORTS_OF_COMMANDS = {
     "sweeper.cli.session",
     "sweeper.cli.output",
+    "sweeper.cli.tables.column",
     "sweeper.postgres.clock",
     "typer",
 }

@@ -18,6 +18,7 @@ from sweeper.cli.dead.dead_options import (
     Type,
     Why,
     about_key,
+    counted,
     print_causes,
 )
 from sweeper.cli.lists import NewerThan, OlderThan, age
@@ -84,7 +85,7 @@ def drop_dead(
 ) -> None:
     """Delete dead letters. An order that is still due is queued again by the next scan.
 
-    On a terminal, --all asks first.
+    On a terminal it asks first where it takes several that were not given by their ids.
 
     Examples:
       sweeper dead drop 42 --why "a test"  # one of them
@@ -99,7 +100,7 @@ def drop_dead(
         if dry_run:
             _print_preview(app.dead_letter_queue, wanted, "dropped", as_json=as_json)
             return
-        asks = everything and not yes and sys.stdin.isatty()
+        asks = not (ids or yes) and sys.stdin.isatty()
         seen = _confirmed(app.dead_letter_queue, wanted) if asks else None
         with acting(app, Action.DROP, f"dead letters: {wanted}", why) as act:
             taken = app.dead_letter_queue.drop(wanted, act, expected=seen)
@@ -108,9 +109,10 @@ def drop_dead(
 
 
 def _confirmed(queue: DeadLetterQueue, wanted: DeadLetterFilter) -> Seen:
-    """Ask whether to drop what *wanted* selects; return what was seen of it, or exit."""
+    """Return what there is to see of the dead letters; of several, ask whether to drop them."""
     seen = queue.seen(wanted)
-    typer.confirm(f"drop {seen.count:,} dead letters for good?", abort=True, err=True)
+    if seen.count > 1:
+        typer.confirm(f"drop {counted(seen.count)} for good?", abort=True, err=True)
     return seen
 
 
@@ -126,7 +128,7 @@ def _print_preview(
         ]
         output.document({"would_be": verb, "letters": total, "causes": causes})
     else:
-        print_causes(f"{total} dead letters would be {verb}", groups)
+        print_causes(f"{counted(total)} would be {verb}", groups)
 
 
 def _filter(
@@ -153,5 +155,4 @@ def _print_taken(verb: str, ids: list[int], *, as_json: bool) -> None:
     if as_json:
         output.document({verb: ids})
     else:
-        what = "dead letter" if len(ids) == 1 else "dead letters"
-        output.line(f"{len(ids)} {what} {verb}")
+        output.line(f"{counted(len(ids))} {verb}")

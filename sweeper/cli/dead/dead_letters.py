@@ -17,18 +17,32 @@ from sweeper.cli.dead.dead_options import (
     Reason,
     Type,
     about_key,
+    counted,
     print_causes,
 )
 from sweeper.cli.help import panels
 from sweeper.cli.lists import NewerThan, OlderThan, age
 from sweeper.cli.session import Json, open_app
+from sweeper.cli.tables.column import Column
 from sweeper.errors import UsageError
-from sweeper.postgres.clock import iso
+from sweeper.exports import ColumnKind
+from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.queue.dead_letters.dead_letter_filter import DeadLetterFilter
 from sweeper.queue.dead_letters.dead_letter_queue import DeadLetterQueue
 from sweeper.queue.dead_letters.dead_letter_table import MOST_GROUPED
 
-_LETTER = ("id", "type", "code", "key", "reason", "attempts", "died at", "fingerprint", "error")
+_LETTER = (
+    Column("id", ColumnKind.NUMBER, str),
+    Column("type", ColumnKind.TAG),
+    Column("code", ColumnKind.KEY),
+    Column("key", ColumnKind.KEY),
+    Column("reason", ColumnKind.TAG),
+    Column("attempts", ColumnKind.NUMBER),
+    Column("died at", ColumnKind.TIME),
+    Column("fingerprint", ColumnKind.TAG),
+    "error",
+)
+_IN_FULL = (*_LETTER, Column("queue", ColumnKind.TAG), Column("sweep", ColumnKind.SWEEP))
 _NEWEST = 50  # dead letters that a person is shown
 
 HELP = """List, show, retry or drop dead letters.
@@ -104,45 +118,52 @@ def show_dead(
     with open_app(context) as app:
         app.check()
         found = app.dead_letter_queue.find(about_key(app, about, DeadLetterFilter(ids or ())))
-    shown = (letter.as_json() for letter in found)
     if as_json:
-        output.json_list(shown)
+        output.json_list(letter.as_json() for letter in found)
     else:
-        for letter in shown:
-            _print_indented(letter)
+        for letter in found:
+            _print_in_full(letter)
 
 
-def _print_indented(text: str) -> None:
-    """Print a JSON text indented, or as it is where it holds what Python refuses to read."""
+def _print_in_full(letter: DeadLetter) -> None:
+    """Print a dead letter, then its body: indented, or as it is where Python refuses to read it."""
+    row = (*_row(letter), letter.queue, letter.sweep_id)
+    output.record(f"dead letter {letter.msg_id}", _IN_FULL, row)
+    body = letter.body or "null"
     with suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text), indent=2)
-    output.raw_json(text)
+        body = json.dumps(json.loads(body), indent=2)
+    output.line("body:")
+    output.raw_json(body, end="\n\n")
+
+
+def _row(letter: DeadLetter) -> tuple[object, ...]:
+    return (
+        letter.msg_id,
+        letter.type,
+        letter.code,
+        letter.key,
+        letter.reason,
+        letter.attempts,
+        letter.died_at,
+        letter.fingerprint,
+        letter.error,
+    )
 
 
 def _print_tables(queue: DeadLetterQueue, wanted: DeadLetterFilter) -> None:
     """Print the causes of all that *wanted* selects, then the newest of them."""
     total, groups = queue.causes(wanted, CAUSES)
+    if not total:
+        output.line("No dead letters." if str(wanted) == "all" else "No dead letters match.")
+        return
     newest = f", the newest {MOST_GROUPED} by cause" if total > MOST_GROUPED else ""
-    print_causes(f"{total} dead letters{newest}", groups)
+    print_causes(f"{counted(total)}{newest}", groups)
     limit = wanted.limit or _NEWEST
     one_more = queue.find(replace(wanted, limit=limit + 1))
     shown = one_more[-limit:][::-1]
-    rows = [
-        (
-            m.msg_id,
-            m.type,
-            m.code,
-            m.key,
-            m.reason,
-            m.attempts,
-            iso(m.died_at),
-            m.fingerprint,
-            m.error,
-        )
-        for m in shown
-    ]
-    if shown:
-        output.table(f"the newest {len(shown)}, newest first", _LETTER, rows)
+    output.line("")
+    title = f"the newest {len(shown)}{', newest first' if len(shown) > 1 else ''}"
+    output.table(title, _LETTER, [_row(letter) for letter in shown], empty="No older ones.")
     if len(one_more) > limit:
         output.line(f"older ones: add --before {shown[-1].msg_id}; --json lists all")
 

@@ -8,8 +8,10 @@ import typer
 
 from sweeper.app import App
 from sweeper.cli import output
+from sweeper.cli.tables.column import Column
 from sweeper.errors import UsageError
-from sweeper.postgres.clock import iso
+from sweeper.exports import ColumnKind
+from sweeper.humanize import number
 from sweeper.queue.dead_letters.dead_letter_filter import WITHOUT, DeadLetterFilter
 from sweeper.queue.dead_letters.dead_letter_table import DeadLetterGroup
 from sweeper.redact import short
@@ -39,7 +41,15 @@ Everything = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 CAUSES = 20
 """The causes that a person is shown."""
 
-_CAUSE = ("letters", "type", "reason", "fingerprint", "first", "last", "latest error")
+_CAUSE = (
+    Column("letters", ColumnKind.NUMBER),
+    Column("type", ColumnKind.TAG),
+    Column("reason", ColumnKind.TAG),
+    Column("fingerprint", ColumnKind.TAG),
+    Column("first", ColumnKind.TIME),
+    Column("last", ColumnKind.TIME),
+    "latest error",
+)
 
 
 def about_key(app: App, typed: str | None, wanted: DeadLetterFilter) -> DeadLetterFilter:
@@ -62,10 +72,14 @@ def about_key(app: App, typed: str | None, wanted: DeadLetterFilter) -> DeadLett
     return replace(wanted, key=key)
 
 
+def counted(letters: int) -> str:
+    """Return the number of dead letters in words: 1 dead letter, 1,502 dead letters."""
+    return f"{number(letters)} dead {'letter' if letters == 1 else 'letters'}"
+
+
 def print_causes(title: str, groups: Sequence[DeadLetterGroup]) -> None:
     """Print a table of causes."""
     causes = [
-        (g.count, g.type, g.reason, g.fingerprint, iso(g.first_at), iso(g.last_at), g.error)
-        for g in groups
+        (g.count, g.type, g.reason, g.fingerprint, g.first_at, g.last_at, g.error) for g in groups
     ]
-    output.table(title, _CAUSE, causes)
+    output.table(title, _CAUSE, causes, empty=f"{title}.")

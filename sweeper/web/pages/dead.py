@@ -78,7 +78,6 @@ class DeadLetters:
             is_first=before is None,
             first=f"/dead{query(**asked)}",
             results={name: count for name, count in results.items() if count.isdecimal()},
-            now=clock.now(),
         )
 
     def preview(self, request: Request, body: bytes) -> Response:
@@ -140,7 +139,6 @@ class DeadLetters:
             changed=changed,
             why=form.get("why", ""),
             first=f"/dead{query(**asked)}",
-            now=clock.now(),
         )
 
     def _fields(self) -> list[Field]:

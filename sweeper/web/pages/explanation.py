@@ -5,7 +5,6 @@ from starlette.responses import Response
 
 from sweeper.app import App
 from sweeper.monitoring.about.place import State
-from sweeper.postgres import clock
 from sweeper.web.pages.renderer import Renderer
 
 _LOOKED_AT = ("ids and codes", "the ledger", "the queues and the dead letters")
@@ -34,5 +33,4 @@ class ExplanationPage:
             explained=explained,
             tone=tone,
             has_dead=dead,
-            now=clock.now(),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -19,12 +20,14 @@ class Field:
     """One field of a filter form; without choices a text is typed.
 
     needed -- whether there is no choice for all
+    words  -- what people call a choice, where that is not its value
     """
 
     name: str
     label: str
     choices: Sequence[str] | None = None
     needed: bool = False
+    words: Mapping[str, str] = dataclass_field(default_factory=dict)
 
 
 def given(asked: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

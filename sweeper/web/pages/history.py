@@ -6,7 +6,6 @@ from starlette.responses import Response
 
 from sweeper.errors import UsageError
 from sweeper.monitoring.history import History, Period
-from sweeper.postgres import clock
 from sweeper.web.cache import Cache
 from sweeper.web.pages.charts import draw, table
 from sweeper.web.pages.renderer import Renderer
@@ -34,7 +33,6 @@ class HistoryPage:
         return self._page(
             "history.html",
             request,
-            now=clock.now(),
             period=period,
             periods=list(Period),
             history=found,

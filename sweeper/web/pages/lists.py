@@ -1,6 +1,7 @@
-"""The lists: messages that wait, sweeps, what is due or left alone, and the lists of job files."""
+"""The lists: messages that wait, sweeps, what is due, anomalies, and the lists of job files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +12,6 @@ from sweeper.exports import Listing
 from sweeper.monitoring.list_page import Page, Wanted
 from sweeper.monitoring.lists import ListReader
 from sweeper.monitoring.waiting_list import WaitingList
-from sweeper.postgres import clock
 from sweeper.queue.dead_letters.dead_letter_filter import WITHOUT
 from sweeper.web.pages.filters import AGES, Field, age, given, key_of, query
 from sweeper.web.pages.renderer import Renderer
@@ -52,7 +52,8 @@ class Lists:
     def overdue(self, request: Request) -> Response:
         """Answer /overdue with what a rule finds due."""
         rule = self._rule(request)
-        return self._list(request, self._reader.overdue(rule), rule)
+        reasons = partial(self._app.backlog_reader.with_reasons, rule)
+        return self._list(request, self._reader.overdue(rule), rule, reasons)
 
     def exported(self, request: Request) -> Response:
         """Answer /lists/NAME with a list of a job file."""
@@ -65,16 +66,26 @@ class Lists:
             raise UsageError(message)
         return request.query_params.get("rule") or next(iter(rules))
 
-    def _list(self, request: Request, listing: Listing, rule: str | None = None) -> Response:
+    def _list(
+        self,
+        request: Request,
+        listing: Listing,
+        rule: str | None = None,
+        completed: Callable[[Page], Page] = lambda page: page,
+    ) -> Response:
         rules = (Field("rule", "rule", tuple(self._app.catalog.rules), needed=True),)
         fields = (
             *(rules if rule else ()),
-            *(Field(name, name, values) for name, values in listing.choices.items()),
+            *(
+                Field(name, name, values, words=listing.words(name))
+                for name, values in listing.choices.items()
+            ),
             *((Field("key", "key or code"),) if listing.key else ()),
             *(AGE_FIELDS if listing.at else ()),
         )
         asked = given(request.query_params, [field.name for field in fields])
         page = self._reader.read(listing, self._wanted(request, asked, [*listing.choices]))
+        page = completed(page)
         shown = asked | ({"rule": rule} if rule else {})
         return self._show(request, listing.label, fields, shown, page)
 
@@ -106,5 +117,4 @@ class Lists:
             following=query(**asked, before=page.next) if page.next else None,
             is_first="before" not in request.query_params,
             first=f"{request.url.path}{query(**asked)}",
-            now=clock.now(),
         )

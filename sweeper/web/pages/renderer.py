@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sweeper import redact
 from sweeper.event import INSTANCE
-from sweeper.humanize import age, at, capped, number, visible
+from sweeper.humanize import age, at, capped, clocks, number, visible
 from sweeper.monitoring.about.search import Found
 from sweeper.monitoring.list_page import MOST_COUNTED
 from sweeper.remedies import LEFT_ALONE, Remedy
@@ -55,6 +55,7 @@ class Renderer:
             "at": at,
             "number": number,
             "capped": capped,
+            "clocks": clocks,
         }
         self._templates.globals |= {
             "instance": INSTANCE,

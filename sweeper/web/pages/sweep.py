@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from sweeper.app import App
 from sweeper.monitoring.about.sweep import SweepReader
-from sweeper.postgres import clock
 from sweeper.web.pages.renderer import Renderer
 
 _LOOKED_AT = ("the ledger's sweeps: dry runs, and what was pruned, are not there",)
@@ -27,6 +26,4 @@ class SweepPage:
         scans = self._reader.read(str(sweep_id))
         if not scans:
             return self._unknown(request, str(sweep_id), _LOOKED_AT)
-        return self._page(
-            "sweep.html", request, sweep_id=str(sweep_id), scans=scans, now=clock.now()
-        )
+        return self._page("sweep.html", request, sweep_id=str(sweep_id), scans=scans)

@@ -69,7 +69,7 @@ class Readings:
         """Answer with the document of `sweeper explain --json`; 404 for what nobody knows."""
         found = self._app.explainer.explain(request.path_params["key"])
         if not found.rules and not found.facts:
-            raise HTTPException(404, "nothing was ever decided about it, and no rule knows it")
+            raise HTTPException(404, "no such order exists, and nothing was ever decided about one")
         return done(shown(found.as_json()))
 
     def sweeps(self, request: Request) -> Response:
@@ -146,7 +146,10 @@ class Readings:
 
     def overdue(self, request: Request) -> Response:
         """Answer with the document of `sweeper overdue --json`; 404 for an unknown rule."""
-        return self._list(self._lists.overdue(self._rule(request)), queried(OverdueQuery, request))
+        rule, asked = self._rule(request), queried(OverdueQuery, request)
+        wanted = asked.wanted(key_of(self._app, asked.key))
+        page = self._lists.read(self._lists.overdue(rule), wanted)
+        return done(shown(self._app.backlog_reader.with_reasons(rule, page).as_json()))
 
     def anomalies(self, request: Request) -> Response:
         """Answer with the document of `sweeper anomalies --json`; 404 for an unknown rule."""

@@ -143,7 +143,7 @@ def test_a_sweep_that_the_brake_held_is_refused(run: Run, shop: Shop) -> None:
     (told,) = acts(run)
     assert ("refused", True) == (
         told["outcome"],
-        told["detail"].startswith("expire_dp: the brake held, 3 due"),
+        told["detail"].startswith("expire_dp: stopped: too many orders due (3)"),
     )
 
 
@@ -273,8 +273,8 @@ def test_the_list_for_people_pages_filters_and_shows_controls_as_escapes(run: Ru
     last = acts(run, "--limit", "2")[-1]["id"]
     assert f"older ones: add --before {last}" in some
     assert r"0 \x1b[31mred" in run("acts", "--before", str(last))[1]
-    assert "no acts\n" == run("acts", "--action", "drop")[1]
-    assert "no acts\n" == run("acts", "--actor", "nobody")[1]
+    assert "No acts match.\n" == run("acts", "--action", "drop")[1]
+    assert "No acts match.\n" == run("acts", "--actor", "nobody")[1]
     assert 3 == len(acts(run, "--since", "2h", "--actor", getpass.getuser()))
 
 

@@ -57,7 +57,7 @@ def test_explain_prints_the_facts_about_a_deleted_order(run: Run, app: App, shop
 
     code, out, _ = run("explain", order)
 
-    assert (0, True) == (code, f"no rule knows {order}: the row is gone" in out)
+    assert (0, True) == (code, "the order no longer exists" in out)
     assert "ORDER_EXPIRE_DP done at attempt 1" in out
 
 
@@ -76,7 +76,7 @@ def test_audit_prints_that_the_ledger_balances(run: Run, app: App, shop: Shop) -
 
     code, out, _ = run("audit")
 
-    assert (0, True) == (code, "the books balance" in out)
+    assert (0, True) == (code, "no job lost or done twice" in out)
 
 
 def test_audit_reports_a_lost_job_and_exits_with_1(
@@ -134,6 +134,6 @@ def test_status_and_dead_list_print_tables(run: Run, app: App, shop: Shop) -> No
     status = run("status")
 
     assert (0, 0) == (dead[0], status[0])
-    assert "0 dead letters" in dead[1]
+    assert "No dead letters." in dead[1]
     assert "jastipin_jobs_outbound" in status[1]
     assert order not in status[1]

@@ -44,7 +44,7 @@ def test_a_row_whose_job_waits_or_is_in_flight(app: App, shop: Shop) -> None:
     with app.database.transaction() as tx:
         app.queues.read(tx, [QUEUE], lease=60 * SECOND, quantity=1)
 
-    assert {first: "is being worked", second: "waits in the queue"} == why(app)
+    assert {first: "is in flight", second: "waits in the queue"} == why(app)
 
 
 def test_a_row_whose_job_is_retried(app: App, shop: Shop) -> None:
@@ -70,7 +70,7 @@ def test_a_row_that_the_brake_holds_back(app: App, shop: Shop) -> None:
     shop.order(age=HOUR)
     scan(app, limit=1)
 
-    assert {"the brake holds"} == set(why(app).values())
+    assert {"stopped: too many are due"} == set(why(app).values())
 
 
 def test_a_row_whose_rule_is_disabled(open_app: OpenApp, shop: Shop) -> None:

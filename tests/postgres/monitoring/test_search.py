@@ -208,9 +208,9 @@ def test_what_is_not_found_says_what_was_tried(run: Run, shop: Shop, typed: str)
 
     code, out, err = run("find", typed)
 
-    assert (2, "") == (code, out)
-    assert "nothing is found by " in err
-    assert "ids and codes" in err
+    assert (0, "") == (code, err)
+    assert "Nothing is found by " in out
+    assert "ids and codes" in out
 
 
 @pytest.mark.parametrize("typed", ["", "  ", "x" * 501, "x\0y", "\udcff"])
@@ -289,7 +289,7 @@ def test_the_command_shows_the_sweep_that_it_finds(
     code, out, _ = run("find", sweep_id)
     document: dict[str, Any] = json.loads(run("find", sweep_id, "--json")[1])
 
-    assert (0, True) == (code, "expire_dp at " in out and order in out and "ratih" in out)
+    assert (0, True) == (code, "expire_dp" in out and order in out and "ratih" in out)
     assert ["sweep"] == [hit["kind"] for hit in document["hits"]]
     (job,) = document["scans"][0]["jobs"]
     assert (order, "JST-1", "done") == (job["key"], job["code"], job["outcome"])

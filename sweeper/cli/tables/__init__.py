@@ -1,0 +1,1 @@
+"""Tables: what every list of a command looks like, at any width."""
