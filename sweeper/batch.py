@@ -32,7 +32,8 @@ class Tally:
 
     def __str__(self) -> str:
         """Say in one line how many jobs had which outcome; empty where there was none."""
-        counts = ((name, getattr(self, name)) for name in self.__slots__)
+        named = {"retried": "failed (will retry)"}
+        counts = ((named.get(name, name), getattr(self, name)) for name in self.__slots__)
         return ", ".join(f"{count} {name}" for name, count in counts if count)
 
     @property

@@ -143,7 +143,7 @@ HISTORY_FAILED = Event(
     "history.failed",
     "error",
     {"error": "one line"},
-    "The books keep more than they must; the next hour tries again. If it goes on: sweeper doctor.",
+    "The ledger keeps more than it must; the next hour tries again. If it goes on: sweeper doctor.",
     remedies.HISTORY_NOT_PRUNED,
 )
 HISTORY_UNRECORDED = Event(

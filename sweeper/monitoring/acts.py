@@ -46,7 +46,7 @@ class ActFilter:
 
 @dataclass(frozen=True, slots=True)
 class PastAct:
-    """An act as the books have it.
+    """An act as it is written down.
 
     id      -- of the row with its end, or with its begin where it has none
     at      -- when it began

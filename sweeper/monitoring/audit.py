@@ -238,5 +238,5 @@ def _sums(tx: Connection, part: ColumnElement[bool]) -> list[Gap]:
 
 def _problem(times: int, waits: Any) -> str:
     if not times and not waits:
-        return "the job is neither in a queue nor in the books: it is lost"
+        return "the job is neither in a queue nor in the ledger: it is lost"
     return f"the job ended {times} times, and {waits} messages of it wait"

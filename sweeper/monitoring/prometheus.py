@@ -104,7 +104,7 @@ def _database(status: Status | None, figures: Iterable[Figure]) -> Iterator[Metr
         values = {rule: float(getattr(one, attribute)) for rule, one in status.rules.items()}
         yield _gauges(name, help_text, "rule", values)
     held = {rule: float(one.last_sweep_ok is False) for rule, one in status.rules.items()}
-    yield _gauges("brake_held", "Whether the last scan was held by the brake.", "rule", held)
+    yield _gauges("brake_held", "Whether the last scan was stopped: too many due.", "rule", held)
     yield _gauge(
         "clock_skew_seconds", "This host ahead of the database.", status.database.skew_ms / 1000
     )

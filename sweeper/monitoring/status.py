@@ -32,7 +32,7 @@ class Overdue:
     oldest_overdue_seconds -- how long the oldest is beyond the rule's limit; 0 without one
     anomalies              -- rows that look due and must not be touched; MOST_ANOMALIES or more
                               are counted as MOST_ANOMALIES
-    last_sweep_ok          -- False if the brake held the last scan; None before the first scan
+    last_sweep_ok          -- False if the brake stopped the last scan; None before the first scan
     """
 
     overdue: int

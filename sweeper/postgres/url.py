@@ -29,7 +29,7 @@ def parse_url(url: str) -> tuple[URL, str | None, bool]:
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        message = "database.url is not a Postgres URL, which begins with postgresql://"
+        message = "database.url must begin with postgresql://"
         raise SettingsError(message)
     if any(_is_ambiguous(*reading) for reading in _places(rest)):
         message = "database.url has an @ after its ?\nwrite it as %40, also in a password"

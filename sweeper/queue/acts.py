@@ -2,7 +2,7 @@
 
 Rows are only ever added. An act of one transaction is one row, which commits with its effect. An
 act of many transactions is written down as begun, then with the keys of each of its parts, in the
-part's own transaction, then with its end: whatever kills it, what it did stays in the books.
+part's own transaction, then with its end: whatever kills it, what it did stays written down.
 """
 
 import time
@@ -129,7 +129,7 @@ class Act:
     def done(self, tx: Connection, detail: str, keys: Iterable[str | None] = ()) -> None:
         """Write down an act of one transaction in that transaction, after its effect."""
         self.finish(detail)
-        deferred.send(tx)  # so that an error of the effect is not taken for one of the books
+        deferred.send(tx)  # so that an error of the effect is not taken for one of the record
         try:
             with tx.begin_nested():
                 tx.execute(self._row(self._outcome, keys=keys))
@@ -196,7 +196,7 @@ class Act:
         return min(round((time.monotonic() - self._started) * 1000), 2**31 - 1)
 
     def _warn(self, error: BaseException) -> None:
-        """Tell once that the books lack this act: it is not refused for that."""
+        """Tell once that the record lacks this act: it is not refused for that."""
         if not self._is_warned:
             self._is_warned = True
             what = {name: self._what[name] for name in ("action", "subject", "actor", "origin")}

@@ -1,4 +1,4 @@
-"""Upkeep: what the service does for the books, beside the work: prune them, record the history."""
+"""Upkeep: what the service does for the ledger, beside the work: prune them, record the history."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ RECORDING = timedelta(seconds=30)
 
 
 class Upkeep:
-    """What the scheduler calls for the books; what a call leaves out, the next one makes up for.
+    """What the scheduler calls for the ledger; what a call leaves out, the next one makes up for.
 
     asked_to_stop -- told the name of the call, says whether the service must stop
     """

@@ -50,7 +50,7 @@ class Report:
 
     @property
     def braked(self) -> bool:
-        """Whether the brake held in at least one rule."""
+        """Whether the brake stopped at least one rule."""
         return any(found.braked for found in self.rules.values())
 
     def __str__(self) -> str:

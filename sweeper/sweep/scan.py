@@ -66,7 +66,7 @@ class ScanResult:
     def __str__(self) -> str:
         """Say in a few words what it did."""
         if self.braked:
-            return f"the brake held, {self.braked} due"
+            return f"stopped: too many orders due ({self.braked})"
         return f"{self.enqueued} of {self.found} enqueued"
 
 

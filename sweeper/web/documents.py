@@ -18,7 +18,7 @@ class Done(TypedDict, Generic[T]):
 
 
 class Failed(TypedDict):
-    """Why it was not done; `data` says more where the brake held, or the service is unhealthy."""
+    """Why it was not done; `data` says more where too many are due, or the service is unhealthy."""
 
     success: Literal[False]
     error: str

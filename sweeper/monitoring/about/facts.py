@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, any_, func, literal, select, union
 
+from sweeper.humanize import at
 from sweeper.ledger import JOB_LOG, SWEEP, Outcome
 from sweeper.monitoring.acts import acts_about
 from sweeper.monitoring.sent import uuid_of
-from sweeper.postgres.clock import iso
 from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.queue.live_messages import WaitingMessage
 
@@ -134,7 +134,7 @@ def waits(one: WaitingMessage) -> Iterator[Fact]:
     yield Fact(
         one.enqueued_at,
         f"{one.type} waits in {one.queue} as message {one.msg_id}, "
-        f"retry {one.retry_count}, visible from {iso(one.visible_at)}"
+        f"retry {one.retry_count}, visible from {at(one.visible_at, seconds=True)} UTC"
         + (": so late that scans do not wait for it" if one.hidden else ""),
         Kind.QUEUED,
         one.type,
@@ -143,7 +143,7 @@ def waits(one: WaitingMessage) -> Iterator[Fact]:
 
 def death(letter: DeadLetter) -> Fact:
     """Return what a dead letter tells."""
-    what = f"{letter.type} lies dead as {letter.msg_id} ({letter.reason}): {letter.error}"
+    what = f"{letter.type} is dead letter {letter.msg_id} ({letter.reason}): {letter.error}"
     return Fact(letter.died_at, what, Kind.DEAD, letter.type)
 
 

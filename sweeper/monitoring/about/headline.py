@@ -51,7 +51,7 @@ def headline(
         return f"Not due: {last.what}, {ago} ago."
     if checks:
         return f"Not due: {_nearest(checks)}."
-    return "No rule knows it: the row is gone, or never was."
+    return "The order no longer exists, or never did."
 
 
 def job_of(check: RuleCheck, places: Sequence[Place]) -> Place | None:

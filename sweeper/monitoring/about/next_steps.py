@@ -48,7 +48,7 @@ class Holds:
         if self.pause_of(rule):
             return "the rule is paused"
         scan = self.scans.get(rule)
-        return "the brake holds" if scan and not scan.ok else "the next scan finds it"
+        return "stopped: too many are due" if scan and not scan.ok else "the next scan finds it"
 
 
 def of_places(places: Sequence[Place], holds: Holds) -> Iterator[NextStep]:
@@ -89,7 +89,7 @@ def of_rule(rule: str, holds: Holds) -> Iterator[NextStep]:
     elif pause := holds.pause_of(rule):
         yield NextStep(f"{pause}.", f"sweeper resume {shlex.quote(pause.target)}")
     elif scan and not scan.ok:
-        what = f"The brake holds: {scan.found:,} were due. Look at what they are."
+        what = f"Stopped: too many were due ({scan.found:,}). Look at what they are."
         yield NextStep(what, f"sweeper sweep {name} --dry-run")
         what = "If it is right that so many are due, allow more, and say why."
         yield NextStep(what, f"sweeper sweep {name} --max {scan.found} --reason REASON")

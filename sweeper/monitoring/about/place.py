@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from sweeper.humanize import at
 from sweeper.postgres.clock import iso
 from sweeper.queue.dead_letters.dead_letter import DeadLetter
 from sweeper.queue.live_messages import WaitingMessage
@@ -51,13 +52,14 @@ class Place:
 
     def __str__(self) -> str:
         message = f"message {self.msg_id}"
+        until = f"{at(self.visible_at, seconds=True)} UTC" if self.visible_at else "some time"
         match self.state:
             case State.READY:
                 return f"{message} waits in {self.queue}"
             case State.IN_FLIGHT:
-                return f"{message} of {self.queue} is being worked"
+                return f"{message} of {self.queue} is in flight"
             case State.DELAYED:
-                return f"{message} waits in {self.queue} until {self.visible_at:%H:%M:%S} UTC"
+                return f"{message} waits in {self.queue} until {until}"
             case State.HIDDEN:
                 return f"{message} is hidden in {self.queue} until {self.visible_at:%Y-%m-%d}"
             case State.DEAD:

@@ -83,7 +83,7 @@ def numbers(status: Status, figures: Iterable[Figure]) -> list[Number]:
     return [
         _number("overdue", _overdue(status.rules), "warn"),
         _number("waiting", sum(depth.ready + depth.delayed for depth in depths)),
-        _number("in work", sum(depth.in_flight for depth in depths)),
+        _number("in flight", sum(depth.in_flight for depth in depths)),
         _number("dead letters", status.dead.count, "bad"),
         *(_figure(one, status.figures[one.name]) for one in figures if one.name in status.figures),
     ]
@@ -117,7 +117,7 @@ def _problems(
     if held:
         rest = "Preview a sweep, and if it is right that so many are due, allow more."
         lines = (f"{', '.join(held)}: too many are due.", rest)
-        yield Summary("bad", "The brake holds", lines, remedies.BRAKE_HELD, _BY_HAND)
+        yield Summary("bad", "Stopped: too many orders due", lines, remedies.BRAKE_HELD, _BY_HAND)
     if blocked:
         lines = (f"{', '.join(blocked)}: its jobs wait, and none is lost.",)
         yield Summary("bad", "The provider is blocked", lines, remedies.PROVIDER_BLOCKED)

@@ -22,11 +22,13 @@ class ApiV1:
         self._actions = actions
 
     def new_sweep(self, request: Request, body: bytes) -> Response:
-        """Scan as the body requests; 409 with the report if the brake held."""
+        """Scan as the body requests; 409 with the report if too many are due."""
         wanted = parsed(SweepRequest, body if body.strip() else b"{}")
         report = self._actions.sweep(wanted, acting(request))
         if report.braked:
-            return failed(409, "the brake held: see data, and set max", data=report.as_json())
+            return failed(
+                409, "stopped: too many orders due; see data, and set max", data=report.as_json()
+            )
         return done(report.as_json())
 
     def take_dead_letters(self, request: Request, body: bytes) -> Response:

@@ -85,7 +85,12 @@ V1 = (
     _act("pauses", "new_pause", "Pause a rule, a queue or everything", Paused, PauseRequest),
     _act("pauses/{target}", "end_pause", "Let it go on", Resumed),
     _act("jobs", "new_job", "Enqueue one job", Enqueued, EnqueueRequest),
-    _read("audit", "audit", "Do the books balance, in their newest part", Balance),
+    _read(
+        "audit",
+        "audit",
+        "Whether a job was lost or done twice, in the newest part of the ledger",
+        Balance,
+    ),
     _read("acts", "acts", "What was done by hand", ActPage, ActsQuery),
     _read("history", "history", "How things went", History, HistoryQuery),
     _read("find", "find", "What a text may mean", Found, FindQuery),

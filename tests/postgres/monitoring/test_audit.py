@@ -85,7 +85,7 @@ def test_a_lost_message_is_reported(app: App, shop: Shop, connection: Connection
     scan(app)
     connection.execute(text("delete from pgmq.q_jastipin_jobs"))
 
-    lost = (order, "the job is neither in a queue nor in the books: it is lost")
+    lost = (order, "the job is neither in a queue nor in the ledger: it is lost")
     assert [lost] == problems(app.auditor.audit())
 
 

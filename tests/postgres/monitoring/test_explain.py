@@ -76,7 +76,7 @@ def test_the_facts_about_a_rejected_order_are_in_order_of_time(app: App, shop: S
     assert "rule auto_refund found it" == story[0]
     assert {
         "ORDER_AUTO_REFUND done at attempt 1",
-        "refund of Rp 50000 is due",
+        "refund of Rp 50.000 is unpaid",
         "notice ORDER_REJECTED is sent",
         "notice ORDER_MISSED is sent",
         "NOTIFICATION_SEND_WHATSAPP done at attempt 1",
@@ -93,7 +93,7 @@ def test_a_waiting_job_and_a_dead_job_are_shown(open_app: OpenApp, shop: Shop) -
     with broken(app, "Order"):
         make_visible(app)
         sweep(app)
-    dead = [fact for fact in facts(app, order) if fact.startswith("ORDER_EXPIRE_DP lies dead as")]
+    dead = [fact for fact in facts(app, order) if fact.startswith("ORDER_EXPIRE_DP is dead letter")]
 
     assert (1, 1) == (len(waiting), len(dead))
 
@@ -221,7 +221,7 @@ def test_what_the_brake_holds_is_looked_at_first(app: App, shop: Shop) -> None:
         "sweeper sweep expire_dp --dry-run",
         "sweeper sweep expire_dp --max 2 --reason REASON",
     ] == commands(app, order)
-    assert "the brake holds" in app.explainer.explain(order).headline
+    assert "stopped: too many are due" in app.explainer.explain(order).headline
 
 
 def test_what_a_pause_holds_can_be_resumed(app: App, shop: Shop) -> None:

@@ -196,7 +196,7 @@ def test_a_pooler_is_recognized_by_its_flag_or_its_port(
 )
 def test_a_url_of_another_kind_is_refused_without_repeating_it(url: str) -> None:
     """L11: an error never contains a URL with a password."""
-    with pytest.raises(SettingsError, match="begins with postgresql://") as caught:
+    with pytest.raises(SettingsError, match="must begin with postgresql://") as caught:
         parse_url(url)
 
     assert "rahasia" not in _formatted(caught.value)

@@ -47,7 +47,7 @@ def with_rule(rule: Overdue, dead: int = 0) -> Status:
         (with_rule(QUIET, dead=2), "warn", "2 dead letters"),
         (replace(WELL, hidden=Hidden(3, {"jobs": [7, 8, 9]})), "warn", "3 hidden messages"),
         (with_rule(LATE, dead=2), "bad", "1,234 overdue"),
-        (with_rule(HELD, dead=2), "bad", "The brake holds"),
+        (with_rule(HELD, dead=2), "bad", "Stopped: too many orders due"),
     ],
 )
 def test_the_summary_reports_the_worst_problem_first(
@@ -131,7 +131,7 @@ def test_the_numbers_cover_all_queues_and_the_job_files_figures() -> None:
     assert [
         Number("overdue", "1,234", "warn"),
         Number("waiting", "6"),
-        Number("in work", "3"),
+        Number("in flight", "3"),
         Number("dead letters", "0", "quiet"),
         Number("refunds owed", "7"),
         Number("oldest refund", "0 s", "quiet"),
