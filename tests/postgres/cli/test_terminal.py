@@ -210,6 +210,8 @@ def test_the_status_is_watched_in_80_by_24_until_ctrl_c(typed: Type, app: App, s
     assert "also: 1,200 overdue; 1 dead letter" in lines
     assert re.search(r"every 2 s; Ctrl-C ends it$", [line for line in lines if line][-1])
     assert {"jastipin_jobs_outbound", "auto_refund"} <= {line.split(" ")[0] for line in lines}
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("expire_dp is paused")]
+    assert (True, "refunds owed") == (lines[place].endswith("…"), lines[place + 1][:12])
     assert (130, "") == (code, after.text)
 
 
