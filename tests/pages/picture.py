@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +21,7 @@ from rich.text import Text
 from tests.support.paths import ROOT
 
 PICTURE = ROOT / "docs" / "demo.svg"
-COLUMNS, ROWS, SECONDS = 100, 33, 9
+COLUMNS, ROWS, SECONDS = 100, 38, 9
 
 _CHAPTER = re.compile(r"(?m)^(?=(?:\x1b\[[\d;]*m)*[^\s─\x1b][^\n]*?(?:\x1b\[[\d;]*m| )+─{5,})")
 _ANSI = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
@@ -60,10 +61,11 @@ def recorded() -> str:
     """Run the demo on a terminal of its own; return all that it printed, colours included."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
+    path = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]])
+    variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "PATH": path}
     variables.pop("NO_COLOR", None)
     with subprocess.Popen(
-        [sys.executable, "-m", "sweeper", "demo"], stdout=its, stdin=its, stderr=its, env=variables
+        ["sweeper", "demo"], stdout=its, stdin=its, stderr=its, env=variables
     ) as demo:
         os.close(its)
         printed = b""

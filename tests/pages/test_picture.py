@@ -71,4 +71,4 @@ def test_the_picture_is_small_and_fetches_nothing(picture: str) -> None:
 
 def test_no_full_phone_number_is_in_the_picture(picture: str) -> None:
     """L11: it is shown to everybody."""
-    assert [] == re.findall(r"(?:62|0|\+)8[\d -]{8,}", texts(picture))
+    assert [] == re.findall(r"(?<![\w-])(?:62|0|\+)8[\d -]{8,}", texts(picture))
