@@ -254,7 +254,7 @@ def test_no_order_is_changed_while_stock_taken_at_is_not_set(
         ("SWEEPER_STOCK__TAKEN_AT", "sometimes", "stock.taken_at: "),
         ("SWEEPER_SAFETY__MAX_PER_SWEEP", "0", "safety.max_per_sweep: "),
         ("SWEEPER_CONFIG", "/no/such/file.toml", "/no/such/file.toml cannot be read"),
-        ("DATABASE_URL", f"mysql://sari:{PASSWORD}@db/jastip", "not a Postgres URL"),
+        ("DATABASE_URL", f"mysql://sari:{PASSWORD}@db/jastip", "must begin with postgresql://"),
         (
             "DATABASE_URL",
             f"postgresql://sari:{PASSWORD}@db:port/jastip",
