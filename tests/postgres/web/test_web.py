@@ -427,6 +427,21 @@ def test_only_the_latest_previews_are_kept(site: Site, shop: Shop) -> None:
     assert [400, 200] == [site.post("/api/sweep", {"plan": plan}).status for plan in plans[:2]]
 
 
+def test_a_preview_says_which_text_cannot_be_rendered(
+    site: Site, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found before anything is sent."""
+    shop.order(age=HOUR)
+    monkeypatch.setattr("jobs.notices.render_text", lambda *_: 1 // 0)
+    session = sign_in(site)
+    form = {"seal": csrf_token(site, session), "rules": "expire_dp"}
+
+    assert (
+        "Cannot be sent: notices: ZeroDivisionError"
+        in site.submit("/preview", form, **session).text
+    )
+
+
 def test_the_page_shows_a_preview_and_runs_exactly_that(app: App, site: Site, shop: Shop) -> None:
     """The preview shows stock before and after, notices and anomalies, with phones masked."""
     tin = shop.product(stock=3, title="Matcha & <b>teh</b>")
