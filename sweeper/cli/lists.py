@@ -117,7 +117,7 @@ def overdue(
     limit: Limit = PAGE,
     as_json: Json = False,
 ) -> None:
-    """List what a rule finds due, the newest first, and what becomes of it.
+    """List what a rule finds due, and what becomes of it. The newest first.
 
     Examples:
       sweeper overdue expire_dp  # the orders that the next scan takes

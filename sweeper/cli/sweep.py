@@ -169,7 +169,7 @@ def _begun(
 
 
 def _exit_for(report: Report) -> None:
-    """Exit with code 4 if the brake held, or 3 if some job raised an error, or would."""
+    """Exit with code 4 if the brake stopped a rule, or 3 if some job raised an error, or would."""
     if report.braked:
         raise typer.Exit(BRAKE_HELD)
     if report.dry_run and report.dry_run.faults:

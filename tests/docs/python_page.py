@@ -39,6 +39,7 @@ _GROUPS = {
         "Listing",
         "ListColumn",
         "ColumnKind",
+        "Collection",
         "Finder",
         "Grant",
     ),

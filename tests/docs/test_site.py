@@ -120,8 +120,8 @@ class Outline(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Count a tag, unless it is the sign with which a heading links to itself."""
-        self._ignored = dict(attrs).get("class") == "headerlink"
+        """Count a tag, unless it is what only a site has: a heading's link, or a block's file."""
+        self._ignored = dict(attrs).get("class") in {"headerlink", "filename"}
         if tag in TAGS and not self._ignored and (tag != "a" or "href" in dict(attrs)):
             self.tags[tag] += 1
 

@@ -24,6 +24,7 @@ OTHERS = {
 # Pages without such remarks: the test of their own that runs their blocks, or why nobody does.
 WHOLE_PAGES = {
     "docs/how-to/add-a-job.md": ("tests/postgres/packages/test_add_a_job.py", ""),
+    "docs/how-to/add-a-migration.md": ("tests/postgres/packages/test_add_a_migration.py", ""),
     "docs/how-to/change-over.md": ("nobody", "the old worker must run beside it"),
 }
 

@@ -175,7 +175,7 @@ def test_a_package_that_cannot_be_loaded_is_told_by_name(
 
     assert (78, "") == (failed.returncode, failed.stdout)
     assert told in failed.stderr
-    assert len(failed.stderr.splitlines()) <= 2
+    assert len(failed.stderr.splitlines()) <= 3
 
 
 def test_the_database_of_another_package_names_what_is_missing(
