@@ -56,13 +56,17 @@ class Plan(BaseModel):
         for name in self.rules:
             catalog.rule(name)
         if self.database != place(tx):
-            message = "the plan was made on another database; make one here: sweep --dry-run"
+            message = (
+                "the plan was made on another database; "
+                "make one here: sweeper sweep --dry-run --json"
+            )
             raise UsageError(message)
         age = now() - self.at
         if not -longest <= age <= longest:
             message = (
                 f"the plan was made at {self.at:%Y-%m-%d %H:%M:%S} UTC, and a plan holds for "
-                f"{format_duration(longest)} (safety.max_plan_age); make a new one: sweep --dry-run"
+                f"{format_duration(longest)} (safety.max_plan_age); "
+                "make a new one: sweeper sweep --dry-run --json"
             )
             raise UsageError(message)
 

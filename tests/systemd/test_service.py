@@ -400,7 +400,7 @@ def test_an_operator_can_sweep_release_the_brake_and_retry_a_dead_letter(
     product = shop.product(stock=INT_MAX)
     first = shop.order(age=HOUR)
     assert "error" not in shell("sweeper doctor")
-    assert f"│ {first} │" in shell("sweeper sweep --dry-run")
+    assert first in shell("sweeper sweep --dry-run")
     shell("sweeper sweep --dry-run --json > /tmp/plan.json")
     rest = [shop.order(age=HOUR, items=[(product, 1)]), shop.order(age=HOUR)]
 

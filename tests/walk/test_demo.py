@@ -16,7 +16,8 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.terminal import Terminal
 
-PROGRAM = f"{sys.executable} -m sweeper"
+_PYTHON = Path(sys.executable)
+PROGRAM = f"{_PYTHON.relative_to(ROOT) if _PYTHON.is_relative_to(ROOT) else _PYTHON} -m sweeper"
 
 
 def demo(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -145,6 +146,15 @@ def test_what_a_kept_demo_prints_can_be_typed(kept: str, folder: Path) -> None:
     assert 7 == len(commands)
 
 
+def is_running(pid: int) -> bool:
+    """Return whether a process still runs; one that has ended may stay until init asks for it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
 def test_a_kept_demo_is_stopped_once(own_folder: Path) -> None:
     """Stopping again does nothing, and a demo that somebody uses is left alone."""
     keeping = demo("--keep", folder=own_folder)
@@ -161,8 +171,7 @@ def test_a_kept_demo_is_stopped_once(own_folder: Path) -> None:
     assert (0, True) == (stopped.returncode, "and removed" in stopped.stdout)
     assert (0, True) == (again.returncode, "No demo is kept" in again.stdout)
     assert [] == demos_in(own_folder)
-    with pytest.raises(ProcessLookupError):
-        os.kill(server, 0)
+    assert not is_running(server)
 
 
 def test_a_demo_that_serves_lets_orders_fall_due(own_folder: Path) -> None:

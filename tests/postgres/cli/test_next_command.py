@@ -51,7 +51,6 @@ def following(told: tuple[int, str, str]) -> tuple[int, str]:
         ("completion tcsh", "sweeper completion --help", "'bash', 'zsh', 'fish'"),
         ("dead retry", "sweeper dead retry --help", "no dead letters selected"),
         ("explain nope", "sweeper explain --help", "there is no order 'nope'"),
-        ("find nope", "sweeper find --help", "nothing is found"),
     ],
 )
 def test_a_slip_of_the_finger_is_answered_with_what_to_type(

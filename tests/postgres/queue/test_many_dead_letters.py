@@ -202,7 +202,7 @@ def test_the_list_shows_causes_and_the_newest_fifty(app: App, run: Run) -> None:
 
     code, out, _ = run("dead", "list")
 
-    assert (code, out.splitlines()[0]) == (0, "63 dead letters")
+    assert (code, out.splitlines()[0]) == (0, "63 dead letters (times in UTC)")
     assert "the newest 50, newest first" in out
     assert f"older ones: add --before {ids[13]}; --json lists all" in out
     assert _ids_in_table(run("dead", "list", "--before", str(ids[13]))[1]) == ids[12::-1]
@@ -263,5 +263,5 @@ def _print(error: str) -> str:
 
 def _ids_in_table(out: str) -> list[int]:
     table = out.partition("the newest")[2]
-    cells = [line.split("│")[1].strip() for line in table.splitlines() if "│" in line]
-    return [int(cell) for cell in cells if cell.isdigit()]
+    words = [line.split() for line in table.splitlines()]
+    return [int(first) for first, *_ in filter(None, words) if first.isdigit()]
