@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from jobs.demo.shop import Shop
+from sweeper import remedies
 from sweeper.app import App
 from sweeper.monitoring.history_writer import HistoryWriter
 from sweeper.postgres import clock
@@ -29,6 +30,7 @@ from tests.support.verbs import (
 from tests.support.web_client import TOKEN, Site, served
 
 PICTURES = os.environ.get("SWEEPER_TEST_SCREENSHOTS")  # read before `clean` deletes it
+INSTALLED = "/opt/sweeper/share/sweeper/docs/runbook.md"
 SCREENS = [(390, 844, False), (390, 844, True), (1280, 900, False), (1280, 900, True)]
 _LEGIBLE = 10  # pixels of a line of text in a picture
 
@@ -40,8 +42,9 @@ def acting(open_app: OpenApp) -> App:
 
 
 @pytest.fixture
-def site(acting: App) -> Iterator[Site]:
-    """Serve the page of the app."""
+def site(acting: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Serve the page of the app as an installation does."""
+    monkeypatch.setattr(remedies, "_installed", lambda: INSTALLED)
     with served(acting) as site:
         yield site
 
