@@ -241,9 +241,10 @@ def waiting(context: typer.Context, *, as_json: Json = False) -> None:
                 query.where(awaiting).order_by(ORDER.c.validatedAt, ORDER.c.id).limit(_LISTED)
             ).all()
     names = ("order_code", "order_id", "accepted_at", "reminder", "last_reminder")
-    shown = [(code, key, at and iso(at), *states) for code, key, at, *states in rows]
     if as_json:
+        shown = [(code, key, at and iso(at), *states) for code, key, at, *states in rows]
         document([dict(zip(names, row, strict=True)) for row in shown])
         return
     columns = [name.replace("_", " ") for name in names]
-    table("waiting for the final payment", columns, [[v or "" for v in row] for row in shown])
+    empty = "No order waits for its final payment."
+    table("waiting for the final payment", columns, rows, empty=empty)

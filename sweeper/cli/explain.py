@@ -10,15 +10,15 @@ import typer
 from sweeper.cli import output
 from sweeper.cli.help import panels
 from sweeper.cli.session import Json, open_app
-from sweeper.cli.tables.column import Column
+from sweeper.cli.tables.column import Column, zone_of
 from sweeper.errors import UsageError
 from sweeper.exports import ColumnKind
-from sweeper.humanize import age, in_line
+from sweeper.humanize import age, at, in_line
+from sweeper.monitoring.about.facts import Fact
 from sweeper.monitoring.about.place import Place, State
 from sweeper.monitoring.about.search import Found, Hit, Kind, Search
 from sweeper.monitoring.about.sweep import Scan, SweepReader
 from sweeper.monitoring.explain import Explanation
-from sweeper.postgres.clock import iso
 from sweeper.redact import short
 
 COMMANDS = typer.Typer()
@@ -115,16 +115,15 @@ def _print_explanation(found: Explanation) -> None:
     output.out.print(in_line(name), style="bold", markup=False)
     output.out.print(in_line(found.headline), markup=False)
     for name, check in found.rules.items():
-        output.out.print(f"{name}: {'due' if check.due else 'not due'} at {found.at}", style="bold")
+        due = "due" if check.due else "not due"
+        output.out.print(f"{name}: {due} at {at(found.at, seconds=True, zone=None)}", style="bold")
         for term, holds in check.terms.items():
             output.out.print(f"  {'yes' if holds else 'no ':3}  {term}", markup=False)
     if not found.rules:
         output.out.print("the order no longer exists", markup=False)
     if found.since:
         output.out.print(f"scans before {found.since} are shown where a job of theirs has ended")
-    for fact, after in found.steps:
-        length = f"  (after {age(after)})" if after and after >= 1 else ""
-        output.out.print(f"{iso(fact.at)}  {in_line(fact.what)}{length}", markup=False)
+    _print_history(list(found.steps))
     if found.took is not None:
         output.out.print(f"from found to done: {age(found.took)}", markup=False)
     for place in found.where:
@@ -136,12 +135,23 @@ def _print_explanation(found: Explanation) -> None:
         output.out.print(in_line(f"{remedy.what}{command}"), markup=False)
 
 
-def _again(place: Place, at: str) -> str:
+def _print_history(steps: Sequence[tuple[Fact, float | None]]) -> None:
+    """Print what happened to a key, each with the seconds since what happened before."""
+    if steps:
+        zone = zone_of(fact.at for fact, _ in steps)
+        output.out.print(f"its history (times in {zone})", style="bold")
+    for fact, after in steps:
+        length = f"  (after {age(after)})" if after and after >= 1 else ""
+        when = at(fact.at, seconds=True, zone=None)
+        output.out.print(f"  {when}  {in_line(fact.what)}{length}", markup=False)
+
+
+def _again(place: Place, asked: str) -> str:
     """Return when a job that has failed is tried again, seen from a time in ISO format."""
     if place.state is State.IN_FLIGHT:
         return "it is tried again now"
     assert place.visible_at  # noqa: S101 -- only a dead letter has none
-    left = (place.visible_at - datetime.fromisoformat(at)).total_seconds()
+    left = (place.visible_at - datetime.fromisoformat(asked)).total_seconds()
     return f"it is tried again in {age(left)}" if left >= 1 else "it is due to be tried again"
 
 

@@ -27,6 +27,12 @@ DEB = "/build/dist/jastip-sweeper_*.deb"
 APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -qq --no-install-recommends"
 INSTALL, AGAIN = f"{APT} install {DEB}", f"{APT} install --reinstall {DEB}"
 SETTINGS = 's/^# taken_at = .*/taken_at = "checkout"/; s/^port = .*/port = 0/'
+LEARNED = (
+    "man/man1/sweeper.1.gz",
+    "bash-completion/completions/sweeper",
+    "zsh/vendor-completions/_sweeper",
+    "fish/vendor_completions.d/sweeper.fish",
+)
 FILES = "find /etc/sweeper -type f -exec md5sum {} + | sort"
 
 
@@ -76,6 +82,9 @@ def test_it_brings_everything_and_starts_nothing(machine: Container) -> None:
     assert "Usage" in machine.run("/usr/bin/sweeper --help")
     assert "disabled" == machine.run("systemctl is-enabled sweeper", check=False).strip()
     assert "inactive" == machine.run("systemctl is-active sweeper", check=False).strip()
+    brought = machine.run("dpkg -L jastip-sweeper")
+    for place in LEARNED:
+        assert f"/usr/share/{place}" in brought.splitlines()
     modes = "stat -c '%a %U' /etc/sweeper/credentials /etc/sweeper/sweeper.toml /opt/sweeper"
     assert ["700 root", "644 root", "755 root"] == machine.run(modes).splitlines()
     assert "" == machine.run("find /opt/sweeper ! -user root -o ! -type l -perm /022")

@@ -150,15 +150,16 @@ def _facts(reading: Reading) -> Iterator[str]:
         count = capped(hidden.count, MOST_HIDDEN)
         yield f"hidden messages, for which no scan waits: {count} ({', '.join(hidden.names)})"
     yield from map(str, now.pauses)
-    if reading.figures:
-        yield "; ".join(f"{one.label}: {_shown(one, now)}" for one in reading.figures)
+    figures = [one for one in reading.figures if one.name in now.figures]  # not of dormant rules
+    if figures:
+        yield "; ".join(f"{one.label}: {_shown(one, now)}" for one in figures)
     server = now.database
     yield f"Postgres {server.server}, pgmq {server.pgmq}; {clocks(server.skew_ms)}"
 
 
 def _shown(figure: Figure, now: Status) -> str:
     shown = age if figure.name.endswith("_seconds") else figure.shown
-    return shown(now.figures.get(figure.name, 0.0))
+    return shown(now.figures[figure.name])
 
 
 def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Text]:
