@@ -132,8 +132,7 @@ def _print_in_full(letter: DeadLetter) -> None:
     body = letter.body or "null"
     with suppress(ValueError, RecursionError):
         body = json.dumps(json.loads(body), indent=2)
-    output.line("body:")
-    output.raw_json(body, end="\n\n")
+    output.line(f"body:\n{body}\n")
 
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
