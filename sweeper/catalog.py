@@ -14,7 +14,7 @@ from sweeper.codes import Codes
 from sweeper.errors import CatalogError, UsageError
 from sweeper.event import Event
 from sweeper.events import ENGINE_EVENTS
-from sweeper.exports import Effect, Figure, Finder, Grant, Listing
+from sweeper.exports import Effect, Figure, Finder, Grant, Listing, named
 from sweeper.job import JobType, Section
 from sweeper.rule import Rule
 
@@ -103,7 +103,7 @@ def load(*names: str) -> Catalog:
         if jobs.get(rule.job.name) is not rule.job:
             message = f"rule {rule.name} sends {rule.job.name}, which no job file exports"
             raise CatalogError(message)
-    events = _named(modules, "EVENTS", Event, {event.name: event for event in ENGINE_EVENTS})
+    events = named(modules, "EVENTS", Event, {event.name: event for event in ENGINE_EVENTS})
     return Catalog(
         packages=tuple(package for package, _ in packages),
         jobs=jobs,
@@ -113,7 +113,7 @@ def load(*names: str) -> Catalog:
         facts=_each(modules, "FACTS"),
         figures=_all(modules, "FIGURES"),
         effects=_all(modules, "EFFECTS"),
-        listings=_named(modules, "LISTINGS", Listing, {}),
+        listings=named(modules, "LISTINGS", Listing),
         grants=_all(modules, "GRANTS"),
         tables=_all(modules, "TABLES"),
         codes=Codes(_each(modules, "CODES")),
@@ -204,23 +204,6 @@ def _collect(modules: Iterable[ModuleType], export: str, kind: type[T]) -> dict[
                 f"two job files export a {export} named {name}; the second is {module.__name__}"
             )
             raise CatalogError(message)
-    return found
-
-
-def _named(
-    modules: Iterable[ModuleType], export: str, kind: type[T], known: Mapping[str, T]
-) -> dict[str, T]:
-    """Collect what the modules export in tuples called *export*, beside what is *known*."""
-    found = dict(known)
-    for module in modules:
-        for value in getattr(module, export, ()):
-            if not isinstance(value, kind):
-                message = f"{module.__name__}.{export} holds {value!r}: that is no {kind.__name__}"
-                raise CatalogError(message)
-            name: str = value.name  # type: ignore[attr-defined]
-            if found.setdefault(name, value) is not value:
-                message = f"two {export.lower()} are named {name}; one is in {module.__name__}"
-                raise CatalogError(message)
     return found
 
 

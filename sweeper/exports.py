@@ -148,6 +148,27 @@ class Grant:
     columns: tuple[str, ...] = ()
 
 
+def named(
+    modules: Iterable[ModuleType], export: str, kind: type[T], known: Mapping[str, T] | None = None
+) -> dict[str, T]:
+    """Return by name what the modules export in tuples called *export*, beside what is *known*.
+
+    Raises CatalogError for a value of another kind, and for two values of one name.
+    """
+    found = dict(known or {})
+    for module in modules:
+        for value in getattr(module, export, ()):
+            if not isinstance(value, kind):
+                one = f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+                message = f"{module.__name__}.{export} holds what is not {one}: {value!r}"
+                raise CatalogError(message)
+            name: str = value.name  # type: ignore[attr-defined]
+            if found.setdefault(name, value) is not value:
+                message = f"two {export} are named {name}; one is in {module.__name__}"
+                raise CatalogError(message)
+    return found
+
+
 @dataclass(slots=True)
 class Collection(Generic[T]):
     """Values that any job file may export for one job file that uses them all.
@@ -168,15 +189,10 @@ class Collection(Generic[T]):
 
     def fill(self, modules: Sequence[ModuleType]) -> None:
         """Take over what the modules export for it; raises CatalogError for what does not fit."""
-        found: dict[str, T] = {}
+        found = named(modules, self.export, self.kind)
         for module in modules:
             for value in getattr(module, self.export, ()):
                 self._check(module, value)
-                name: str = value.name
-                if found.setdefault(name, value) is not value:
-                    message = f"two {self.export} are named {name}; one is in {module.__name__}"
-                    raise CatalogError(message)
-        for module in modules:
             for attribute, value in vars(module).items():
                 if isinstance(value, self.kind) and value not in found.values():
                     message = f"{module.__name__}.{attribute} is not in {self.export} of its file"
@@ -184,9 +200,5 @@ class Collection(Generic[T]):
         self.values = found
 
     def _check(self, module: ModuleType, value: Any) -> None:
-        if not isinstance(value, self.kind):
-            kind = self.kind.__name__
-            message = f"{module.__name__}.{self.export} holds what is not a {kind}"
-            raise CatalogError(message)
-        if faults := [f"{module.__name__}: {value.name} {each}" for each in self.faults(value)]:  # type: ignore[attr-defined]
+        if faults := [f"{module.__name__}: {value.name} {each}" for each in self.faults(value)]:
             raise CatalogError("\n".join(faults))
