@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Connection, Text, any_, cast, func, select, union
 
 from jobs.tables import GUEST, PARTICIPANT, USER
+from jobs.whatsapp.notice import NOTICE_TYPES
 from jobs.whatsapp.notification_log import (
     CARRIER,
     CLAIM,
@@ -26,7 +27,6 @@ from jobs.whatsapp.notification_log import (
 from jobs.whatsapp.payload import SendWhatsapp
 from jobs.whatsapp.phones import normalize
 from jobs.whatsapp.settings import WhatsappSettings
-from jobs.whatsapp.texts import texts
 from sweeper import Batch, Job
 
 EVENT_TYPE = "MESSAGE"
@@ -151,4 +151,4 @@ def _recipient(job: Job[SendWhatsapp]) -> str:
 def _event_type(named: object) -> str:
     if not isinstance(named, str) or not 0 < len(named) <= _LONGEST:
         return EVENT_TYPE
-    return EVENT_TYPE if named.strip().upper() in texts() else named
+    return EVENT_TYPE if named.strip().upper() in NOTICE_TYPES.values else named

@@ -24,13 +24,14 @@ def texts(file: Path | None = None) -> Texts:
 
     Raises ValueError that names file, key and field of everything that is wrong in it.
     """
-    declared = {name: dict(notice.texts) for name, notice in NOTICE_TYPES.values.items()}
-    if file is None:
-        return declared
-    found = _read(file)
-    if problems := [f"{file}: {fault}" for fault in faults(found)]:
+    if file and (problems := [f"{file}: {fault}" for fault in faults(_read(file))]):
         raise ValueError("\n".join(problems))
-    return {event: {**variants, **found.get(event, {})} for event, variants in declared.items()}
+    return {name: _of(notice, file) for name, notice in NOTICE_TYPES.values.items()}
+
+
+def _of(notice: Notice, file: Path | None) -> Mapping[str, str]:
+    """Return the texts of one notice; a file was checked with the settings, at the start."""
+    return {**notice.texts, **(_read(file).get(notice.name, {}) if file else {})}
 
 
 @cache
@@ -56,12 +57,13 @@ def render_text(
 
     Raises RejectedError for an event that has no text.
     """
-    notice, event = NOTICE_TYPES.values.get(event_type), texts(file).get(event_type)
-    if notice is None or event is None:
+    notice = NOTICE_TYPES.values.get(event_type)
+    if notice is None:
         message = f"there is no text for {event_type!r}"
         raise RejectedError(message)
-    default = event[language]
-    text = event.get(f"{language}_{REFUND}", default) if owed(facts) else default
+    variants = _of(notice, file)
+    default = variants[language]
+    text = variants.get(f"{language}_{REFUND}", default) if owed(facts) else default
     return text.format(**fields(notice, facts, language)).strip()
 
 

@@ -58,7 +58,7 @@ MUTANTS = (
         "a free text takes an event type of ours",
         "access",
         "jobs/whatsapp/free_text.py",
-        "return EVENT_TYPE if named.strip().upper() in texts() else named",
+        "return EVENT_TYPE if named.strip().upper() in NOTICE_TYPES.values else named",
         "return named",
         f"{FORGED}::test_the_row_of_a_free_text_has_no_event_type_of_ours",
     ),
