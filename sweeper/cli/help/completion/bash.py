@@ -1,10 +1,9 @@
 """The completion for bash; it needs no bash-completion package."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from sweeper.cli.help.completion.places import EVERY, Place, Value, quoted, spaced
-
-_FILE = "-f"  # stands for the names of files
+from sweeper.cli.help.completion.cases import filled
+from sweeper.cli.help.completion.places import Place, spaced
 
 _SCRIPT = r"""# Completion of sweeper for bash, printed by `sweeper completion bash`.
 
@@ -52,25 +51,4 @@ complete -F _sweeper sweeper"""
 
 def bash(places: Iterable[Place]) -> str:
     """Return the script for *places*."""
-    lines = "\n".join(f"        {at}) found={words} ;;" for at, words in _cases(places))
-    made = _SCRIPT.replace("@PLACES@", lines)
-    return made.replace("@EVERY@", EVERY).replace("@FILE@", _FILE)
-
-
-def _cases(places: Iterable[Place]) -> Iterator[tuple[str, str]]:
-    """Yield every place, and what may stand there, both as bash reads them."""
-    for place in places:
-        if place.commands:
-            yield quoted(place.path), spaced(place.commands)
-        names = [name for option in place.options for name in option.names]
-        yield quoted(f"{place.path} -"), spaced(names)
-        for option in place.options:
-            if option.value:
-                at = " | ".join(quoted(f"{place.path} {name}") for name in option.names)
-                yield at, _words(option.value)
-        for number, value in place.arguments.items():
-            yield quoted(f"{place.path} {number}"), _words(value)
-
-
-def _words(value: Value) -> str:
-    return quoted(_FILE) if value.is_file else spaced(value.words)
+    return filled(_SCRIPT, "        {at}) found={words} ;;", " | ", spaced, places)

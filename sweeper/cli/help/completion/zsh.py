@@ -1,10 +1,9 @@
 """The completion for zsh, which also shows what each word means."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from sweeper.cli.help.completion.places import EVERY, Place, Value, quoted
-
-_FILE = "-f"  # stands for the names of files
+from sweeper.cli.help.completion.cases import filled
+from sweeper.cli.help.completion.places import Place, quoted
 
 _SCRIPT = r"""#compdef sweeper
 # Completion of sweeper for zsh, printed by `sweeper completion zsh`.
@@ -61,28 +60,7 @@ fi"""
 
 def zsh(places: Iterable[Place]) -> str:
     """Return the script for *places*."""
-    lines = "\n".join(f"        ({at}) found=({words}) ;;" for at, words in _cases(places))
-    made = _SCRIPT.replace("@PLACES@", lines)
-    return made.replace("@EVERY@", EVERY).replace("@FILE@", _FILE)
-
-
-def _cases(places: Iterable[Place]) -> Iterator[tuple[str, str]]:
-    """Yield every place, and what may stand there, both as zsh reads them."""
-    for place in places:
-        if place.commands:
-            yield quoted(place.path), _described(place.commands)
-        meanings = {name: option.meaning for option in place.options for name in option.names}
-        yield quoted(f"{place.path} -"), _described(meanings)
-        for option in place.options:
-            if option.value:
-                at = "|".join(quoted(f"{place.path} {name}") for name in option.names)
-                yield at, _words(option.value)
-        for number, value in place.arguments.items():
-            yield quoted(f"{place.path} {number}"), _words(value)
-
-
-def _words(value: Value) -> str:
-    return quoted(_FILE) if value.is_file else _described(value.words)
+    return filled(_SCRIPT, "        ({at}) found=({words}) ;;", "|", _described, places)
 
 
 def _described(words: Mapping[str, str]) -> str:
