@@ -13,7 +13,6 @@ import termios
 import time
 import unicodedata
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Self
 
 _LINES = "\n\t"
@@ -106,13 +105,13 @@ class Terminal:
 
     def __init__(self, *arguments: str, **variables: str) -> None:
         self.screen = Screen()
+        self.written = ""
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._unfinished = ""
         self._master, slave = pty.openpty()
         size = struct.pack("HHHH", self.screen.rows, self.screen.columns, 0, 0)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
-        hidden = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
-        own = {name: value for name, value in os.environ.items() if name not in hidden}
+        own = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sweeper", *arguments],
             env={**own, "TERM": "xterm-256color", **variables},
@@ -152,7 +151,9 @@ class Terminal:
             written = os.read(self._master, 65_536)
         except OSError:  # how Linux tells that nobody has it open any more
             return False
-        self._unfinished += self._decode(written)
+        text = self._decode(written)
+        self.written += text
+        self._unfinished += text
         shown = _WHOLE.match(self._unfinished)
         assert shown
         self.screen.feed(shown[0])
@@ -160,24 +161,9 @@ class Terminal:
         return bool(written)
 
 
-def at_a_terminal(url: str, *arguments: str, columns: int = 80, **variables: str) -> str:
-    """Run a command at a terminal of so many *columns*; return what the terminal shows."""
-    near, far = pty.openpty()
-    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: os.environ[name] for name in os.environ if name not in _LEFT_OUT}
-    needed = {"DATABASE_URL": url, "SWEEPER_STOCK__TAKEN_AT": "checkout", "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sweeper", *arguments],
-        env=environment | needed | variables,
-        stdin=far,
-        stdout=far,
-        stderr=far,
-    )
-    os.close(far)
-    shown = b""
-    with suppress(OSError):  # how Linux says that nobody is left who writes
-        while some := os.read(near, 65_536):
-            shown += some
-    os.close(near)
-    process.wait(timeout=60)
-    return shown.decode().replace("\r\n", "\n")
+def at_a_terminal(url: str, *arguments: str, **variables: str) -> str:
+    """Run a command at a terminal of 80 columns; return all that is written to it."""
+    needed = {"DATABASE_URL": url, "SWEEPER_STOCK__TAKEN_AT": "checkout"}
+    with Terminal(*arguments, **needed | variables) as terminal:
+        terminal.ended()
+        return terminal.written.replace("\r\n", "\n")

@@ -70,7 +70,7 @@ def test_an_empty_list_says_so_in_a_sentence(
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 @pytest.mark.usefixtures("filled")
 def test_at_a_terminal_a_list_fits_its_width(database_url: str, variables: dict[str, str]) -> None:
-    shown = at_a_terminal(database_url, "dead", "list", columns=80, **variables)
+    shown = at_a_terminal(database_url, "dead", "list", **variables)
 
     plain = _COLOR.sub("", shown)
     assert max(map(len, plain.splitlines())) <= 80
