@@ -9,6 +9,7 @@ from sweeper.batch import Tally
 from sweeper.cli import output
 from sweeper.cli.terminal.failures import MOST, Failure, Failures
 from sweeper.humanize import age, capped, in_line, number
+from sweeper.ledger import Outcome
 from sweeper.monitoring.about.next_steps import in_shell
 from sweeper.queue.pause import Pause
 from sweeper.rule import MOST_ANOMALIES
@@ -18,13 +19,7 @@ from sweeper.sweep.runner import Report
 _MAX_ROWS = 100  # a longer table is cut; nobody reads it to the end
 _MAX_FAILURES = 5
 
-_IN_WORDS = {
-    "done": "done",
-    "skipped": "skipped",
-    "retried": "failed, will retry",
-    "postponed": "postponed",
-    "dead": "dead",
-}
+_OUTCOMES = (Outcome.DONE, Outcome.SKIPPED, Outcome.RETRIED, Outcome.POSTPONED, Outcome.DEAD)
 
 
 def all_of(app: App, report: Report, failures: Failures, limit: int, program: str) -> None:
@@ -182,6 +177,6 @@ def _long(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def tally(jobs: Tally, seconds: float) -> None:
     """Print how many jobs had which outcome, and how long they took."""
-    counts = ((getattr(jobs, name), words) for name, words in _IN_WORDS.items())
+    counts = ((getattr(jobs, one.value), one.in_words) for one in _OUTCOMES)
     told = "; ".join(f"{number(count)} {words}" for count, words in counts if count)
     output.out.print(f"jobs: {told or 'none'}, in {seconds:.2f} s")

@@ -1,4 +1,4 @@
-"""Upkeep: what the service does for the ledger, beside the work: prune them, record the history."""
+"""Upkeep: what the service does for the ledger, beside the work: prune it, record the history."""
 
 import time
 from collections.abc import Callable
